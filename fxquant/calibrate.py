@@ -1,0 +1,126 @@
+"""Calibration: every observer of a prepared model sees every batch, in eval mode and without gradients."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
+from fxquant.observer import ObserverBase
+
+Prepared = TypeVar("Prepared", bound=nn.Module)
+
+
+def calibrate(
+    prepared: Prepared, data: Iterable[Any], *, progress: bool = True, max_batches: int | None = None
+) -> Prepared:
+    """Runs `prepared` on the batches of `data`, at most `max_batches`, and returns it, in the mode it was in.
+
+    A batch is a tensor, a tuple or list of positional arguments, or a dict of keyword arguments. A tuple that is longer
+    than the model has arguments, as a DataLoader of labelled data gives, is cut to the first of them.
+    `progress` shows a bar, if stderr is a terminal.
+
+    Raises CalibrationError if there are no batches, or one has no elements, or the model meets NaN or infinity;
+    InputError, with the number of the batch, if the model does not take it. Warns if nothing observes.
+    """
+    if max_batches is not None and max_batches < 1:
+        raise ConfigError(f"max_batches must be at least 1, got {max_batches}")
+    if isinstance(data, (Tensor, dict, str)):
+        raise InputError(
+            f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
+        )
+    if not any(isinstance(module, ObserverBase) for module in prepared.modules()):
+        warnings.warn("the model has no observers; calibrate what prepare_fx returns", CalibrationWarning, stacklevel=2)
+    signature = inspect.signature(prepared.forward)
+    count = 0
+    with _eval_mode(prepared), torch.no_grad():
+        for count, batch in enumerate(_tracked(data, progress, max_batches), start=1):
+            _run(prepared, signature, batch, f"batch {count - 1}")
+    if count == 0:
+        raise CalibrationError("data holds no batches, so nothing was observed; an iterator may be used up already")
+    return prepared
+
+
+def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: str) -> None:
+    args, kwargs = _arguments(signature, batch, name)
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor) and value.numel() == 0:
+            raise CalibrationError(f"{name} holds a tensor without elements, of shape {list(value.shape)}")
+    try:
+        prepared(*args, **kwargs)
+    except (CalibrationError, InputError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        given = ", ".join(map(_described, (*args, *kwargs.values())))
+        raise InputError(f"{name}, {given}, does not run through the model: {error}") from error
+
+
+def _arguments(signature: inspect.Signature, batch: Any, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    if isinstance(batch, Tensor):
+        args = (batch,)
+    elif isinstance(batch, (tuple, list)):
+        args = tuple(batch)[: _positional(signature)]
+    elif isinstance(batch, dict):
+        kwargs = batch
+    else:
+        raise InputError(
+            f"{name} is a {_described(batch)}; expected a tensor, a tuple of arguments or a dict of keyword arguments"
+        )
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise InputError(f"{name} does not fit the model's forward{signature}: {error}") from error
+    return args, kwargs
+
+
+def _positional(signature: inspect.Signature) -> int | None:
+    """How many positional arguments there may be; None if any number."""
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} tensor of shape {list(value.shape)}"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _tracked(data: Iterable[Any], progress: bool, max_batches: int | None) -> Iterable[Any]:
+    batches = islice(data, max_batches)
+    if not (progress and sys.stderr.isatty()):
+        return batches
+    return track(batches, "calibrating", total=_length(data, max_batches), console=Console(stderr=True))
+
+
+def _length(data: Any, max_batches: int | None) -> int | None:
+    try:
+        total = len(data)
+    except TypeError:
+        return max_batches
+    return total if max_batches is None else min(total, max_batches)
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode within, and afterwards every submodule in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

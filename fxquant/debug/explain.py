@@ -1,0 +1,110 @@
+"""Which node of the quantized model runs in int8, which stays float, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from torch.fx import GraphModule, Node
+
+from fxquant.errors import ConfigError
+from fxquant.graph.annotation import activations, quant_of
+from fxquant.graph.origin import origin_of
+from fxquant.graph.surgery import absorbed_origins, is_tensor
+from fxquant.ops.op import op_of
+from fxquant.runtime.layer import Layer
+from fxquant.runtime.layers import Dequantize
+
+
+@dataclass(frozen=True)
+class Row:
+    """One node: what computes it, in which precision, what it absorbed of the user's model, and the reason if float."""
+
+    node: str
+    op: str
+    precision: str
+    place: str
+    absorbed: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The rows of a model, in running order. Printing it prints a table."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def float_rows(self) -> tuple[Row, ...]:
+        """The nodes that stay float, each with its reason."""
+        return tuple(row for row in self.rows if row.precision == "float")
+
+    def __str__(self) -> str:
+        table = Table("node", "op", "precision", "in your model", "absorbed", "reason")
+        for row in self.rows:
+            table.add_row(row.node, row.op, row.precision, row.place, ", ".join(row.absorbed), row.reason)
+        text = StringIO()
+        Console(file=text, width=160).print(table)
+        count = {kind: sum(row.precision == kind for row in self.rows) for kind in ("int8", "float", "boundary")}
+        return f"{text.getvalue()}{count['int8']} int8, {count['float']} float, {count['boundary']} at the boundary"
+
+
+def explain(quantized: GraphModule) -> Explanation:
+    """Every node of what `convert_fx` returned: int8 or float, and why. Raises ConfigError for any other model."""
+    rows = getattr(quantized, "meta", {}).get("explanation")
+    if rows is None:
+        raise ConfigError("explain takes what convert_fx returned")
+    return Explanation(rows)
+
+
+def explanation_of(gm: GraphModule) -> tuple[Row, ...]:
+    """The rows of a graph that the compiler has just finished, while its nodes still know what was decided."""
+    integers: set[Node] = set()
+    rows: list[Row] = []
+    for node in gm.graph.nodes:
+        if _gives_integers(gm, node, integers):
+            integers.add(node)
+        if node in integers or (node.op.startswith("call_") and is_tensor(node)):
+            rows.append(_row(gm, node, integers))
+    return tuple(rows)
+
+
+def _gives_integers(gm: GraphModule, node: Node, integers: set[Node]) -> bool:
+    """Whether the node's value is uint8: an int8 layer made it, or it moves such values about."""
+    layer = _layer(gm, node)
+    if layer is not None:
+        return not isinstance(layer, Dequantize)
+    row, inputs = op_of(node), activations(node)
+    return row is not None and row.moves and bool(inputs) and all(x in integers for x in inputs)
+
+
+def _layer(gm: GraphModule, node: Node) -> Layer | None:
+    module = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return module if isinstance(module, Layer) else None
+
+
+def _row(gm: GraphModule, node: Node, integers: set[Node]) -> Row:
+    origin, layer = origin_of(node), _layer(gm, node)
+    boundary = layer is not None and layer.at_boundary
+    precision = "boundary" if boundary else "int8" if node in integers else "float"
+    return Row(
+        node=node.name,
+        op=_op_name(gm, node),
+        precision=precision,
+        place=origin.module_path if origin else "",
+        absorbed=tuple(o.spelling_name for o in absorbed_origins(node)[1:]),
+        reason=_reason(node) if precision == "float" else "",
+    )
+
+
+def _op_name(gm: GraphModule, node: Node) -> str:
+    if node.op == "call_module":
+        return type(gm.get_submodule(str(node.target))).__name__
+    row = op_of(node)
+    return row.name if row else getattr(node.target, "__name__", str(node.target))
+
+
+def _reason(node: Node) -> str:
+    return quant_of(node).reason or str(node.meta.get("reason", ""))

@@ -1,0 +1,39 @@
+"""Every error a user can meet. Each says what was wrong, where in the user's model, and what to do."""
+
+from __future__ import annotations
+
+
+class FxquantError(Exception):
+    """Base of all errors that fxquant raises on purpose."""
+
+
+class TraceError(FxquantError):
+    """The model's code could not be captured as a graph."""
+
+
+class ConfigError(FxquantError, ValueError):
+    """A qconfig, a mapping or an argument of the API does not make sense."""
+
+
+class InputError(FxquantError, ValueError):
+    """A tensor handed to a prepared or quantized model is not one it can take."""
+
+
+class CalibrationError(FxquantError, ValueError):
+    """Calibration met data that it cannot learn from: no batches, empty batches, NaN or infinity."""
+
+
+class VerifyError(FxquantError):
+    """A pass left a graph that breaks a rule of its stage."""
+
+
+class UnsupportedError(FxquantError):
+    """This machine, or an explicit choice such as FXQUANT_ISA, cannot run what was asked for."""
+
+
+class MissingError(FxquantError):
+    """Something that was asked for needs a package or a program; the message holds the command that installs it."""
+
+
+class CalibrationWarning(UserWarning):
+    """Converted without statistics somewhere; the message names the places."""

@@ -1,0 +1,65 @@
+"""What the annotate stage writes and the later stages read: `node.meta["quant"]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch.fx import Node
+
+from fxquant.ops.op import Op, op_of
+
+
+@dataclass(frozen=True)
+class Quant:
+    """The decision about one node.
+
+    `reason`: why it stays float; empty if it runs in int8. `group`: values of one group share qparams; None if the
+    value is not quantized. `observe`: an observer watches the value. `absorbed_by`: the node whose epilogue computes
+    this one, so that its own value never exists.
+    """
+
+    int8: bool
+    reason: str = ""
+    group: int | None = None
+    observe: bool = False
+    absorbed_by: str = ""
+
+
+def quant_of(node: Node) -> Quant:
+    """The decision about `node`; graph inputs, attributes and the output count as float without a reason."""
+    quant = node.meta.get("quant")
+    return quant if isinstance(quant, Quant) else Quant(int8=False)
+
+
+def decide(node: Node, **changes: Any) -> None:
+    """Records a decision about `node`, keeping what was decided before."""
+    node.meta["quant"] = replace(quant_of(node), **changes)
+
+
+def activations(node: Node) -> list[Node]:
+    """The nodes that an op reads as activations; for an op outside the vocabulary, every node it reads."""
+    row = op_of(node)
+    if row is None:
+        return list(node.all_input_nodes)
+    return [n for name in row.activations for n in _nodes(row.bind(node).get(name))]
+
+
+def _nodes(value: Any) -> list[Node]:
+    if isinstance(value, Node):
+        return [value]
+    return [v for v in value if isinstance(v, Node)] if isinstance(value, (tuple, list)) else []
+
+
+def is_table(row: Op, node: Node) -> bool:
+    """Whether the node maps one uint8 tensor element by element, so that 256 entries say it all."""
+    return row.pointwise and len(activations(node)) == 1
+
+
+def leads(node: Node) -> bool:
+    """Whether the op computes enough to run in int8 on its own account: it has weights, or combines two tensors.
+
+    These are the ops that end in a requantize, whose bounds a following clamp can narrow.
+    """
+    row = op_of(node)
+    return row is not None and (row.weight is not None or (row.pointwise and row.kernel and not is_table(row, node)))

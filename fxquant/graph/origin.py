@@ -1,0 +1,51 @@
+"""Where in the user's model a node comes from: carried in `node.meta["origin"]` through every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The user's view of one node.
+
+    `module_path`: the module itself for a module call, else the module whose forward contains the call ("" is the
+    root). `module_type`: that module's class. `spelling`: what the user wrote: a module class, a function, or a tensor
+    method's name. `source`: "file.py:12", where known.
+    """
+
+    module_path: str
+    module_type: type | None
+    spelling: type | Callable[..., Any] | str
+    source: str | None = None
+
+    @property
+    def spelling_name(self) -> str:
+        """The spelling as text, such as Conv2d, torch.relu or .view()."""
+        if isinstance(self.spelling, str):
+            return f".{self.spelling}()"
+        name: str = getattr(self.spelling, "__name__", repr(self.spelling))
+        for prefix, module in (("torch", torch), ("F", torch.nn.functional)):
+            if getattr(module, name, None) is self.spelling:
+                return f"{prefix}.{name}"
+        return name
+
+    def __str__(self) -> str:
+        place = self.module_path or "the root module"
+        return f"{place} ({self.spelling_name}{f', {self.source}' if self.source else ''})"
+
+
+def origin_of(node: Node) -> Origin | None:
+    """The node's origin, if it stands for something that the user wrote."""
+    origin = node.meta.get("origin")
+    return origin if isinstance(origin, Origin) else None
+
+
+def where(node: Node) -> str:
+    """The node's place in the user's model, for messages."""
+    return str(origin_of(node) or node.name)

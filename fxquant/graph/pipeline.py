@@ -1,0 +1,87 @@
+"""Runs passes in order, times them, verifies and shows what they did: the one place between two passes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import unified_diff
+
+from torch.fx import GraphModule
+
+from fxquant.errors import ConfigError
+from fxquant.graph.verify import verify
+
+PassFunction = Callable[[GraphModule], GraphModule]
+
+STAGES = ("normalize", "fuse", "annotate", "observe", "convert", "fold", "lower", "plan")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A function from graph to graph that belongs to a stage."""
+
+    name: str
+    stage: str
+    run: PassFunction
+
+
+PASSES: dict[str, Pass] = {}
+
+
+def register_pass(stage: str, name: str | None = None) -> Callable[[PassFunction], PassFunction]:
+    """Makes the decorated function a pass of `stage`, under its own name or `name`.
+
+    Passes that the pipeline's list does not name run at the end of their stage, in the order of registration.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"there is no stage {stage!r}; a pass joins one of {', '.join(STAGES)}")
+
+    def register(function: PassFunction) -> PassFunction:
+        key = name or function.__name__
+        PASSES[key] = Pass(key, stage, function)
+        return function
+
+    return register
+
+
+def passes_of(stage: str) -> list[Pass]:
+    """The passes of a stage in running order: the pipeline's list, then plug-ins."""
+    from fxquant.passes import PIPELINE
+
+    names = [*PIPELINE[stage], *(p.name for p in PASSES.values() if p.stage == stage and p.name not in PIPELINE[stage])]
+    return [PASSES[name] for name in names]
+
+
+def run_stage(gm: GraphModule, stage: str) -> GraphModule:
+    """Runs every pass of `stage` on `gm`, then checks that the graph is what the stage promises."""
+    for each in passes_of(stage):
+        gm = _run(gm, each)
+    if debug_level() >= 1:
+        verify(gm, stage)
+    if debug_level() >= 4:
+        print(f"== after {stage}\n{gm.graph}", file=sys.stderr)
+    return gm
+
+
+def debug_level() -> int:
+    """FXQUANT_DEBUG: 1 timings and verification, 2 what each pass changed, 3 refusals, 4 whole graphs."""
+    text = os.environ.get("FXQUANT_DEBUG", "0")
+    if not text.isdigit():
+        raise ConfigError(f"FXQUANT_DEBUG={text!r} is not a number from 0 to 4")
+    return int(text)
+
+
+def _run(gm: GraphModule, each: Pass) -> GraphModule:
+    level = debug_level()
+    before = str(gm.graph).splitlines() if level >= 2 else []
+    start = time.perf_counter()
+    gm = each.run(gm)
+    if level >= 1:
+        print(f"{each.stage:>10} {each.name:<32} {(time.perf_counter() - start) * 1e3:8.2f} ms", file=sys.stderr)
+    if level >= 2:
+        after = str(gm.graph).splitlines()
+        print("\n".join(unified_diff(before, after, "before", each.name, lineterm="", n=1)), file=sys.stderr)
+    return gm

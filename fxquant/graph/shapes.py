@@ -1,0 +1,100 @@
+"""Shapes and dtypes of every value, as the example inputs show them.
+
+node.meta["shape"]   torch.Size of a tensor; a tuple of them for several tensors; None for any other value
+node.meta["dtype"]   torch.dtype of a tensor, else None
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
+
+from fxquant.errors import InputError
+from fxquant.graph.inputs import is_constant
+from fxquant.graph.origin import where
+from fxquant.ops.op import op_of
+
+
+def propagate_shapes(gm: GraphModule, example_inputs: Any) -> GraphModule:
+    """Runs `gm` once without gradients, on copies of the inputs, and writes what it sees into node.meta.
+
+    Raises InputError naming the node and the user's line if the inputs do not go through.
+    """
+    values = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), _values(gm, example_inputs))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        _ShapeRecorder(gm).run(*values)
+    return gm
+
+
+def _values(gm: GraphModule, example_inputs: Any) -> list[Any]:
+    """The inputs in the order of the placeholders; options that tracing fixed have none."""
+    names = [str(node.target) for node in gm.graph.nodes if node.op == "placeholder"]
+    if isinstance(example_inputs, Tensor):
+        return [example_inputs]
+    if isinstance(example_inputs, dict):
+        return [example_inputs[name] for name in names]
+    values = list(example_inputs)
+    return values if len(values) == len(names) else [v for v in values if not is_constant(v)]
+
+
+def infer_shapes(gm: GraphModule) -> GraphModule:
+    """Fills in what the ops' own bodies say about nodes of which nothing is known yet, from known inputs."""
+    for node in gm.graph.nodes:
+        row = op_of(node)
+        if row is not None and "shape" not in node.meta:
+            with contextlib.suppress(_Unknown), torch.no_grad():
+                value = row.body(*map_arg(node.args, _stand_in), **map_arg(node.kwargs, _stand_in))
+                node.meta["shape"], node.meta["dtype"] = _describe(value)
+    return gm
+
+
+class _Unknown(Exception):
+    pass
+
+
+def _stand_in(node: Node) -> Any:
+    shape, dtype = node.meta.get("shape"), node.meta.get("dtype")
+    if shape is None:
+        raise _Unknown
+    if isinstance(shape, torch.Size):
+        return torch.empty(shape, dtype=dtype, device="meta")
+    return tuple(torch.empty(each, device="meta") for each in shape)
+
+
+class _ShapeRecorder(Interpreter):
+    def __init__(self, gm: GraphModule) -> None:
+        super().__init__(gm)
+        self.extra_traceback = False
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        return value.clone() if isinstance(value, Tensor) else value  # the graph may write into it
+
+    def run_node(self, n: Node) -> Any:
+        try:
+            value = super().run_node(n)
+        except Exception as error:
+            raise InputError(self._complaint(n, error)) from error
+        n.meta["shape"], n.meta["dtype"] = _describe(value)
+        return value
+
+    def _complaint(self, node: Node, error: Exception) -> str:
+        inputs: list[str] = []
+        map_arg(node.all_input_nodes, lambda n: inputs.append(f"{n.name} {tuple(n.meta.get('shape') or ())}"))
+        line = f"\n{node.stack_trace}" if node.stack_trace else ""
+        fed = f"\n  its inputs: {', '.join(inputs)}" if inputs else ""
+        return f"example_inputs do not go through the model: {where(node)} failed: {error}{fed}{line}"
+
+
+def _describe(value: Any) -> tuple[Any, torch.dtype | None]:
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    if isinstance(value, (tuple, list)) and value and all(isinstance(v, Tensor) for v in value):
+        return tuple(v.shape for v in value), None
+    return None, None

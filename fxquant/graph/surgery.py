@@ -1,0 +1,278 @@
+"""The only file that edits fx nodes: every pass inserts, replaces and removes through these functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Node, Proxy
+from torch.fx.node import map_arg
+from torch.fx.proxy import GraphAppendingTracer
+
+from fxquant.graph.origin import Origin
+
+# What a new node takes over from the node it replaces: the value is the same value, so these still hold.
+_VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams")
+
+
+class _RecordingTracer(GraphAppendingTracer):
+    """Appends to a graph at its insertion point and remembers what it appended."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.recorded: list[Node] = []
+
+    def create_node(self, *args: Any, **kwargs: Any) -> Node:
+        node = super().create_node(*args, **kwargs)
+        self.recorded.append(node)
+        return node
+
+
+def emit(
+    before: Node,
+    build: Callable[..., Any],
+    *args: Any,
+    origin: Origin | None = None,
+    sources: Sequence[Node] = (),
+    **kwargs: Any,
+) -> Any:
+    """Runs `build(*args, **kwargs)`, nodes standing as proxies, and inserts what it records in front of `before`.
+
+    New nodes get `origin`, or else the first origin among `sources`, the nodes whose work they take over. Returns what
+    `build` returns, with nodes in place of proxies.
+    """
+    graph = before.graph
+    tracer = _RecordingTracer(graph)
+
+    def proxy(node: Node) -> Any:
+        return Proxy(node, tracer)
+
+    with graph.inserting_before(before):
+        result = build(*map_arg(args, proxy), **map_arg(kwargs, proxy))
+        output = tracer.create_arg(result)
+    for node in tracer.recorded:
+        _stamp(node, origin, sources)
+    return output
+
+
+def _stamp(node: Node, origin: Origin | None, sources: Sequence[Node]) -> None:
+    origins = [origin] if origin else [o for s in sources for o in absorbed_origins(s)]
+    if origins:
+        node.meta["origin"] = origins[0]
+        node.meta["absorbed"] = tuple(dict.fromkeys(origins))
+
+
+def absorbed_origins(node: Node) -> tuple[Origin, ...]:
+    """The origins of everything that was folded into `node`, in the order in which the user's model runs it."""
+    if "absorbed" in node.meta:
+        return tuple(node.meta["absorbed"])
+    return (node.meta["origin"],) if "origin" in node.meta else ()
+
+
+def replace(node: Node, new: Node) -> None:
+    """Lets `new` stand for `node` everywhere, and erases `node`."""
+    for key in _VALUE_META:
+        if key in node.meta:
+            new.meta.setdefault(key, node.meta[key])
+    for key in ("origin", "absorbed"):
+        if key in node.meta and key not in new.meta and new.op != "placeholder":
+            new.meta[key] = node.meta[key]
+    node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+    node.graph.erase_node(node)
+
+
+def replace_after(node: Node, new: Node) -> None:
+    """Lets `new` stand for `node` in everything that comes behind `new`."""
+    node.replace_all_uses_with(new, delete_user_cb=lambda user: user > new)
+
+
+def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
+    """Lets `node` call `target` with other keyword arguments."""
+    node.target = target
+    node.kwargs = kwargs
+
+
+def call_module(before: Node, target: str, *args: Any, sources: Sequence[Node] = ()) -> Node:
+    """Inserts a call of the submodule `target` in front of `before`."""
+    with before.graph.inserting_before(before):
+        node = before.graph.call_module(target, args)
+    _stamp(node, None, sources)
+    return node
+
+
+def insert_after(node: Node, build: Callable[[Node], Node]) -> Node:
+    """Puts what `build(node)` inserts right behind `node`, and routes every other use of `node` through it."""
+    users = list(node.users)
+    new = build(node)
+    for user in users:
+        user.replace_input_with(node, new)
+    return new
+
+
+def next_node(node: Node) -> Node:
+    """The node behind `node` in the graph's order, skipping placeholders so that they stay together."""
+    following = node.next
+    while following.op == "placeholder":
+        following = following.next
+    return following
+
+
+def add_module(gm: GraphModule, path: str, module: nn.Module) -> str:
+    """Registers `module` under the dotted `path`, or under path_1, path_2 … if that is taken. Returns its path."""
+    path = _free_name(gm, path)
+    gm.add_submodule(path, module)
+    return path
+
+
+def constant(gm: GraphModule, name: str, tensor: Tensor, near: Node) -> Node:
+    """Registers `tensor` as a buffer called `name` (dotted; made unique) and returns a node in front of `near`."""
+    name = _free_name(gm, name)
+    set_constant(gm, name, tensor)
+    return get_attr(gm, name, near)
+
+
+def get_attr(gm: GraphModule, name: str, near: Node) -> Node:
+    """A node in front of `near` that fetches the attribute `name`."""
+    with gm.graph.inserting_before(near):
+        node = gm.graph.get_attr(name)
+    tensor = fetch(gm, node)
+    node.meta.update(shape=tensor.shape, dtype=tensor.dtype)
+    return node
+
+
+def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing: bool) -> Node:
+    """Registers `tensor` as a parameter called `name` (dotted) and returns a node in front of `near` that fetches it.
+
+    If the name is taken, the parameter takes over if `replacing`; else another name is found.
+    """
+    name = name if replacing else _free_name(gm, name)
+    path, _, last = name.rpartition(".")
+    owner = _container(gm, path)
+    owner._buffers.pop(last, None)
+    owner.register_parameter(last, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
+    return get_attr(gm, name, near)
+
+
+def set_constant(gm: GraphModule, target: str, tensor: Tensor) -> None:
+    """Makes the attribute at the dotted path `target` a buffer that holds `tensor`, whatever it was before."""
+    path, _, name = target.rpartition(".")
+    owner = _container(gm, path)
+    if name in owner._parameters:
+        del owner._parameters[name]
+    elif hasattr(owner, name) and name not in owner._buffers:
+        delattr(owner, name)
+    owner.register_buffer(name, tensor)
+
+
+def fetch(gm: GraphModule, node: Node) -> Tensor:
+    """The tensor that a get_attr node stands for."""
+    value: Any = gm
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{node.target} is not a tensor")
+    return value.detach()
+
+
+def clean(gm: GraphModule) -> GraphModule:
+    """Removes dead nodes and attributes that no node uses any more; checks and recompiles the graph."""
+    gm.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    used = {str(node.target) for node in gm.graph.nodes if node.op in ("get_attr", "call_module")}
+    _drop_unused(gm, "", used)
+    gm.graph.lint()
+    gm.recompile()
+    return gm
+
+
+def renumber(gm: GraphModule) -> GraphModule:
+    """Names nodes after what they compute, in running order, and fetches each attribute where it is used.
+
+    So equal graphs print alike, however they came about.
+    """
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+
+    def copied(node: Node) -> Node:
+        return _copy_into(graph, node, node.args, node.kwargs) if node.op == "get_attr" else copies[node]
+
+    for node in gm.graph.nodes:
+        if node.op != "get_attr":
+            copies[node] = _copy_into(graph, node, map_arg(node.args, copied), map_arg(node.kwargs, copied))
+    gm.graph = graph
+    return gm
+
+
+def _copy_into(graph: Graph, node: Node, args: Any, kwargs: Any) -> Node:
+    copy = graph.create_node(node.op, node.target, args, kwargs, type_expr=node.type)
+    copy.meta = dict(node.meta)
+    return copy
+
+
+def _drop_unused(module: nn.Module, path: str, used: set[str]) -> bool:
+    """Deletes from `module` what no dotted name in `used` needs. Returns whether anything is left."""
+    if path and any(path == name or name.startswith(path + ".") for name in used) and path in used:
+        return True
+    for name in _names(module._parameters, module._buffers):
+        if _join(path, name) not in used:
+            delattr(module, name)
+    for name, child in list(module._modules.items()):
+        if child is None or not _drop_unused(child, _join(path, name), used):
+            delattr(module, name)
+    return bool(module._parameters or module._buffers or module._modules)
+
+
+def _names(*tables: dict[str, Any]) -> list[str]:
+    return [name for table in tables for name in table]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _container(gm: GraphModule, path: str) -> nn.Module:
+    owner: nn.Module = gm
+    for name in filter(None, path.split(".")):
+        child = owner._modules.get(name)
+        if child is None:
+            child = nn.Module()
+            owner.add_module(name, child)
+        owner = child
+    return owner
+
+
+def _free_name(gm: GraphModule, name: str) -> str:
+    candidate, count = name, 0
+    while _taken(gm, candidate):
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
+
+
+def _taken(gm: GraphModule, name: str) -> bool:
+    owner: Any = gm
+    parts = name.split(".")
+    for part in parts[:-1]:
+        owner = getattr(owner, part, None)
+        if owner is None:
+            return False
+    return getattr(owner, parts[-1], None) is not None
+
+
+def tensors(values: Iterable[Any]) -> list[Node]:
+    """The nodes among `values` that stand for tensors."""
+    return [v for v in values if isinstance(v, Node) and is_tensor(v)]
+
+
+def is_tensor(node: Node) -> bool:
+    """Whether the node's value is a tensor, as the example inputs showed."""
+    return node.op == "get_attr" or isinstance(node.meta.get("dtype"), torch.dtype)
+
+
+def rename_module(gm: GraphModule, node: Node, path: str) -> None:
+    """Moves the module that `node` calls to `path`, or to path_1, path_2 … if that is taken."""
+    module = gm.get_submodule(str(node.target))
+    gm.delete_submodule(str(node.target))
+    node.target = add_module(gm, path, module)
+    node._rename(node.target.replace(".", "_"))

@@ -1,0 +1,36 @@
+"""The int8 kernels: torch ops in the namespace `fxquant`, and the functions that pack weights for them.
+
+Activations are plain uint8 tensors, logically NCHW, physically NHWC (torch.channels_last).
+"""
+
+from fxquant import _kernels
+from fxquant.kernels.conv import conv2d, pack_conv2d
+from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
+from fxquant.kernels.elementwise import add, mul
+from fxquant.kernels.gemm import linear, pack_linear
+from fxquant.kernels.geometry import ConvGeometry
+from fxquant.kernels.lookup import lookup
+from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from fxquant.kernels.quantize import dequantize, quantize
+from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
+
+__all__ = [
+    "ConvGeometry",
+    "_kernels",
+    "adaptive_avg_pool2d",
+    "add",
+    "avg_pool2d",
+    "conv2d",
+    "depthwise_conv2d",
+    "dequantize",
+    "interpolate_bilinear",
+    "interpolate_nearest",
+    "linear",
+    "lookup",
+    "max_pool2d",
+    "mul",
+    "pack_conv2d",
+    "pack_depthwise_conv2d",
+    "pack_linear",
+    "quantize",
+]

@@ -1,0 +1,68 @@
+// Sixteen lanes of float32 (contract in lanes_scalar.h), for AVX512F/BW/VL.
+//
+// A byte goes to float by vpmovzxbd + vcvtdq2ps, back by vcvtps2dq (rounds to nearest even) after the bounds were
+// applied in float; vmaxps returns its second operand for NaN, so NaN ends at the lower bound.
+#pragma once
+#include <immintrin.h>
+
+#include "base/requantize.h"
+
+namespace fxquant {
+namespace {
+
+struct Avx512Lanes {
+  static constexpr int kCount = 16;
+  using F32 = __m512;
+  struct Output {
+    __m512 low, high;
+    __m512i zero_point_i16, order;
+  };
+
+  static Output output(const Requantize& q) {
+    return {set(static_cast<float>(q.quant_min - q.zero_point)), set(static_cast<float>(q.quant_max - q.zero_point)),
+            _mm512_set1_epi16(static_cast<int16_t>(q.zero_point)),
+            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)};
+  }
+  static __mmask16 first(int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
+  // Some machines split masked stores, so whole ones are told apart.
+  static void store_bytes(uint8_t* p, int64_t count, __m128i bytes) {
+    if (count == kCount) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+    _mm_mask_storeu_epi8(p, first(count), bytes);
+  }
+  static F32 set(float value) { return _mm512_set1_ps(value); }
+  static F32 from_u8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
+  static F32 load_u8(const uint8_t* p) { return from_u8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  static F32 load_u8(const uint8_t* p, int64_t count) { return from_u8(_mm_maskz_loadu_epi8(first(count), p)); }
+  static F32 load_f32(const float* p) { return _mm512_loadu_ps(p); }
+  static F32 load_f32(const float* p, int64_t count) { return _mm512_maskz_loadu_ps(first(count), p); }
+  static F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+  static F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
+  static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+  static F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+  static void store_f32(float* p, F32 v) { _mm512_storeu_ps(p, v); }
+  static void store_f32(float* p, int64_t count, F32 v) {
+    if (count == kCount) return store_f32(p, v);
+    _mm512_mask_storeu_ps(p, first(count), v);
+  }
+
+  static __m512i round(F32 v, const Output& q) {
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, q.low), q.high));
+  }
+  // Sixty-four bytes: in each quarter four lanes of v[0], then the same lanes of v[1], v[2], v[3].
+  static __m512i pack(const F32 (&v)[4], const Output& q) {
+    const __m512i low = _mm512_packs_epi32(round(v[0], q), round(v[1], q));
+    const __m512i high = _mm512_packs_epi32(round(v[2], q), round(v[3], q));
+    return _mm512_packus_epi16(_mm512_add_epi16(low, q.zero_point_i16), _mm512_add_epi16(high, q.zero_point_i16));
+  }
+  static __m128i to_u8(F32 v, const Output& q) {
+    const __m256i words = _mm512_cvtepi32_epi16(round(v, q));
+    return _mm256_cvtepi16_epi8(_mm256_add_epi16(words, _mm512_castsi512_si256(q.zero_point_i16)));
+  }
+  static void store_u8(uint8_t* p, int64_t count, F32 v, const Output& q) { store_bytes(p, count, to_u8(v, q)); }
+  static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(q.order, pack(v, q)));
+  }
+};
+
+}  // namespace
+}  // namespace fxquant

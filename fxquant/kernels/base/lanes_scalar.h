@@ -1,0 +1,41 @@
+// One lane of float32 and its way from and to uint8: what every lanes_<isa>.h offers, so that a generic.h is written
+// once.
+//
+//   kCount         lanes of F32; functions with a `count` in [1, kCount] touch only so many elements
+//   load_u8        float(p[i])                     load_f32   p[i]
+//   store_u8       round_and_saturate(v[i])        store_f32  v[i]
+//   store4_u8      store_u8 of four F32 one after another
+//   add .. div     each rounded to float32 on its own
+#pragma once
+#include <cstdint>
+
+#include "base/requantize.h"
+
+namespace fxquant {
+namespace {
+
+struct ScalarLanes {
+  static constexpr int kCount = 1;
+  using F32 = float;
+  using Output = Requantize;
+
+  static Output output(const Requantize& q) { return q; }
+  static F32 set(float value) { return value; }
+  static F32 load_u8(const uint8_t* p) { return static_cast<float>(*p); }
+  static F32 load_u8(const uint8_t* p, int64_t) { return static_cast<float>(*p); }
+  static F32 load_f32(const float* p) { return *p; }
+  static F32 load_f32(const float* p, int64_t) { return *p; }
+  static F32 add(F32 a, F32 b) { return a + b; }
+  static F32 sub(F32 a, F32 b) { return a - b; }
+  static F32 mul(F32 a, F32 b) { return a * b; }
+  static F32 div(F32 a, F32 b) { return a / b; }
+  static void store_f32(float* p, F32 v) { *p = v; }
+  static void store_f32(float* p, int64_t, F32 v) { *p = v; }
+  static void store_u8(uint8_t* p, int64_t, F32 v, const Output& q) { *p = round_and_saturate(v, q); }
+  static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
+    for (int k = 0; k < 4; ++k) p[k] = round_and_saturate(v[k], q);
+  }
+};
+
+}  // namespace
+}  // namespace fxquant

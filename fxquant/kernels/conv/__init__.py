@@ -1,0 +1,121 @@
+"""Dense and grouped 2-D convolution on packed int8 weights, channels last.
+
+acc = bias[o] + sum over the window of (x - x_zero_point) * weight[o]; padding reads x_zero_point
+y = table[clamp(rne(float(acc) * multiplier[o] + residual_term) + zero_point, quant_min, quant_max)]
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.gemm import Layer, pack_product, same_shape_residual
+from fxquant.kernels.geometry import ConvGeometry
+from fxquant.kernels.library import torch_op
+from fxquant.qparams import Requantize, Residual
+from fxquant.target import active_isa
+
+__all__ = ["ConvGeometry", "conv2d", "pack_conv2d"]
+
+
+def pack_conv2d(
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    *,
+    geometry: ConvGeometry,
+    x_zero_point: int,
+    output: Requantize,
+    residual: Residual | None = None,
+    table: Tensor | None = None,
+) -> Tensor:
+    """Packs int8 `weight` [O, I / groups, kh, kw], int32 `bias` [O] and float32 `multiplier` [O] for `conv2d`.
+
+    Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
+    and for a reduction too long for int32.
+    """
+    check_geometry(geometry)
+    expected = (geometry.out_channels, geometry.kernel_h, geometry.kernel_w)
+    if weight.dim() != 4 or (weight.shape[0], *weight.shape[2:]) != expected:
+        raise InputError(f"a weight of shape {list(weight.shape)} does not fit {geometry}")
+    return pack_product(
+        Layer.CONV,
+        weight,
+        bias,
+        multiplier,
+        groups=geometry.groups,
+        dense_w=geometry.dilation_w == 1,
+        x_zero_point=x_zero_point,
+        output=output,
+        residual=residual,
+        table=table,
+    )
+
+
+def check_geometry(geometry: ConvGeometry) -> None:
+    """Raises InputError unless paddings are at least 0 and everything else is at least 1."""
+    for name, value in geometry._asdict().items():
+        if value < (0 if name.startswith("pad") else 1):
+            raise InputError(f"{name} = {value} is not possible: {geometry}")
+
+
+class _Plan(NamedTuple):
+    """What follows from the shapes of a call alone."""
+
+    output_shape: tuple[int, ...]
+    scratch_bytes: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
+    if len(geometry) != len(ConvGeometry._fields):
+        raise InputError(f"a geometry is {len(ConvGeometry._fields)} integers, as of ConvGeometry, not {geometry}")
+    g = ConvGeometry(*geometry)
+    check_geometry(g)
+    out_h, out_w = g.output_size(*shape[2:])
+    if out_h < 1 or out_w < 1:
+        raise InputError(f"an image of {shape[2]} x {shape[3]} pixels is smaller than the kernel: {g}")
+    return _Plan((shape[0], g.out_channels, out_h, out_w), _kernels.conv2d_scratch_size(*shape, *geometry))
+
+
+def _conv2d_shape(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
+    g = ConvGeometry(*geometry)
+    shape = (x.shape[0], g.out_channels, *g.output_size(x.shape[2], x.shape[3]))
+    return x.new_empty(shape).to(memory_format=torch.channels_last)
+
+
+@torch_op("conv2d(Tensor x, Tensor packed, Tensor? residual, int[] geometry) -> Tensor", fake=_conv2d_shape)
+def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
+    """Uint8 `x` [N, I, H, W] convolved: uint8 channels_last [N, O, OH, OW]. `geometry` is a ConvGeometry as integers.
+
+    `residual` has the output's shape. Raises InputError for another dtype or shape, or weights packed for another ISA
+    or geometry.
+    """
+    if x.dtype is not torch.uint8 or x.dim() != 4:
+        raise InputError(f"conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
+    x = x.contiguous(memory_format=torch.channels_last)
+    plan = _plan(x.shape, tuple(geometry))
+    y = torch.empty(plan.output_shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    residual = same_shape_residual(residual, y, torch.channels_last)
+    scratch = torch.empty(plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
+    try:
+        _kernels.conv2d(
+            x.data_ptr(),
+            0 if residual is None else residual.data_ptr(),
+            y.data_ptr(),
+            0 if scratch is None else scratch.data_ptr(),
+            torch.get_num_threads(),
+            packed.data_ptr(),
+            packed.numel(),
+            active_isa(),
+            *x.shape,
+            *geometry,
+        )
+    except ValueError as error:
+        raise InputError(f"conv2d of {list(x.shape)}: {error}") from None
+    return y

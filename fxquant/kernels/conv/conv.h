@@ -1,0 +1,45 @@
+// Dense and grouped 2-D convolution, channels last.
+//
+//   acc[n, oh, ow, o] = bias[o] + sum over ky, kx, i of (x[n, ih, iw, g * I + i] - x_zero_point) * weight[o, i, ky, kx]
+//     with I = in_channels / groups, g = o / (out_channels / groups),
+//          ih = oh * stride_h - pad_top + ky * dilation_h, iw = ow * stride_w - pad_left + kx * dilation_w,
+//     and x = x_zero_point outside the image
+//   y = table[ requantize(acc, multiplier[o], residual_term(r[n, oh, ow, o])) ]       (base/requantize.h)
+//
+// It runs on the product of gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where
+// a tap can fall outside the image, that reads a padded copy of x in scratch, which the caller provides; no copy is
+// made if x lies in a buffer with a halo. Weights are packed by pack_product with Layer::conv.
+#pragma once
+#include <cstdint>
+
+#include "base/tensor.h"
+#include "gemm/gemm.h"
+
+namespace fxquant {
+
+struct ConvGeometry {
+  int64_t out_channels = 0, kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1;
+  int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+
+  int64_t output_h(int64_t h) const;
+  int64_t output_w(int64_t w) const;
+};
+
+struct Conv {
+  const PackedHeader* packed = nullptr;
+  ConvGeometry geometry;
+  Nhwc<const uint8_t> x;
+  Nhwc<const uint8_t> residual;  // data is null where the layer has none
+  Nhwc<uint8_t> y;
+  bool x_has_halo = false;     // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
+  uint8_t* scratch = nullptr;  // of conv_scratch_size bytes
+};
+
+// Bytes of scratch; 0 if x can be read in place. Pointers are not followed, but for `packed`, which may be null if
+// x.stride_w == x.c.
+int64_t conv_scratch_size(const Conv& conv);
+
+// Throws std::invalid_argument if the geometry is not the one that the weights were packed for.
+void run_conv(const Conv& conv, int threads);
+
+}  // namespace fxquant

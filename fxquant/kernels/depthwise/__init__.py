@@ -1,0 +1,140 @@
+"""Depthwise convolution: filters packed once, then
+
+    y[n, c] = table[requantize(sum((x[n, c] - x_zero_point) * weight[c]) + bias[c], multiplier[c], residual)]
+
+for every channel on its own. Weights int8 symmetric, accumulators exact int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.geometry import ConvGeometry
+from fxquant.kernels.library import torch_op
+from fxquant.qparams import Requantize, Residual
+from fxquant.target import active_isa
+
+_ALIGNMENT = 64
+
+
+def pack_depthwise_conv2d(
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    *,
+    geometry: ConvGeometry,
+    x_zero_point: int,
+    output: Requantize,
+    residual: Residual | None = None,
+    table: Tensor | None = None,
+    isa: int | None = None,
+) -> Tensor:
+    """Filters for `depthwise_conv2d`, in the layout of `isa` (default: the active one), as a 1-D uint8 tensor.
+
+    `weight` int8 [channels, 1, kernel_h, kernel_w]; `bias` int32 [channels] at the scale of the accumulators;
+    `multiplier` float32 [channels]; `table` uint8 [256], applied last. Raises InputError if a tensor is none of these,
+    or if some input could overflow an int32 accumulator.
+    """
+    g = geometry
+    expected = (
+        ("weight", weight, torch.int8, (g.out_channels, 1, g.kernel_h, g.kernel_w)),
+        ("bias", bias, torch.int32, (g.out_channels,)),
+        ("multiplier", multiplier, torch.float32, (g.out_channels,)),
+        ("table", table, torch.uint8, (256,)),
+    )
+    for name, tensor, dtype, shape in expected:
+        if tensor is not None and (
+            tensor.dtype != dtype or tuple(tensor.shape) != shape or tensor.device.type != "cpu"
+        ):
+            raise InputError(f"{name} has to be a CPU tensor of {dtype}, shape {shape}, not {_kind(tensor)}")
+    if g.groups != g.out_channels or min(g) < 0 or min(g.kernel_h, g.kernel_w, g.stride_h, g.stride_w) < 1:
+        raise InputError(f"not the geometry of a depthwise convolution: {g}")
+    if min(g.dilation_h, g.dilation_w) < 1 or not 0 <= x_zero_point <= 255:
+        raise InputError(f"dilations are at least 1 and zero points within 0..255: {g}, {x_zero_point}")
+    isa = active_isa() if isa is None else isa
+    packed = _aligned(_kernels.depthwise_packed_bytes(g.out_channels, tuple(g[1:11]), isa))
+    weight, bias, multiplier = weight.contiguous(), bias.contiguous(), multiplier.contiguous()
+    table = None if table is None else table.contiguous()
+    term = Residual(0, 0.0) if residual is None else residual
+    fits = _kernels.depthwise_pack(
+        weight.data_ptr(),
+        bias.data_ptr(),
+        multiplier.data_ptr(),
+        0 if table is None else table.data_ptr(),
+        g.out_channels,
+        tuple(g[1:11]),
+        x_zero_point,
+        *output,
+        residual is not None,
+        *term,
+        packed.data_ptr(),
+        isa,
+    )
+    if not fits:
+        raise InputError("a bias is so large that an accumulator could overflow int32")
+    return packed
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+
+
+def _aligned(count: int) -> Tensor:
+    storage = torch.empty(count + _ALIGNMENT, dtype=torch.uint8)
+    start = -storage.data_ptr() % _ALIGNMENT
+    return storage[start : start + count]
+
+
+def _empty_output(x: Tensor, geometry: Sequence[int]) -> Tensor:
+    n, c, h, w = x.shape
+    oh, ow = ConvGeometry(*geometry).output_size(h, w)
+    if oh < 1 or ow < 1:
+        raise InputError(f"an image of {h} x {w} is too small for the kernel: {ConvGeometry(*geometry)}")
+    return torch.empty((n, c, oh, ow), dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
+
+
+def _fake(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: Sequence[int]) -> Tensor:
+    return _empty_output(x, geometry)
+
+
+@torch_op("depthwise_conv2d(Tensor x, Tensor packed, Tensor? residual, int[] geometry) -> Tensor", _fake)
+def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: Sequence[int]) -> Tensor:
+    """uint8 [N, C, H, W] -> uint8 channels_last [N, C, OH, OW]; `residual` has the shape of the result.
+
+    `packed` as of pack_depthwise_conv2d, with this geometry. Raises InputError if the tensors do not fit together.
+    """
+    if x.dtype != torch.uint8 or x.dim() != 4:
+        raise InputError(f"x has to be uint8 [N, C, H, W], not {_kind(x)}")
+    y = _empty_output(x, geometry)
+    x = x.contiguous(memory_format=torch.channels_last)
+    residual_address = 0
+    if residual is not None:
+        if residual.dtype != torch.uint8 or residual.shape != y.shape:
+            raise InputError(f"the residual has to be uint8 {tuple(y.shape)}, not {_kind(residual)}")
+        residual = residual.contiguous(memory_format=torch.channels_last)
+        residual_address = residual.data_ptr()
+    n, c, h, w = x.shape
+    try:
+        _kernels.depthwise_run(
+            x.data_ptr(),
+            packed.data_ptr(),
+            packed.numel(),
+            residual_address,
+            y.data_ptr(),
+            n,
+            c,
+            h,
+            w,
+            y.shape[2],
+            y.shape[3],
+            active_isa(),
+            torch.get_num_threads(),
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return y

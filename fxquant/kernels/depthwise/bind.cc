@@ -1,0 +1,73 @@
+// depthwise_packed_bytes, depthwise_pack and depthwise_run for Python. Tensors arrive as addresses, sizes and strides.
+#include "base/bind.h"
+
+#include "depthwise/depthwise.h"
+
+namespace nb = nanobind;
+
+namespace fxquant {
+namespace {
+
+DepthwiseGeometry geometry_of(const nb::tuple& g) {
+  const auto at = [&](size_t i) { return nb::cast<int32_t>(g[i]); };
+  return {at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)};
+}
+
+// geometry: (kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h, dilation_w).
+int64_t packed_bytes(int32_t channels, const nb::tuple& geometry, int isa) {
+  DepthwiseLayer layer;
+  layer.channels = channels;
+  layer.geometry = geometry_of(geometry);
+  return depthwise_packed_bytes(layer, static_cast<Isa>(isa));
+}
+
+bool pack(uintptr_t weight, uintptr_t bias, uintptr_t multiplier, uintptr_t table, int32_t channels,
+          const nb::tuple& geometry, int32_t x_zero_point, int32_t zero_point, int32_t quant_min, int32_t quant_max,
+          bool has_residual, int32_t residual_zero_point, float residual_multiplier, uintptr_t packed, int isa) {
+  DepthwiseLayer layer;
+  layer.channels = channels;
+  layer.geometry = geometry_of(geometry);
+  layer.x_zero_point = x_zero_point;
+  layer.output = {zero_point, quant_min, quant_max};
+  layer.has_residual = has_residual;
+  layer.residual = {residual_zero_point, residual_multiplier};
+  layer.table = pointer<const uint8_t>(table);
+  layer.weight = pointer<const int8_t>(weight);
+  layer.bias = pointer<const int32_t>(bias);
+  layer.multiplier = pointer<const float>(multiplier);
+  return depthwise_pack(layer, static_cast<Isa>(isa), pointer<void>(packed));
+}
+
+void check(const PackedDepthwise& layer, int64_t packed_bytes, int isa, int64_t c, bool residual) {
+  if (packed_bytes < static_cast<int64_t>(sizeof(PackedDepthwise)) || layer.magic != kDepthwiseMagic)
+    throw nb::value_error("packed is not what pack_depthwise_conv2d returns");
+  if (static_cast<int>(layer.isa) != isa)
+    throw nb::value_error("packed is for another instruction set: call pack_depthwise_conv2d again on this machine");
+  if (layer.channels != c) throw nb::value_error("x has another number of channels than the packed filters");
+  if ((layer.has_residual != 0) != residual)
+    throw nb::value_error("a residual is needed if, and only if, the layer was packed with one");
+}
+
+// Dense channels-last tensors; a zero residual address means none. The sizes of y follow from the geometry.
+void run(uintptr_t x, uintptr_t packed, int64_t packed_bytes, uintptr_t residual, uintptr_t y, int64_t n, int64_t c,
+         int64_t h, int64_t w, int64_t oh, int64_t ow, int isa, int threads) {
+  const PackedDepthwise& layer = *pointer<const PackedDepthwise>(packed);
+  check(layer, packed_bytes, isa, c, residual != 0);
+  const auto output_h = layer.transposed ? layer.geometry.output_w(h) : layer.geometry.output_h(h);
+  const auto output_w = layer.transposed ? layer.geometry.output_h(w) : layer.geometry.output_w(w);
+  if (output_h != oh || output_w != ow) throw nb::value_error("geometry is not the one that was packed");
+  nb::gil_scoped_release release;
+  depthwise_run(layer, {pointer<const uint8_t>(x), n, h, w, c, h * w * c, w * c, c},
+                {pointer<const uint8_t>(residual), n, oh, ow, c, oh * ow * c, ow * c, c},
+                {pointer<uint8_t>(y), n, oh, ow, c, oh * ow * c, ow * c, c}, threads);
+}
+
+}  // namespace
+
+void bind_depthwise(nb::module_& m) {
+  m.def("depthwise_packed_bytes", packed_bytes);
+  m.def("depthwise_pack", pack);
+  m.def("depthwise_run", run);
+}
+
+}  // namespace fxquant

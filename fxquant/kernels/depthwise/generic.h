@@ -1,0 +1,315 @@
+// Depthwise convolution for machines that sum four neighbouring products at once.
+//
+// A depthwise filter has no sum over channels, so the four are taps: interleaving the same channels of four rows
+// bytewise gives quads, dwords with the four vertical neighbours of one channel, and one dot product sums four taps of
+// a column. A quad serves every output row whose taps it holds: with weights (w0, w1, w2, 0) and (0, w0, w1, w2) two
+// rows of a 3x3 layer, for instance.
+//
+// `V` is a vector of base/bytes_x86.h with, in addition,
+//   kTogether              output columns computed together: as many as the registers hold
+//   kParts                 the vectors that a quad is held in
+//   activations(quad, parts), weights(quad, parts)    quads of u8 and of s8 to that form
+//   dot(acc, activation, weight)                      per dword; over all parts it adds the four products
+#pragma once
+#include "base/unroll.h"
+#include "depthwise/depthwise.h"
+
+namespace fxquant {
+namespace {
+
+// Four input rows from `iy` on, `step_y` apart, as pointers to column `ix` and distances of columns. Rows outside of
+// the image, and those from `used` on, which meet zero weights only, are x_zero_point.
+struct FourRows {
+  const uint8_t* pixel[4];
+  int64_t step[4];
+
+  FourRows(const DepthwiseTask& task, int64_t iy, int64_t step_y, int64_t ix, int used) {
+    for (int i = 0; i < 4; ++i, iy += step_y) {
+      const bool inside = i < used && iy >= 0 && iy < task.x.h;
+      pixel[i] = inside ? task.x.at(0, iy, ix) : task.layer->outside;
+      step[i] = inside ? task.x.stride_w : 0;
+    }
+  }
+};
+
+template <class V>
+FXQUANT_UNROLLED inline void load_quads(const uint8_t* const (&pixel)[4], int channels,
+                                        typename V::Int (&parts)[4][V::kParts]) {
+  typename V::Int row[4], quad[4];
+  unroll<4>([&](auto i) FXQUANT_UNROLLED { row[i] = V::load(pixel[i], channels); });
+  interleave<V>(row, quad);
+  unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
+}
+
+// From the accumulators of a block of channels to bytes in memory.
+template <class V>
+class Epilogue {
+  using Int = typename V::Int;
+
+ public:
+  explicit Epilogue(const DepthwiseTask& task)
+      : saturate_(task.layer->output),
+        residual_zero_point_(V::splat_32(task.layer->residual.zero_point)),
+        residual_multiplier_(V::splat(task.layer->residual.multiplier)),
+        multiplier_(task.block + 4 * V::kWidth),
+        table_(task.layer->has_table ? task.layer->table : nullptr),
+        channels_(task.channels),
+        clamps_(task.layer->clamps != 0) {}
+
+  // rounded[x] from acc[x]; `residual` is null or at the first of outputs that lie `stride` apart.
+  template <int Part, int Count>
+  FXQUANT_UNROLLED void round(const Int (&acc)[Count], const uint8_t* residual, int64_t stride,
+                              Int (&rounded)[Count]) const {
+    const typename V::Float multiplier = V::load_f32(multiplier_ + Part * V::kWidth);
+    if (!clamps_) {
+      unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = V::round(V::mul(V::to_float(acc[x]), multiplier)); });
+      return;
+    }
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
+      typename V::Float value = V::mul(V::to_float(acc[x]), multiplier);
+      if (residual) value = V::add(value, term<Part>(residual + x * stride));
+      rounded[x] = saturate_.round(value);
+    });
+  }
+  FXQUANT_UNROLLED Int words(Int a, Int b) const { return saturate_.words(a, b); }
+  FXQUANT_UNROLLED void store(uint8_t* y, Int words_a, Int words_b) const {
+    Int bytes = saturate_.bytes(words_a, words_b);
+    if (table_) bytes = V::lookup(table_, bytes);
+    V::store(y, bytes, channels_);
+  }
+
+ private:
+  template <int Part>
+  FXQUANT_UNROLLED typename V::Float term(const uint8_t* residual) const {
+    const Int codes = widen<V, Part>(V::load(residual, channels_));
+    return V::mul(V::to_float(V::sub_32(codes, residual_zero_point_)), residual_multiplier_);
+  }
+
+  Saturate<V> saturate_;
+  Int residual_zero_point_;
+  typename V::Float residual_multiplier_;
+  const uint8_t* multiplier_;
+  const uint8_t* table_;
+  int channels_;
+  bool clamps_;
+};
+
+// Layers without dilation whose kernel and stride are known: the quads of a strip of columns are made once, in a
+// scratch that stays in the L1 cache, and read by all the output rows and columns that need them.
+template <class V, int KernelH, int KernelW, int Stride>
+class Strip {
+  using Int = typename V::Int;
+  static constexpr int kGroups = (KernelH + 3) / 4;
+  static constexpr int kRows = (4 * kGroups - KernelH) / Stride + 1;  // output rows that the quads of a strip serve
+  static constexpr int kUsedRows = KernelH + (kRows - 1) * Stride;
+  static constexpr int kColumns = 64 / kGroups;
+  static constexpr int kOutputs = (kColumns - KernelW) / Stride + 1;
+  static constexpr int kTogether = V::kTogether;
+
+ public:
+  explicit Strip(const DepthwiseTask& task) : task_(task), epilogue_(task) {
+    for (int row = 0; row < kRows; ++row) shift_weights(row);
+  }
+
+  void run() {
+    const int64_t strips = (task_.y.w + kOutputs - 1) / kOutputs;
+    const int64_t outputs = (task_.y.w + strips - 1) / strips;
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += kRows) {
+      const int64_t rows = task_.row_end - oy < kRows ? task_.row_end - oy : kRows;
+      for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
+        const int64_t count = task_.y.w - ox < outputs ? task_.y.w - ox : outputs;
+        make_quads(oy, ox, (count - 1) * Stride + KernelW);
+        for (int64_t row = 0; row < rows; ++row) compute_row(row, oy + row, ox, count);
+      }
+    }
+  }
+
+ private:
+  // The filters moved down by `row` strides, across the borders of quads: what that output row multiplies with.
+  void shift_weights(int row) {
+    const int8_t* packed = reinterpret_cast<const int8_t*>(task_.block + 8 * V::kWidth);
+    constexpr int64_t kGroupBytes = int64_t{KernelW} * 4 * V::kWidth;
+    const int bits = 8 * (row * Stride);
+    static_assert((kRows - 1) * Stride < 4, "a filter moves less than a quad");
+    for (int g = 0; g < kGroups; ++g) {
+      for (int i = 0; i < KernelW * 4; ++i) {
+        const int8_t* quad = packed + g * kGroupBytes + i * V::kWidth;
+        Int moved = V::left_32(V::load(quad), bits);
+        if (g > 0 && bits > 0) moved = V::add_32(moved, V::right_32(V::load(quad - kGroupBytes), 32 - bits));
+        V::weights(moved, weights_[row][g][i / 4][i % 4]);
+      }
+    }
+  }
+
+  void make_quads(int64_t oy, int64_t ox, int64_t count) {
+    const DepthwiseGeometry& g = task_.layer->geometry;
+    const int64_t ix = ox * Stride - g.pad_left, iy = oy * Stride - g.pad_top;
+    const int64_t first = ix < 0 ? (-ix < count ? -ix : count) : 0;
+    const int64_t inside_end = task_.x.w - ix < count ? task_.x.w - ix : count;
+    const int64_t last = inside_end > first ? inside_end : first;
+    for (int group = 0; group < kGroups; ++group) {
+      FourRows rows(task_, iy + 4 * group, 1, ix + first, kUsedRows - 4 * group);
+      fill_outside(group, 0, first);
+      for (int64_t column = first; column < last; ++column) {
+        load_quads<V>(rows.pixel, task_.channels, quads_[group][column]);
+        unroll<4>([&](auto i) FXQUANT_UNROLLED { rows.pixel[i] += rows.step[i]; });
+      }
+      fill_outside(group, last, count);
+    }
+  }
+
+  void fill_outside(int group, int64_t begin, int64_t end) {
+    const Int outside = V::splat_8(task_.layer->x_zero_point);
+    for (int64_t column = begin; column < end; ++column) {
+      for (int v = 0; v < 4; ++v) V::activations(outside, quads_[group][column][v]);
+    }
+  }
+
+  void compute_row(int64_t row, int64_t oy, int64_t ox, int64_t count) {
+    uint8_t* y = task_.y.at(0, oy, ox);
+    const uint8_t* residual = task_.residual.data ? task_.residual.at(0, oy, ox) : nullptr;
+    int64_t i = 0;
+    for (; i + kTogether <= count; i += kTogether) compute<kTogether>(row, i, y, residual);
+    if (kTogether > 2 && count - i >= 2) {
+      compute<2>(row, i, y, residual);
+      i += 2;
+    }
+    if (i < count) compute<1>(row, i, y, residual);
+  }
+
+  // Outputs i .. i + Count - 1 of the strip; y and residual are at the strip's first.
+  template <int Count>
+  FXQUANT_UNROLLED void compute(int64_t row, int64_t i, uint8_t* y, const uint8_t* residual) {
+    Int words[Count];
+    unroll<2>([&](auto half) FXQUANT_UNROLLED {
+      Int a[Count], b[Count];
+      round_part<Count, 2 * half>(row, i, residual, a);
+      round_part<Count, 2 * half + 1>(row, i, residual, b);
+      unroll<Count>([&](auto x) FXQUANT_UNROLLED {
+        const Int both = epilogue_.words(a[x], b[x]);
+        if constexpr (half == 1) {
+          epilogue_.store(y + (i + x) * task_.y.stride_w, words[x], both);
+        } else {
+          words[x] = both;
+        }
+      });
+    });
+  }
+
+  template <int Count, int Part>
+  FXQUANT_UNROLLED void round_part(int64_t row, int64_t i, const uint8_t* residual, Int (&rounded)[Count]) {
+    Int acc[Count];
+    accumulate<Count, Part>(row, i, acc);
+    const int64_t stride = task_.residual.stride_w;
+    epilogue_.template round<Part>(acc, residual ? residual + i * stride : nullptr, stride, rounded);
+  }
+
+  template <int Count, int Part>
+  FXQUANT_UNROLLED void accumulate(int64_t row, int64_t i, Int (&acc)[Count]) {
+    const Int bias = V::load(task_.block + Part * V::kWidth);
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = bias; });
+    unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
+      unroll<Stride>([&](auto phase) FXQUANT_UNROLLED {
+        accumulate_phase<Count, Part, k / V::kParts, k % V::kParts, phase>(row, i, acc);
+      });
+    });
+  }
+
+  // The taps phase, phase + Stride, ...: neighbouring outputs share the columns of these.
+  template <int Count, int Part, int Group, int Split, int Phase>
+  FXQUANT_UNROLLED void accumulate_phase(int64_t row, int64_t i, Int (&acc)[Count]) {
+    constexpr int kTaps = (KernelW - Phase + Stride - 1) / Stride;
+    constexpr int kTouched = Count + kTaps - 1;
+    Int column[kTouched];
+    unroll<kTouched>([&](auto c)
+                         FXQUANT_UNROLLED { column[c] = quads_[Group][(i + c) * Stride + Phase][Part][Split]; });
+    unroll<kTaps>([&](auto j) FXQUANT_UNROLLED {
+      const Int weight = weights_[row][Group][j * Stride + Phase][Part][Split];
+      unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = V::dot(acc[x], column[x + j], weight); });
+    });
+  }
+
+  const DepthwiseTask& task_;
+  const Epilogue<V> epilogue_;
+  Int weights_[kRows][kGroups][KernelW][4][V::kParts];
+  Int quads_[kGroups][kColumns][4][V::kParts];
+};
+
+// Any layer: the quads of every output are made for it alone.
+template <class V>
+class Any {
+  using Int = typename V::Int;
+
+ public:
+  explicit Any(const DepthwiseTask& task) : task_(task), epilogue_(task) {}
+
+  void run() const {
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; ++oy) {
+      for (int64_t ox = 0; ox < task_.y.w; ++ox) compute(oy, ox);
+    }
+  }
+
+ private:
+  void compute(int64_t oy, int64_t ox) const {
+    const DepthwiseGeometry& g = task_.layer->geometry;
+    Int acc[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED { acc[v] = V::load(task_.block + v * V::kWidth); });
+    const uint8_t* weights = task_.block + 8 * V::kWidth;
+    const int64_t iy = oy * g.stride_h - g.pad_top, ix = ox * g.stride_w - g.pad_left;
+    for (int i = 0; i < g.kernel_h; i += 4, weights += int64_t{g.kernel_w} * 4 * V::kWidth) {
+      const FourRows rows(task_, iy + int64_t{i} * g.dilation_h, g.dilation_h, 0, g.kernel_h - i);
+      accumulate(rows, ix, weights, acc);
+    }
+    const uint8_t* residual = task_.residual.data ? task_.residual.at(0, oy, ox) : nullptr;
+    Int rounded[4][1];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      const Int one[1] = {acc[v]};
+      epilogue_.template round<v>(one, residual, 0, rounded[v]);
+    });
+    epilogue_.store(task_.y.at(0, oy, ox), epilogue_.words(rounded[0][0], rounded[1][0]),
+                    epilogue_.words(rounded[2][0], rounded[3][0]));
+  }
+
+  FXQUANT_UNROLLED void accumulate(const FourRows& rows, int64_t ix, const uint8_t* weights, Int (&acc)[4]) const {
+    const DepthwiseGeometry& g = task_.layer->geometry;
+    for (int j = 0; j < g.kernel_w; ++j, ix += g.dilation_w, weights += 4 * V::kWidth) {
+      if (ix < 0 || ix >= task_.x.w) {
+        const Int outside = V::splat_8(task_.layer->x_zero_point);
+        unroll<4>([&](auto v) FXQUANT_UNROLLED {
+          Int parts[V::kParts];
+          V::activations(outside, parts);
+          add(parts, weights + v * V::kWidth, acc[v]);
+        });
+        continue;
+      }
+      const uint8_t* pixel[4];
+      unroll<4>([&](auto i) FXQUANT_UNROLLED { pixel[i] = rows.pixel[i] + ix * rows.step[i]; });
+      Int parts[4][V::kParts];
+      load_quads<V>(pixel, task_.channels, parts);
+      unroll<4>([&](auto v) FXQUANT_UNROLLED { add(parts[v], weights + v * V::kWidth, acc[v]); });
+    }
+  }
+
+  FXQUANT_UNROLLED static void add(const Int (&parts)[V::kParts], const uint8_t* weight, Int& acc) {
+    Int weight_parts[V::kParts];
+    V::weights(V::load(weight), weight_parts);
+    unroll<V::kParts>([&](auto k) FXQUANT_UNROLLED { acc = V::dot(acc, parts[k], weight_parts[k]); });
+  }
+
+  const DepthwiseTask& task_;
+  const Epilogue<V> epilogue_;
+};
+
+// `Products<Bytes>` makes a V of a byte vector.
+template <template <class> class Products, int Kernel, int Stride>
+void strip(const DepthwiseTask& task) {
+  with_bytes(task.width, [&](auto bytes) { Strip<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+}
+
+template <template <class> class Products>
+void any(const DepthwiseTask& task) {
+  with_bytes(task.width, [&](auto bytes) { Any<Products<decltype(bytes)>>(task).run(); });
+}
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,49 @@
+// add and mul of two images, and squeeze-excite's mul by [N, C, 1, 1], one thread, beside a plain copy.
+#include "base/bench.h"
+
+#include "elementwise/elementwise.h"
+
+using namespace fxquant;
+
+namespace {
+
+Walk<3> nhwc(int64_t pixels, int64_t channels, bool excitation) {
+  Walk<3> walk;
+  walk.rank = 2;
+  walk.size[0] = pixels;
+  walk.size[1] = channels;
+  for (int t = 0; t < 3; ++t) {
+    walk.stride[t][0] = channels;
+    walk.stride[t][1] = 1;
+  }
+  if (excitation) walk.stride[2][0] = 0;
+  return walk;
+}
+
+void bench(int64_t pixels, int64_t channels) {
+  const int64_t count = pixels * channels;
+  std::vector<uint8_t> a(static_cast<size_t>(count), 77), b(a), y(a);
+  char name[64];
+  for_each_isa([&](Isa isa) {
+    std::snprintf(name, sizeof name, "add %ld pixels, %ld channels", static_cast<long>(pixels),
+                  static_cast<long>(channels));
+    const Add sum{0.7F, 0.4F, 3, 128, {64, 0, 255}};
+    report(name, isa, 3 * count,
+           [&] { add(nhwc(pixels, channels, false), y.data(), a.data(), b.data(), sum, isa, 1); });
+    std::memcpy(name, "mul", 3);
+    const Mul product{0.01F, 3, 128, {64, 0, 255}};
+    report(name, isa, 3 * count,
+           [&] { mul(nhwc(pixels, channels, false), y.data(), a.data(), b.data(), product, isa, 1); });
+    std::memcpy(name, "exc", 3);
+    report(name, isa, 2 * count,
+           [&] { mul(nhwc(pixels, channels, true), y.data(), a.data(), b.data(), product, isa, 1); });
+  });
+}
+
+}  // namespace
+
+int main() {
+  bench(56 * 56, 24);
+  bench(28 * 28, 72);
+  bench(14 * 14, 672);
+}

@@ -1,0 +1,33 @@
+// The truth that every kernel of the family is held against: one element, and one plane of them.
+#pragma once
+#include <cstdint>
+
+#include "elementwise/elementwise.h"
+
+namespace fxquant {
+
+inline uint8_t reference_element(uint8_t a, uint8_t b, const Add& p) {
+  const float term = residual_term(b, {p.b_zero_point, p.b_multiplier});
+  return requantize(static_cast<int32_t>(a) - p.a_zero_point, p.a_multiplier, term, p.output);
+}
+
+inline uint8_t reference_element(uint8_t a, uint8_t b, const Mul& p) {
+  return requantize((static_cast<int32_t>(a) - p.a_zero_point) * (static_cast<int32_t>(b) - p.b_zero_point),
+                    p.multiplier, 0.0F, p.output);
+}
+
+// The elements of `walk`, in any order.
+template <class Params>
+void reference_elementwise(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params,
+                           int dim = 0) {
+  if (dim == walk.rank) {
+    *y = reference_element(*a, *b, params);
+    return;
+  }
+  for (int64_t i = 0; i < walk.size[dim]; ++i) {
+    reference_elementwise(walk, y + i * walk.stride[0][dim], a + i * walk.stride[1][dim], b + i * walk.stride[2][dim],
+                          params, dim + 1);
+  }
+}
+
+}  // namespace fxquant

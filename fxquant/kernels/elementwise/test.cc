@@ -1,0 +1,116 @@
+#include "base/strided_test.h"
+#include "elementwise/reference.h"
+
+namespace fxquant {
+namespace {
+
+float random_multiplier(Random& random) {
+  constexpr float kMultipliers[] = {0.5F, 0.25F, 1.0F, 1e-9F, 3e9F, -3e9F};  // ties, underflow, beyond int32
+  const int64_t which = random.integer(0, 11);
+  return which < 6 ? kMultipliers[which] : random.real(0.001F, 2.0F);
+}
+
+void randomize(Random& random, Add& p) {
+  p = {random_multiplier(random), random_multiplier(random), random_zero_point(random), random_zero_point(random),
+       random_output(random)};
+}
+
+void randomize(Random& random, Mul& p) {
+  p = {random_multiplier(random) / 64, random_zero_point(random), random_zero_point(random), random_output(random)};
+}
+
+void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Add& p, Isa isa, int threads) {
+  add(walk, y, a, b, p, isa, threads);
+}
+
+void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Mul& p, Isa isa, int threads) {
+  mul(walk, y, a, b, p, isa, threads);
+}
+
+template <class Params>
+void check(Random& random, int64_t limit) {
+  Walk<3> walk;
+  walk.rank = random_shape(random, limit, walk.size);
+  Guarded<uint8_t> y(random_layout(random, walk, 0, false)), expected(y.size());
+  Guarded<uint8_t> a(random_layout(random, walk, 1, true)), b(random_layout(random, walk, 2, true));
+  fill_random(random, a);
+  fill_random(random, b);
+  Params params;
+  randomize(random, params);
+  expected.fill(0xA5);
+  reference_elementwise(walk, expected.data(), a.data(), b.data(), params);
+  for (const Isa isa : supported_isas()) {
+    for (const int threads : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
+      y.fill(0xA5);
+      run(walk, y.data(), a.data(), b.data(), params, isa, threads);
+      expect_same(y, expected);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+template <class Params>
+void check_many(int cases, int64_t limit) {
+  for (int i = 0; i < cases; ++i) {
+    SCOPED_TRACE(testing::Message() << "case " << i << " of seed " << test_seed());
+    Random random(static_cast<uint32_t>(i));
+    check<Params>(random, limit);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(Elementwise, AddRandom) { check_many<Add>(1500, 3000); }
+TEST(Elementwise, MulRandom) { check_many<Mul>(1500, 3000); }
+TEST(Elementwise, AddLarge) { check_many<Add>(30, 200000); }
+TEST(Elementwise, MulLarge) { check_many<Mul>(30, 200000); }
+
+TEST(Elementwise, AddEveryPair) {
+  Walk<3> walk;
+  walk.rank = 2;
+  walk.size[0] = walk.size[1] = 256;
+  walk.stride[0][0] = 256;
+  walk.stride[1][0] = walk.stride[0][1] = walk.stride[2][1] = 1;
+  walk.stride[1][1] = walk.stride[2][0] = 0;
+  Guarded<uint8_t> codes(256), y(65536), expected(65536);
+  for (int i = 0; i < 256; ++i) codes[i] = static_cast<uint8_t>(i);
+  for (const Add& p : {Add{0.5F, 0.25F, 0, 255, {127, 0, 255}}, Add{0.731F, 0.269F, 128, 3, {128, 0, 255}}}) {
+    reference_elementwise(walk, expected.data(), codes.data(), codes.data(), p);
+    for (const Isa isa : supported_isas()) {
+      SCOPED_TRACE(isa_name(isa));
+      add(walk, y.data(), codes.data(), codes.data(), p, isa, 1);
+      expect_same(y, expected);
+    }
+  }
+}
+
+TEST(Elementwise, InPlace) {
+  Walk<3> walk;
+  walk.rank = 1;
+  walk.size[0] = 1003;
+  walk.stride[0][0] = walk.stride[1][0] = walk.stride[2][0] = 1;
+  const Add p{0.7F, 0.4F, 3, 200, {11, 0, 255}};
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(isa_name(isa));
+    Random random(7);
+    Guarded<uint8_t> a(1003), b(1003), expected(1003);
+    fill_random(random, a);
+    fill_random(random, b);
+    reference_elementwise(walk, expected.data(), a.data(), b.data(), p);
+    add(walk, a.data(), a.data(), b.data(), p, isa, 2);
+    expect_same(a, expected);
+  }
+}
+
+TEST(Elementwise, KnownIntegers) {
+  const Add half{0.5F, 0.5F, 0, 0, {0, 0, 255}};
+  EXPECT_EQ(reference_element(1, 0, half), 0);
+  EXPECT_EQ(reference_element(2, 1, half), 2);
+  EXPECT_EQ(reference_element(5, 0, half), 2);
+  EXPECT_EQ(reference_element(255, 255, {3e9F, 3e9F, 0, 0, {0, 0, 255}}), 255);
+  EXPECT_EQ(reference_element(0, 0, {3e9F, 3e9F, 1, 1, {9, 0, 255}}), 0);
+  EXPECT_EQ(reference_element(255, 0, Mul{1.0F, 0, 255, {255, 17, 255}}), 17);
+}
+
+}  // namespace
+}  // namespace fxquant

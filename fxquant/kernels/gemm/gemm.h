@@ -1,0 +1,92 @@
+// The product that linear and convolution layers are made of, and linear itself.
+//
+// Output row m (a pixel, or a row of a matrix), group g, column n; c = g * group_outputs + n:
+//   acc[m, c] = bias[c] + sum over taps t, bytes k of (a_m[tap_offset(t) + g * group_inputs + k] - x_zero_point) * w[c,
+//   t, k] y[m, c]   = table[ requantize(acc[m, c], multiplier[c], residual_term(r[m, c])) ]       (base/requantize.h)
+// a_m is the m-th row pointer. A 1x1 convolution and linear have one tap at offset 0.
+//
+// Weights are packed once (`pack_product`) for one ISA:
+//   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
+//   panel: bias[columns] int32 | multiplier[columns] float | weights[tap][k / 4][columns][4], zero where k or a column
+//   is padding
+// with - x_zero_point * sum(w) folded into the bias. The columns of a panel are permuted, see pack.h.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/isa.h"
+#include "base/requantize.h"
+#include "base/tensor.h"
+
+namespace fxquant {
+
+enum class Layer : int32_t { linear = 0, conv = 1 };
+
+// The layer as its owner describes it. weight[c][k][tap_h][tap_w], k < in_channels / groups, all contiguous.
+struct LayerWeights {
+  Layer layer = Layer::linear;
+  int64_t in_channels = 0, out_channels = 0, kernel_h = 1, kernel_w = 1, groups = 1;
+  bool dense_w = true;  // dilation_w == 1: the taps of a kernel row touch, so they may be packed as one
+  const int8_t* weight = nullptr;
+  const int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  int32_t x_zero_point = 0;
+  Requantize output;
+  bool has_residual = false;
+  Residual residual;
+  const uint8_t* table = nullptr;  // 256 entries, or null
+};
+
+// What packed weights begin with.
+struct PackedHeader {
+  uint32_t magic;
+  Layer layer;
+  Isa isa;
+  int32_t has_residual, has_table, x_zero_point;
+  Requantize output;
+  Residual residual;
+  int32_t bounded;     // no input makes acc * multiplier + residual_term leave int32
+  int32_t merged_row;  // a whole kernel row is one tap: kernel_w * in_channels bytes
+  int64_t size;
+  int64_t in_channels, out_channels, kernel_h, kernel_w, groups;        // as described
+  int64_t packed_groups, group_inputs, group_outputs, taps, tap_bytes;  // as packed: small groups are joined
+
+  const uint8_t* table() const;
+  const uint8_t* panels() const;
+};
+
+// How many bytes `pack_product` writes for these weights.
+int64_t packed_size(const LayerWeights& layer, Isa isa);
+
+// Packs into `packed`, 64-byte aligned, of packed_size bytes. Returns -1, or the first output channel whose
+// accumulator could leave int32 for some uint8 input; nothing may run such a layer.
+int64_t pack_product(const LayerWeights& layer, Isa isa, uint8_t* packed);
+
+// The header of `size` bytes at `packed`. Throws std::invalid_argument unless they are a `layer` packed for `isa`.
+const PackedHeader& packed_header(const uint8_t* packed, int64_t size, Layer layer, Isa isa);
+
+// Taps lie on a grid: tap (i, j) is at offset i * stride_h + j * stride_w from the row pointer, and has `bytes` bytes.
+struct Taps {
+  int64_t h = 1, w = 1, stride_h = 0, stride_w = 0, bytes = 0;
+};
+
+// One run over packed weights. `a`, `residual` and `y` have the same n, h, w: the grid of output rows. a.at(n, h, w) is
+// the row pointer of that output row; residual.data is null where the layer has none. Bytes of `a` are read only in
+// front of a_end, bytes of y written only where an output is. y may be the residual itself.
+struct Product {
+  const PackedHeader* packed = nullptr;
+  Nhwc<const uint8_t> a;
+  const uint8_t* a_end = nullptr;
+  Taps taps;
+  Nhwc<const uint8_t> residual;
+  Nhwc<uint8_t> y;
+};
+
+// Computes the product on at most `threads` threads with the ISA that the weights were packed for.
+void run_product(const Product& product, int threads);
+
+// y[m, n] for x [rows, in_channels] and y [rows, out_channels] with row strides; residual (or null) is laid out as y.
+void linear(const PackedHeader& packed, const uint8_t* x, int64_t rows, int64_t x_stride, const uint8_t* residual,
+            int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads);
+
+}  // namespace fxquant

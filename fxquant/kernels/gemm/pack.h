@@ -1,0 +1,77 @@
+// The layout of packed weights: where column n of a panel and byte k of a tap lie.
+//
+// Two vectors of a panel are packed to bytes by packs_epi32 and packus_epi16, which interleave groups of four lanes.
+// So that the bytes come out in order, slot s of vector v holds column 8 * (s / 4) + s % 4 + 4 * v. A panel of one
+// vector is in natural order.
+#pragma once
+#include <cstdint>
+
+#include "base/isa.h"
+#include "gemm/gemm.h"
+
+namespace fxquant {
+namespace {  // included by files of different ISAs: the linker must not merge what they make of it
+
+constexpr uint32_t kPackedMagic = 0x47515846;  // "FXQG"
+constexpr int64_t kTableBytes = 256;
+constexpr int64_t kHeaderBytes = (sizeof(PackedHeader) + 63) / 64 * 64;
+
+// A step of four k. bytes: int8 [columns][4]. planes: int8 [4][columns]. words: int16, in each vector even k before odd
+// k: [vectors][2][lanes][2].
+enum class WeightLayout { bytes, planes, words };
+
+struct PanelLayout {
+  int rows, lanes, vectors;
+  WeightLayout weights;
+
+  int64_t columns() const { return lanes * vectors; }
+  int64_t step_bytes(int panel_vectors) const {
+    return static_cast<int64_t>(lanes) * panel_vectors * (weights == WeightLayout::words ? 8 : 4);
+  }
+};
+
+[[maybe_unused]] PanelLayout panel_layout(Isa isa) {
+  switch (isa) {
+#define FXQUANT_GEMM_KERNEL(name, rows, lanes, vectors, weights) \
+  case Isa::name:                                                \
+    return {rows, lanes, vectors, WeightLayout::weights};
+#include "gemm/kernels.inc"
+#undef FXQUANT_GEMM_KERNEL
+  }
+  return {1, 16, 1, WeightLayout::bytes};
+}
+
+// The panels of a product: all but the last of a group have `columns` columns.
+struct Panels {
+  PanelLayout layout;
+  int64_t steps;          // of four k, over all taps
+  int64_t group_outputs;  // columns of a group
+  int64_t per_group;      // panels of a group
+  int last_vectors;       // vectors of the last panel of a group
+  int64_t bytes;          // of a panel of all vectors
+  int64_t group_bytes;
+
+  Panels(PanelLayout panel, int64_t all_steps, int64_t outputs)
+      : layout(panel), steps(all_steps), group_outputs(outputs) {
+    per_group = (outputs + layout.columns() - 1) / layout.columns();
+    const int64_t rest = outputs - (per_group - 1) * layout.columns();
+    last_vectors = static_cast<int>((rest + layout.lanes - 1) / layout.lanes);
+    bytes = panel_bytes(layout.vectors);
+    group_bytes = (per_group - 1) * bytes + panel_bytes(last_vectors);
+  }
+  int64_t panel_bytes(int vectors) const { return layout.lanes * vectors * 8 + steps * layout.step_bytes(vectors); }
+  int vectors(int64_t panel) const { return panel + 1 == per_group ? last_vectors : layout.vectors; }
+};
+
+[[maybe_unused]] Panels panels_of(const PackedHeader& header) {
+  return Panels(panel_layout(header.isa), header.taps * ((header.tap_bytes + 3) / 4), header.group_outputs);
+}
+
+// The slot that column `column` of a panel of `vectors` vectors of `lanes` lanes has.
+[[maybe_unused]] int64_t slot_of_column(int64_t column, int lanes, int vectors) {
+  if (vectors == 1) return column;
+  return column % 8 / 4 * lanes + column / 8 * 4 + column % 4;
+}
+
+}  // namespace
+}  // namespace fxquant

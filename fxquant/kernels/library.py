@@ -1,0 +1,27 @@
+"""The torch.library namespace `fxquant`: kernels as torch ops that torch.export and torch.compile see through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+LIBRARY = torch.library.Library("fxquant", "DEF")
+
+
+def torch_op(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers the decorated CPU implementation under `schema`; `fake` computes shapes and dtypes alone.
+
+    Returns the torch op (an OpOverload) in place of the function.
+    """
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        name = schema.split("(", 1)[0]
+        LIBRARY.define(schema)
+        LIBRARY.impl(name, implementation, "CPU")
+        torch.library.register_fake(f"fxquant::{name}", fake, lib=LIBRARY)
+        overload: Callable[..., Any] = getattr(torch.ops.fxquant, name).default
+        return overload
+
+    return register

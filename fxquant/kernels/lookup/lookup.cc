@@ -1,0 +1,69 @@
+#include "lookup/lookup.h"
+
+namespace fxquant {
+
+#define KERNELS(isa, table) extern const LookupKernels table;
+#include "lookup/kernels.inc"
+#undef KERNELS
+
+namespace {
+
+const LookupKernels& lookup_kernels(Isa isa) {
+  switch (isa) {
+#define KERNELS(name, table) \
+  case Isa::name:            \
+    return table;
+#include "lookup/kernels.inc"
+#undef KERNELS
+  }
+  return lookup_scalar;
+}
+
+void lookup_strided(const Plane<2>& plane, uint8_t* y, const uint8_t* x, const uint8_t* table) {
+  for (int64_t r = 0; r < plane.rows; ++r) {
+    for (int64_t i = 0; i < plane.length; ++i) {
+      y[r * plane.row[0] + i * plane.step[0]] = table[x[r * plane.row[1] + i * plane.step[1]]];
+    }
+  }
+}
+
+void lookup_channels(const Plane<3>& plane, uint8_t* y, const uint8_t* x, const uint8_t* tables) {
+  for (int64_t r = 0; r < plane.rows; ++r) {
+    for (int64_t i = 0; i < plane.length; ++i) {
+      const uint8_t code = x[r * plane.row[1] + i * plane.step[1]];
+      y[r * plane.row[0] + i * plane.step[0]] = tables[r * plane.row[2] + i * plane.step[2] + code];
+    }
+  }
+}
+
+}  // namespace
+
+void lookup(const Walk<2>& walk, uint8_t* y, const uint8_t* x, const uint8_t* table, Isa isa, int threads) {
+  const LookupKernels& kernels = lookup_kernels(isa);
+  for_each_plane(walk, threads, [&](const Plane<2>& plane) {
+    uint8_t* to = y + plane.offset[0];
+    const uint8_t* from = x + plane.offset[1];
+    if (plane.step[0] != 1 || plane.step[1] != 1) return lookup_strided(plane, to, from, table);
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      kernels.run(from + r * plane.row[1], to + r * plane.row[0], plane.length, table);
+    }
+  });
+}
+
+void lookup_per_channel(const Walk<3>& walk, uint8_t* y, const uint8_t* x, const uint8_t* tables, Isa isa,
+                        int threads) {
+  const LookupKernels& kernels = lookup_kernels(isa);
+  for_each_plane(walk, threads, [&](const Plane<3>& plane) {
+    uint8_t* to = y + plane.offset[0];
+    const uint8_t* from = x + plane.offset[1];
+    const uint8_t* table = tables + plane.offset[2];
+    if (plane.step[0] != 1 || plane.step[1] != 1 || plane.step[2] != 0) {
+      return lookup_channels(plane, to, from, table);
+    }
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      kernels.run(from + r * plane.row[1], to + r * plane.row[0], plane.length, table + r * plane.row[2]);
+    }
+  });
+}
+
+}  // namespace fxquant

@@ -1,0 +1,81 @@
+"""quantize and dequantize: the borders of an int8 region, with the change between NCHW and NHWC in the same pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.library import torch_op
+from fxquant.target import active_isa
+
+
+def _quantized(x: Tensor) -> Tensor:
+    if x.dim() == 4:
+        return torch.empty(x.shape, dtype=torch.uint8, memory_format=torch.channels_last, device=x.device)
+    return torch.empty_like(x, dtype=torch.uint8)
+
+
+def _dequantized(x: Tensor) -> Tensor:
+    if x.dim() == 4:
+        return torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    return torch.empty_like(x, dtype=torch.float32)
+
+
+def _fake_quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
+    return _quantized(x)
+
+
+@torch_op("quantize(Tensor x, float scale, int zero_point, int quant_min, int quant_max) -> Tensor", _fake_quantize)
+def quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
+    """clamp(rne(x / scale) + zero_point, quant_min, quant_max) as uint8; NaN gives quant_min.
+
+    `x` is float32 of any shape and strides; a 4-D result is channels_last, any other keeps the strides of `x`. Raises
+    InputError for other dtypes.
+    """
+    if x.dtype is not torch.float32:
+        raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
+    y = _quantized(x)
+    _kernels.quantize(
+        y.data_ptr(),
+        x.data_ptr(),
+        x.shape,
+        y.stride(),
+        x.stride(),
+        scale,
+        zero_point,
+        quant_min,
+        quant_max,
+        active_isa(),
+        torch.get_num_threads(),
+    )
+    return y
+
+
+def _fake_dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    return _dequantized(x)
+
+
+@torch_op("dequantize(Tensor x, float scale, int zero_point) -> Tensor", _fake_dequantize)
+def dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    """(x - zero_point) * scale as float32.
+
+    `x` is uint8 of any shape and strides; a 4-D result is contiguous NCHW, any other keeps the strides of `x`. Raises
+    InputError for other dtypes.
+    """
+    if x.dtype is not torch.uint8:
+        raise InputError(f"dequantize takes a uint8 tensor, not {x.dtype}")
+    y = _dequantized(x)
+    _kernels.dequantize(
+        y.data_ptr(),
+        x.data_ptr(),
+        x.shape,
+        y.stride(),
+        x.stride(),
+        scale,
+        zero_point,
+        active_isa(),
+        torch.get_num_threads(),
+    )
+    return y

@@ -1,0 +1,102 @@
+"""Observers that learn nothing: their qparams are known beforehand, or there are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import ConfigError
+from fxquant.observer.base import FLOAT32_EPS, ObserverBase
+from fxquant.observer.scheme import QScheme, integer_dtype, integer_range
+from fxquant.qparams import QParams
+
+
+class FixedQParamsObserver(ObserverBase):
+    """For values whose range the maths gives, such as those of sigmoid. Per tensor only.
+
+    Raises ConfigError if `scale` is not positive or `zero_point` is not in quant_min..quant_max.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(
+        self,
+        scale: float,
+        zero_point: int,
+        dtype: torch.dtype = torch.uint8,
+        qscheme: Any = QScheme.PER_TENSOR_AFFINE,
+        quant_min: int = 0,
+        quant_max: int = 255,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(integer_dtype(dtype), is_dynamic)
+        self.qscheme = QScheme.of(qscheme)
+        self.quant_min, self.quant_max = integer_range(self.dtype, quant_min, quant_max, reduce_range=False)
+        if is_dynamic or self.qscheme.per_channel:
+            raise ConfigError("FixedQParamsObserver is for static, per-tensor quantization")
+        if scale <= 0 or not self.quant_min <= zero_point <= self.quant_max:
+            integers = f"{self.quant_min}..{self.quant_max}"
+            raise ConfigError(f"scale must be > 0 and zero_point in {integers}; got {scale} and {zero_point}")
+        self.register_buffer("scale", torch.tensor([scale], dtype=torch.float32))
+        self.register_buffer("zero_point", torch.tensor([zero_point], dtype=torch.int32))
+
+    @property
+    def observed(self) -> bool:
+        return True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        return self.scale, self.zero_point
+
+    def qparams(self) -> QParams:
+        return QParams(float(self.scale), int(self.zero_point), self.quant_min, self.quant_max, self.dtype)
+
+    def extra_repr(self) -> str:
+        return f"scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}, {self.dtype}"
+
+
+class PlaceholderObserver(ObserverBase):
+    """Stands for a dtype without qparams, such as torch.float16, or for qparams found at run time (`is_dynamic`).
+
+    `custom_op_name`, `compute_dtype` and `eps` are kept as they are given.
+    """
+
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.float32,
+        custom_op_name: str = "",
+        compute_dtype: torch.dtype | None = None,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        qscheme: Any = None,
+        eps: float | None = None,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(dtype, is_dynamic or compute_dtype is not None)
+        self.qscheme = QScheme.PER_TENSOR_AFFINE if qscheme is None else QScheme.of(qscheme)
+        self.quant_min, self.quant_max = quant_min, quant_max
+        self.eps = FLOAT32_EPS if eps is None else eps
+        self.custom_op = custom_op_name
+
+    @property
+    def observed(self) -> bool:
+        return True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Raises ConfigError: there are none."""
+        raise ConfigError(f"{self.place} stands for {self.dtype}, which has no qparams")
+
+    def qparams(self) -> QParams:
+        """Raises ConfigError: there are none."""
+        raise ConfigError(f"{self.place} stands for {self.dtype}, which has no qparams")
+
+    def extra_repr(self) -> str:
+        return f"{self.dtype}, is_dynamic={self.is_dynamic}"

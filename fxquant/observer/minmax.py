@@ -1,0 +1,129 @@
+"""Observers that keep the least and the greatest value, per tensor or per channel.
+
+min-max           low <- min(low, min(x))                              high likewise
+moving average    low <- low + averaging_constant * (min(x) - low)     high likewise; the first x counts in full
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import CalibrationError
+from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, value_range
+from fxquant.observer.scheme import QScheme
+
+
+class RangeObserver(UniformQuantizationObserverBase):
+    """Base: all that is known of the data is a range, scalar or per channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns `x`. A tensor of integers is not looked at.
+
+        Raises CalibrationError for no elements, NaN or infinity, or another number of channels than before.
+        """
+        if x.is_floating_point():
+            low, high = value_range(x.detach().float(), self.ch_axis, self.place)
+            self._check_shape(low)
+            if self.observed:
+                low, high = self.merged(low, high)
+            self._store(low, high)
+        return x
+
+    def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The range once `low`..`high` was seen too."""
+        return torch.minimum(self.min_val, low), torch.maximum(self.max_val, high)
+
+    def moved(self, low: Tensor, high: Tensor, averaging_constant: float) -> tuple[Tensor, Tensor]:
+        """The range, moved by a part of the way towards `low`..`high`."""
+        return (
+            self.min_val + averaging_constant * (low - self.min_val),
+            self.max_val + averaging_constant * (high - self.max_val),
+        )
+
+    def _check_shape(self, low: Tensor) -> None:
+        if self.observed and low.shape != self.min_val.shape:
+            before, now = self.min_val.numel(), low.numel()
+            raise CalibrationError(f"{self.place} saw {before} channels before, and {now} now, on axis {self.ch_axis}")
+
+    def _store(self, low: Tensor, high: Tensor) -> None:
+        self.min_val.resize_(low.shape).copy_(low)
+        self.max_val.resize_(high.shape).copy_(high)
+
+
+class MinMaxObserver(RangeObserver):
+    """Keeps the range of everything seen. Arguments: see UniformQuantizationObserverBase."""
+
+
+class MovingAverageMinMaxObserver(MinMaxObserver):
+    """Follows the range of the batches. Other arguments: see UniformQuantizationObserverBase."""
+
+    def __init__(
+        self,
+        averaging_constant: float = 0.01,
+        dtype: torch.dtype = torch.uint8,
+        qscheme: Any = QScheme.PER_TENSOR_AFFINE,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        eps: float = FLOAT32_EPS,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
+        self.averaging_constant = averaging_constant
+
+    def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return self.moved(low, high, self.averaging_constant)
+
+
+class PerChannelMinMaxObserver(RangeObserver):
+    """Keeps the range of each index along `ch_axis`. Other arguments: see UniformQuantizationObserverBase."""
+
+    per_channel: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        ch_axis: int = 0,
+        dtype: torch.dtype = torch.uint8,
+        qscheme: Any = QScheme.PER_CHANNEL_AFFINE,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        factory_kwargs: dict[str, Any] | None = None,
+        eps: float = FLOAT32_EPS,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
+        self.ch_axis = ch_axis
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """The buffers take the number of channels that was saved."""
+        for name in ("min_val", "max_val"):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor):
+                getattr(self, name).resize_(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
+    """Follows the range of each index along `ch_axis`. Other arguments: see UniformQuantizationObserverBase."""
+
+    def __init__(
+        self,
+        averaging_constant: float = 0.01,
+        ch_axis: int = 0,
+        dtype: torch.dtype = torch.uint8,
+        qscheme: Any = QScheme.PER_CHANNEL_AFFINE,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        eps: float = FLOAT32_EPS,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(ch_axis, dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
+        self.averaging_constant = averaging_constant
+
+    def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return self.moved(low, high, self.averaging_constant)

@@ -1,0 +1,73 @@
+"""The vocabulary: every op, under its name. `ops.relu(x)` computes on tensors, and records one node while tracing."""
+
+# ruff: noqa: I001
+# float
+from fxquant.ops.activation import (
+    clamp as clamp,
+    elu as elu,
+    gelu as gelu,
+    hardsigmoid as hardsigmoid,
+    hardswish as hardswish,
+    leaky_relu as leaky_relu,
+    mish as mish,
+    prelu as prelu,
+    relu as relu,
+    sigmoid as sigmoid,
+    silu as silu,
+    softmax as softmax,
+    tanh as tanh,
+)
+from fxquant.ops.conv import (
+    conv1d as conv1d,
+    conv2d as conv2d,
+    conv3d as conv3d,
+    conv_transpose1d as conv_transpose1d,
+    conv_transpose2d as conv_transpose2d,
+    conv_transpose3d as conv_transpose3d,
+)
+from fxquant.ops.elementwise import add as add, div as div, mul as mul, sub as sub
+from fxquant.ops.linear import linear as linear
+from fxquant.ops.norm import batch_norm as batch_norm
+from fxquant.ops.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
+    adaptive_avg_pool2d as adaptive_avg_pool2d,
+    avg_pool1d as avg_pool1d,
+    avg_pool2d as avg_pool2d,
+    max_pool1d as max_pool1d,
+    max_pool2d as max_pool2d,
+    mean as mean,
+)
+from fxquant.ops.resize import interpolate as interpolate
+from fxquant.ops.shape import (
+    cat as cat,
+    chunk as chunk,
+    flatten as flatten,
+    getitem as getitem,
+    pad as pad,
+    permute as permute,
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+    reshape as reshape,
+    split as split,
+    squeeze as squeeze,
+    unsqueeze as unsqueeze,
+)
+from fxquant.ops import identity as identity
+
+# float <-> integer
+from fxquant.ops.quantize import dequantize as dequantize, quantize as quantize
+
+# integer
+from fxquant.ops.integer.conv import int8_conv2d as int8_conv2d
+from fxquant.ops.integer.elementwise import int8_add as int8_add, int8_mul as int8_mul
+from fxquant.ops.integer.linear import int8_linear as int8_linear
+from fxquant.ops.integer.lookup import lookup as lookup
+from fxquant.ops.integer.pool import (
+    int8_adaptive_avg_pool2d as int8_adaptive_avg_pool2d,
+    int8_avg_pool2d as int8_avg_pool2d,
+    int8_max_pool2d as int8_max_pool2d,
+)
+from fxquant.ops.integer.resize import (
+    int8_interpolate_bilinear as int8_interpolate_bilinear,
+    int8_interpolate_nearest as int8_interpolate_nearest,
+)

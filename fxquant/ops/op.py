@@ -1,0 +1,125 @@
+"""How an op of the vocabulary is declared: once, with its meaning as a Python body.
+
+    @op(activations=("x",), output=Output.OWN, pointwise=True, spellings=(torch.relu, "relu"))
+    def relu(x): return torch.relu(x)
+
+The decorated function computes when it is called with tensors and records one node when it is called while tracing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from torch.fx import Node, Proxy
+
+Body = TypeVar("Body", bound=Callable[..., Any])
+
+
+class Output(Enum):
+    """How the output of an op gets its qparams."""
+
+    OWN = "own"  # from its own observer
+    SAME = "same as input"  # the values are among the input's, so they share the input's qparams
+    FIXED = "fixed"  # the range is known from the maths
+
+
+@dataclass(frozen=True)
+class Op:
+    """A row of the op table.
+
+    `kernel` is true if a fold rule turns the op into an integer op. `pointwise`: each output element depends on the
+    same element of the activations only, so with one activation it is a table of 256 entries. `moves`: it only moves
+    data, so it computes the same on integers. An op with none of the three stays float. `several`: it returns a tuple.
+    `limits`, given the arguments by name, says why this call has no integer form, or None if it has one.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    body: Callable[..., Any]
+    activations: tuple[str, ...] = ("x",)
+    weight: str | None = None
+    bias: str | None = None
+    output: Output = Output.OWN
+    fixed: tuple[float, int] | None = None  # scale, zero_point
+    kernel: bool = False
+    pointwise: bool = False
+    moves: bool = False
+    several: bool = False
+    limits: Callable[[dict[str, Any]], str | None] = lambda _: None
+    signature: inspect.Signature = field(default_factory=inspect.Signature)
+
+    def bind(self, node: Node) -> dict[str, Any]:
+        """The node's arguments by name, defaults filled in."""
+        bound = self.signature.bind(*node.args, **node.kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+
+OPS: dict[Callable[..., Any], Op] = {}
+SPELLINGS: dict[Any, Callable[..., Any]] = {}
+
+
+def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = (), **row: Any) -> Callable[[Body], Body]:
+    """Declares the decorated body as an op.
+
+    `spellings`: what else users write for it with the same parameter order: functions, or strings for tensor methods.
+    Spellings that differ in their arguments are declared with `spelling`.
+    """
+
+    def declare(body: Body) -> Body:
+        @functools.wraps(body)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tracer = _tracer(args, kwargs)
+            if tracer is None:
+                return body(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)  # recorded in one form, however it was called
+            bound.apply_defaults()
+            return tracer.create_proxy("call_function", call, bound.args, bound.kwargs)
+
+        signature = inspect.signature(body)
+        OPS[call] = Op(body.__name__, call, body, activations, signature=signature, **row)
+        for target in spellings:
+            SPELLINGS[target] = call
+        return call  # type: ignore[return-value]
+
+    return declare
+
+
+def spelling(*targets: Any) -> Callable[[Body], Body]:
+    """Declares what `targets` mean in terms of ops: the decorated function takes the same arguments and calls ops.
+
+    A target is a function, a string (a tensor method; the tensor comes first) or a module class (the module comes
+    first; its parameters are graph values, its other attributes are plain).
+    """
+
+    def declare(adapter: Body) -> Body:
+        for target in targets:
+            SPELLINGS[target] = adapter
+        return adapter
+
+    return declare
+
+
+def op_of(node: Node) -> Op | None:
+    """The row of the op that `node` calls, if it calls one."""
+    return OPS.get(node.target) if node.op == "call_function" else None  # type: ignore[arg-type]
+
+
+def _tracer(*containers: Any) -> Any:
+    return next((proxy.tracer for proxy in _proxies(containers)), None)
+
+
+def _proxies(value: Any) -> Iterator[Proxy]:
+    if isinstance(value, Proxy):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _proxies(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _proxies(item)

@@ -1,0 +1,182 @@
+"""Pooling and means over dimensions.
+
+As in torch, max-pooling never sees its padding, while avg_pool counts it unless count_include_pad=False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fxquant.ops.arguments import Limits, axes, expand, rank, takes_rank
+from fxquant.ops.op import Output, op, spelling
+
+Sizes = tuple[int, ...]
+
+
+@op(output=Output.SAME, kernel=True, limits=takes_rank(3))
+def max_pool1d(
+    x: Tensor, kernel_size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False
+) -> Tensor:
+    """x [N, C, L]."""
+    return F.max_pool1d(x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(output=Output.SAME, kernel=True, limits=takes_rank(4))
+def max_pool2d(
+    x: Tensor, kernel_size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool = False
+) -> Tensor:
+    """x [N, C, H, W]."""
+    return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(kernel=True, limits=takes_rank(3))
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """x [N, C, L]."""
+    return F.avg_pool1d(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+@op(kernel=True, limits=takes_rank(4))
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """x [N, C, H, W]."""
+    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@op(kernel=True, limits=takes_rank(3))
+def adaptive_avg_pool1d(x: Tensor, output_size: Sizes) -> Tensor:
+    """x [N, C, L] -> [N, C, output_size]."""
+    return F.adaptive_avg_pool1d(x, output_size)
+
+
+@op(kernel=True, limits=takes_rank(4))
+def adaptive_avg_pool2d(x: Tensor, output_size: tuple[int | None, int | None]) -> Tensor:
+    """x [N, C, H, W] -> [N, C, *output_size]; None keeps the input's size."""
+    return F.adaptive_avg_pool2d(x, output_size)
+
+
+def _spatial_only(arguments: Limits) -> str | None:
+    shape, dim = arguments["x"].meta.get("shape"), tuple(arguments["dim"])
+    if shape is not None and (len(shape) not in (3, 4) or dim != tuple(range(2, len(shape)))):
+        return f"it is a mean over dimensions {dim} of {len(shape)}; the kernel takes all spatial ones of 3 or 4"
+    return None
+
+
+@op(kernel=True, limits=_spatial_only)
+def mean(x: Tensor, dim: Sizes, keepdim: bool = False) -> Tensor:
+    """The mean over the dimensions `dim`, ascending."""
+    return torch.mean(x, dim, keepdim)
+
+
+def _window(kernel_size: Any, stride: Any, padding: Any, dims: int) -> tuple[Sizes, Sizes, Sizes]:
+    """As in torch, the stride is the kernel's size unless given."""
+    return expand(kernel_size, dims), expand(stride or kernel_size, dims), expand(padding, dims)
+
+
+def _spell_max(pool: Callable[..., Any], dims: int, module: type[nn.Module], *functions: Any) -> None:
+    @spelling(*functions)
+    def call(
+        input: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        if return_indices:
+            raise TypeError("it returns indices")
+        window = _window(kernel_size, stride, padding, dims)
+        return pool(input, *window, expand(dilation, dims), ceil_mode)
+
+    @spelling(module)
+    def call_module(m: Any, input: Any) -> Any:
+        return call(input, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
+
+
+_spell_max(max_pool1d, 1, nn.MaxPool1d, F.max_pool1d, torch.max_pool1d)
+_spell_max(max_pool2d, 2, nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
+
+
+@spelling(F.avg_pool1d)
+def _avg_pool1d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    kernel, stride, padding = _window(kernel_size, stride, padding, 1)
+    return avg_pool1d(input, kernel, stride, padding, ceil_mode, count_include_pad)
+
+
+@spelling(nn.AvgPool1d)
+def _avg_pool1d_module(m: Any, input: Any) -> Any:
+    return _avg_pool1d(input, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad)
+
+
+@spelling(F.avg_pool2d)
+def _avg_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    kernel, stride, padding = _window(kernel_size, stride, padding, 2)
+    return avg_pool2d(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@spelling(nn.AvgPool2d)
+def _avg_pool2d_module(m: Any, input: Any) -> Any:
+    window = (m.kernel_size, m.stride, m.padding)
+    return _avg_pool2d(input, *window, m.ceil_mode, m.count_include_pad, m.divisor_override)
+
+
+@spelling(F.adaptive_avg_pool1d)
+def _adaptive_avg_pool1d(input: Any, output_size: Any) -> Any:
+    return adaptive_avg_pool1d(input, expand(output_size, 1))
+
+
+@spelling(nn.AdaptiveAvgPool1d)
+def _adaptive_avg_pool1d_module(m: Any, input: Any) -> Any:
+    return _adaptive_avg_pool1d(input, m.output_size)
+
+
+@spelling(F.adaptive_avg_pool2d)
+def _adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
+    return adaptive_avg_pool2d(input, expand(output_size, 2))
+
+
+@spelling(nn.AdaptiveAvgPool2d)
+def _adaptive_avg_pool2d_module(m: Any, input: Any) -> Any:
+    return _adaptive_avg_pool2d(input, m.output_size)
+
+
+@spelling(torch.mean, "mean")
+def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, dtype: Any = None) -> Any:
+    if dtype is not None:
+        raise TypeError("it changes the dtype")
+    dims = axis if dim is None else dim
+    return mean(input, tuple(range(rank(input))) if dims is None or dims == () else axes(input, dims), keepdim)

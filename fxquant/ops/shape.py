@@ -1,0 +1,271 @@
+"""Data movement: the values are the input's, only their places change. A constant `pad` adds its value."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Proxy
+from torch.nn import functional as F
+
+from fxquant.ops.arguments import axes, axis, expand_any, rank, shape_of, variadic
+from fxquant.ops.op import Output, op, spelling
+
+Sizes = tuple[int, ...]
+_MOVES: dict[str, Any] = {"output": Output.SAME, "moves": True}
+
+
+@op(activations=("tensors",), **_MOVES)
+def cat(tensors: tuple[Tensor, ...], dim: int = 0) -> Tensor:
+    """The tensors one after the other along `dim`."""
+    return torch.cat(tensors, dim)
+
+
+@op(**_MOVES)
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions start_dim..end_dim as one."""
+    return torch.flatten(x, start_dim, end_dim)
+
+
+@op(**_MOVES)
+def reshape(x: Tensor, shape: Sizes) -> Tensor:
+    """`x` in row-major order as `shape`, of which one entry may be -1."""
+    return x.reshape(shape)
+
+
+@op(**_MOVES)
+def permute(x: Tensor, dims: Sizes) -> Tensor:
+    """Dimension i of the result is dimension dims[i] of `x`."""
+    return torch.permute(x, dims)
+
+
+@op(**_MOVES)
+def squeeze(x: Tensor, dim: Sizes | None = None) -> Tensor:
+    """Drops the dimensions `dim` where they are 1. As in torch, None drops every 1, even a batch of one."""
+    return torch.squeeze(x) if dim is None else torch.squeeze(x, dim)
+
+
+@op(**_MOVES)
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """A new dimension of 1 at `dim`."""
+    return torch.unsqueeze(x, dim)
+
+
+@op(**_MOVES)
+def getitem(x: Tensor | tuple[Tensor, ...], index: Any) -> Tensor:
+    """x[index]: of a tensor, where `index` is a tuple of slices, ints …, or one tensor of several."""
+    return x[index]
+
+
+@op(several=True, **_MOVES)
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` pieces along `dim`; torch may return fewer."""
+    return torch.chunk(x, chunks, dim)
+
+
+@op(several=True, **_MOVES)
+def split(x: Tensor, split_size: int | Sizes, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of `split_size` (the last may be shorter), or of the sizes given."""
+    return tuple(x.split(split_size, dim))
+
+
+@op(**_MOVES)
+def pad(x: Tensor, pad: Sizes, mode: str = "constant", value: float = 0.0) -> Tensor:
+    """`pad` counts from the last dimension: (left, right, top, bottom …); negative amounts crop."""
+    return F.pad(x, pad, mode, value if mode == "constant" else None)
+
+
+@op(**_MOVES)
+def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
+    """[N, C*r*r, H, W] -> [N, C, H*r, W*r]."""
+    return F.pixel_shuffle(x, upscale_factor)
+
+
+@op(**_MOVES)
+def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
+    """[N, C, H*r, W*r] -> [N, C*r*r, H, W]."""
+    return F.pixel_unshuffle(x, downscale_factor)
+
+
+@spelling(torch.cat, torch.concat, torch.concatenate)
+def _cat(tensors: Any, dim: int = 0, *, axis: Any = None) -> Any:
+    pieces = _pieces(tensors)
+    return cat(pieces, _axis(pieces[0], dim if axis is None else axis))
+
+
+def _axis(x: Any, dim: Any) -> int:
+    return axis(x, dim)
+
+
+def _pieces(tensors: Any) -> tuple[Any, ...]:
+    """The tensors of a sequence, also of one that chunk or split computed."""
+    if isinstance(tensors, Proxy):
+        shapes = shape_of(tensors)
+        if not isinstance(shapes, tuple) or isinstance(shapes, torch.Size) or not shapes:
+            raise TypeError("the number of its tensors is unknown")
+        return tuple(getitem(tensors, i) for i in range(len(shapes)))  # type: ignore[arg-type]
+    return tuple(tensors)
+
+
+@spelling(torch.stack)
+def _stack(tensors: Any, dim: int = 0) -> Any:
+    pieces = _pieces(tensors)
+    at = dim + rank(pieces[0]) + 1 if dim < 0 else dim
+    return cat(tuple(unsqueeze(x, at) for x in pieces), at)
+
+
+@spelling(torch.flatten, "flatten")
+def _flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    return flatten(input, axis(input, start_dim), axis(input, end_dim))
+
+
+@spelling(nn.Flatten)
+def _flatten_module(m: Any, input: Any) -> Any:
+    return _flatten(input, m.start_dim, m.end_dim)
+
+
+@spelling("view", "reshape")
+def _view(input: Any, *shape: Any) -> Any:
+    if any(isinstance(size, torch.dtype) for size in shape):
+        raise TypeError("it reinterprets the dtype")
+    return reshape(input, variadic(shape))
+
+
+@spelling(torch.reshape)
+def _reshape(input: Any, shape: Any) -> Any:
+    return reshape(input, variadic((shape,)))
+
+
+@spelling("permute")
+def _permute(input: Any, *dims: Any) -> Any:
+    return permute(input, tuple(axis(input, dim) for dim in expand_any(variadic(dims))))
+
+
+@spelling(torch.permute)
+def _permute_function(input: Any, dims: Any) -> Any:
+    return _permute(input, dims)
+
+
+@spelling(torch.transpose, torch.swapaxes, torch.swapdims, "transpose", "swapaxes", "swapdims")
+def _transpose(input: Any, dim0: int, dim1: int) -> Any:
+    order = list(range(rank(input)))
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return permute(input, tuple(order))
+
+
+@spelling(torch.t, "t")
+def _t(input: Any) -> Any:
+    return permute(input, tuple(reversed(range(rank(input)))))
+
+
+@spelling(getattr)
+def _attribute(input: Any, name: str) -> Any:
+    if name == "mT":
+        return _transpose(input, -2, -1)
+    if name == "T":
+        return _t(input)
+    raise TypeError(f"the attribute {name} is not in the op table")
+
+
+@spelling(torch.movedim, torch.moveaxis, "movedim", "moveaxis")
+def _movedim(input: Any, source: Any, destination: Any) -> Any:
+    ranks = range(rank(input))
+    sources = [axis(input, dim) for dim in expand_any(source)]
+    targets = [axis(input, dim) for dim in expand_any(destination)]
+    rest = iter(dim for dim in ranks if dim not in sources)
+    moved = dict(zip(targets, sources, strict=True))
+    return permute(input, tuple(moved[i] if i in moved else next(rest) for i in ranks))
+
+
+@spelling(torch.squeeze, "squeeze")
+def _squeeze(input: Any, dim: Any = None) -> Any:
+    return squeeze(input, None if dim is None else axes(input, dim))
+
+
+@spelling(torch.unsqueeze, "unsqueeze")
+def _unsqueeze(input: Any, dim: int) -> Any:
+    return unsqueeze(input, dim + rank(input) + 1 if dim < 0 else dim)
+
+
+@spelling(operator.getitem, "__getitem__")
+def _getitem(input: Any, index: Any) -> Any:
+    shape = shape_of(input)
+    if isinstance(shape, torch.Size):
+        return getitem(input, index if isinstance(index, tuple) else (index,))
+    if shape and isinstance(index, int):
+        return getitem(input, index % len(shape))
+    raise TypeError("what it takes an item of is not a tensor")
+
+
+@spelling(torch.narrow, "narrow")
+def _narrow(input: Any, dim: int, start: int, length: int) -> Any:
+    return getitem(input, (*_all(axis(input, dim)), builtins.slice(start, start + length)))
+
+
+@spelling(torch.select, "select")
+def _select(input: Any, dim: int, index: int) -> Any:
+    return getitem(input, (*_all(axis(input, dim)), index))
+
+
+def _all(dims: int) -> tuple[builtins.slice, ...]:
+    return (builtins.slice(None),) * dims
+
+
+@spelling(torch.chunk, "chunk")
+def _chunk(input: Any, chunks: int, dim: int = 0) -> Any:
+    return chunk(input, chunks, axis(input, dim))
+
+
+@spelling(torch.split, torch.functional.split, "split")
+def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
+    sizes = split_size_or_sections
+    return split(input, tuple(sizes) if isinstance(sizes, (tuple, list)) else sizes, axis(input, dim))
+
+
+@spelling("split_with_sizes", torch.split_with_sizes)
+def _split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
+    return _split(input, split_sizes, dim)
+
+
+@spelling(F.pad)
+def _pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
+    return _padded(input, tuple(pad), mode, value or 0.0)
+
+
+def _padded(x: Any, amounts: Sizes, mode: str, value: float = 0.0) -> Any:
+    return pad(x, amounts, mode, float(value)) if any(amounts) else x
+
+
+def _spell_pad(mode: str, *modules: type[nn.Module]) -> None:
+    @spelling(*modules)
+    def call_module(m: Any, input: Any) -> Any:
+        return _padded(input, tuple(m.padding), mode, getattr(m, "value", 0.0))
+
+
+_spell_pad("constant", nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
+_spell_pad("reflect", nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d)
+_spell_pad("replicate", nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d)
+_spell_pad("circular", nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)
+
+
+@spelling(F.pixel_shuffle)
+def _pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+    return pixel_shuffle(input, upscale_factor)
+
+
+@spelling(nn.PixelShuffle)
+def _pixel_shuffle_module(m: Any, input: Any) -> Any:
+    return pixel_shuffle(input, m.upscale_factor)
+
+
+@spelling(F.pixel_unshuffle)
+def _pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+    return pixel_unshuffle(input, downscale_factor)
+
+
+@spelling(nn.PixelUnshuffle)
+def _pixel_unshuffle_module(m: Any, input: Any) -> Any:
+    return pixel_unshuffle(input, m.downscale_factor)

@@ -1,0 +1,158 @@
+"""The arithmetic of int8: the only place where quantize, dequantize and requantize are written.
+
+    quantize    q = clamp(round_half_even(x / scale) + zero_point, quant_min, quant_max)
+    dequantize  x = (q - zero_point) * scale
+    requantize  q = clamp(round_half_even(acc * multiplier + residual_term) + zero_point, quant_min, quant_max)
+
+after Jacob et al. 2017, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", section 2.1 and 2.2. 0.0 is always exactly `zero_point`. All float arithmetic is float32, each operation
+rounded on its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Number = TypeVar("Number", float | Tensor, int | Tensor)
+
+
+class QParams(NamedTuple):
+    """How real numbers are mapped to integers.
+
+    `scale` is a float (per tensor) or a float32 tensor of shape [channels] (per channel, along `axis`); `zero_point`
+    likewise an int or an int32 tensor. In a graph a tensor may stand as the node that fetches it.
+    """
+
+    scale: float | Tensor
+    zero_point: int | Tensor
+    quant_min: int = 0
+    quant_max: int = 255
+    dtype: torch.dtype = torch.uint8
+    axis: int | None = None
+
+
+class Requantize(NamedTuple):
+    """What every output of an integer op goes through. relu and clamp after the op narrow the bounds."""
+
+    zero_point: int
+    quant_min: int = 0
+    quant_max: int = 255
+
+
+class Residual(NamedTuple):
+    """A uint8 tensor added before the rounding: float(r - zero_point) * multiplier, multiplier = s_r / s_y."""
+
+    zero_point: int
+    multiplier: float
+
+
+def along_axis(values: Number, x: Tensor, axis: int | None) -> Number:
+    """Per-channel `values`, of shape [x.shape[axis]], shaped to broadcast against `x`; one value as it is."""
+    if axis is None or not isinstance(values, Tensor):
+        return values
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def round_and_saturate(value: Tensor, zero_point: int | Tensor, quant_min: int, quant_max: int) -> Tensor:
+    """clamp(round_half_even(value) + zero_point, quant_min, quant_max) as float32; NaN becomes quant_min.
+
+    The bounds are applied before the rounding, which gives the same integers and cannot overflow.
+    """
+    low, high = quant_min - zero_point, quant_max - zero_point
+    value = torch.where(value > low, value, torch.as_tensor(low, dtype=value.dtype))
+    value = torch.where(value > high, torch.as_tensor(high, dtype=value.dtype), value)
+    return torch.round(value) + zero_point
+
+
+def quantize(x: Tensor, q: QParams) -> Tensor:
+    """Float32 `x` of any shape to integers of `q.dtype`, same shape."""
+    value = x.float() / along_axis(q.scale, x, q.axis)
+    return round_and_saturate(value, along_axis(q.zero_point, x, q.axis), q.quant_min, q.quant_max).to(q.dtype)
+
+
+def dequantize(x: Tensor, q: QParams) -> Tensor:
+    """Integers of any shape to float32, same shape."""
+    return (x.int() - along_axis(q.zero_point, x, q.axis)).float() * along_axis(q.scale, x, q.axis)
+
+
+def residual_term(r: Tensor, residual: Residual) -> Tensor:
+    """The float32 summand that a uint8 residual `r` contributes before the rounding."""
+    return (r.int() - residual.zero_point).float() * residual.multiplier
+
+
+def requantize(acc: Tensor, multiplier: float | Tensor, output: Requantize, term: Tensor | None = None) -> Tensor:
+    """int32 accumulators to uint8. `multiplier` (float32) broadcasts against `acc`; `term` as of `residual_term`."""
+    value = acc.float() * multiplier
+    if term is not None:
+        value = value + term
+    return round_and_saturate(value, output.zero_point, output.quant_min, output.quant_max).to(torch.uint8)
+
+
+class IntegerParameters(NamedTuple):
+    """Weights of a linear op as its kernel wants them, for `channels` output channels (dimension 0 of the weight).
+
+    `weight` int8, the shape of the float weight; `bias` int32 [channels], at scale x_scale * weight_scale[channel];
+    `multiplier` float32 [channels] = x_scale * weight_scale[channel] / y_scale.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    multiplier: Tensor
+
+
+# A bias beyond this share of int32 could overflow together with the sum of products that it is added to.
+_LARGEST_BIAS = 2.0**30
+
+
+def integer_parameters(
+    weight: Tensor, weight_scale: float | Tensor, bias: Tensor | None, x_scale: float, y_scale: float
+) -> IntegerParameters:
+    """Bias and requantize multipliers of an int8 op (Jacob et al. 2017, section 2.4), computed in float64.
+
+    Where a channel's weights are so small that its bias would not fit into int32, the channel's scale is widened until
+    it fits and its integer weights shrink accordingly.
+    """
+    channels = weight.shape[0]
+    scale = torch.as_tensor(weight_scale, dtype=torch.float64).expand(channels)
+    real_bias = torch.zeros(channels, dtype=torch.float64) if bias is None else bias.double()
+    wide = torch.maximum(scale, real_bias.abs() / (x_scale * _LARGEST_BIAS))
+    shrink = (scale / wide).reshape(-1, *[1] * (weight.dim() - 1))
+    return IntegerParameters(
+        weight=torch.round(weight * shrink).to(torch.int8),
+        bias=torch.round(real_bias / (x_scale * wide)).to(torch.int32),
+        multiplier=(x_scale * wide / y_scale).float(),
+    )
+
+
+def float32(value: float) -> float:
+    """`value` rounded to float32: what a kernel that computes in float32 is told."""
+    return float(torch.tensor(value, dtype=torch.float32))
+
+
+def code(value: float, q: QParams) -> int:
+    """The integer that stands for one real number under per-tensor `q`."""
+    return int(quantize(torch.tensor(value, dtype=torch.float32), q))
+
+
+def saturate(q: QParams, low: float | None, high: float | None) -> QParams:
+    """`q` with bounds narrowed so that quantize(clamp(x, low, high), q) == quantize(x, saturate(q, low, high)).
+
+    Holds since rounding is monotonic.
+    """
+    quant_min = q.quant_min if low is None else code(low, q)
+    quant_max = q.quant_max if high is None else code(high, q)
+    return q._replace(quant_min=min(quant_min, quant_max), quant_max=quant_max)
+
+
+def bounds(q: QParams) -> Requantize:
+    """The last step of an integer op whose output has the per-tensor qparams `q`."""
+    return Requantize(int(q.zero_point), q.quant_min, q.quant_max)
+
+
+# Every uint8 value, in order: what a 256-entry table is computed from.
+CODES = torch.arange(256, dtype=torch.uint8)

@@ -1,0 +1,86 @@
+"""The compiler's entry points: each reads as the way from a float model to an int8 one."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+from torch.fx import GraphModule
+
+from fxquant.custom_config import PrepareCustomConfig
+from fxquant.debug.explain import explanation_of
+from fxquant.errors import ConfigError
+from fxquant.graph.origin import origin_of
+from fxquant.graph.pipeline import run_stage
+from fxquant.graph.trace import trace
+from fxquant.qconfig_mapping import ObjectType, QConfigMapping
+from fxquant.runtime.quantized_module import QuantizedModule, finished
+
+
+def fuse_fx(model: nn.Module, example_inputs: Any) -> GraphModule:
+    """Traces `model`, brings it into one vocabulary and folds batch norms. Float in, float out."""
+    graph_module = trace(model, example_inputs)
+    graph_module = run_stage(graph_module, "normalize")
+    return run_stage(graph_module, "fuse")
+
+
+def prepare_fx(
+    model: nn.Module,
+    qconfig_mapping: QConfigMapping | dict[str, Any],
+    example_inputs: Any,
+    prepare_custom_config: PrepareCustomConfig | None = None,
+) -> GraphModule:
+    """A copy of `model` that computes the same in float and observes its values.
+
+    `example_inputs`: a tuple of positional or a dict of keyword arguments, as the model will be called; shapes but for
+    the channels may differ later. `model` must be in eval mode, and is not modified. Run the result on representative
+    batches, with `calibrate` or by calling it, then hand it to `convert_fx`.
+
+    Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
+    does not take) and TraceError (code that cannot be captured).
+    """
+    mapping = _mapping(qconfig_mapping)
+    custom = prepare_custom_config or PrepareCustomConfig()
+    prepared = trace(
+        model,
+        example_inputs,
+        leaf_names=custom.non_traceable_module_names,
+        leaf_classes=custom.non_traceable_module_classes,
+    )
+    _check_keys(mapping, model, prepared)
+    prepared.meta["qconfig_mapping"] = mapping
+    for stage in ("normalize", "fuse", "annotate", "observe"):
+        prepared = run_stage(prepared, stage)
+    return prepared
+
+
+def convert_fx(graph_module: GraphModule) -> QuantizedModule:
+    """The int8 model that a calibrated `prepare_fx` result stands for. The prepared model is not modified.
+
+    Warns with CalibrationWarning where an observer saw no data. Raises ConfigError if `graph_module` was not prepared.
+    """
+    if not isinstance(graph_module, GraphModule) or "qconfig_mapping" not in graph_module.meta:
+        raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
+    converted = copy.deepcopy(graph_module)
+    for stage in ("convert", "fold", "lower", "plan"):
+        converted = run_stage(converted, stage)
+    return finished(converted, type(graph_module).__name__, {"explanation": explanation_of(converted)})
+
+
+def _mapping(qconfig_mapping: QConfigMapping | dict[str, Any]) -> QConfigMapping:
+    if isinstance(qconfig_mapping, dict):
+        return QConfigMapping.from_dict(qconfig_mapping)
+    if not isinstance(qconfig_mapping, QConfigMapping):
+        raise ConfigError(
+            f"qconfig_mapping is a {type(qconfig_mapping).__name__}; pass get_default_qconfig_mapping(), "
+            "a QConfigMapping or its dict form"
+        )
+    return copy.deepcopy(qconfig_mapping)
+
+
+def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: GraphModule) -> None:
+    """Every name and type that the user set must occur in the model."""
+    origins = [origin for node in traced.graph.nodes if (origin := origin_of(node)) is not None]
+    types: set[ObjectType] = {o.spelling for o in origins} | {type(m) for m in model.modules()}
+    mapping.check_keys({name for name, _ in model.named_modules()}, types)

@@ -1,0 +1,59 @@
+"""Which values never exist, because the epilogue of their neighbour computes on.
+
+relu(conv(x)), clamp(add(a, b)), …   the activation is the saturation of the op before it
+add(conv(x), r)                      the residual r is added before the convolution's rounding
+"""
+
+from __future__ import annotations
+
+from torch.fx import GraphModule, Node
+
+from fxquant.graph.annotation import activations, decide, is_table, leads, quant_of
+from fxquant.graph.pipeline import register_pass
+from fxquant.ops.op import op_of
+
+SATURATIONS = ("relu", "clamp")
+
+
+@register_pass(stage="annotate")
+def annotate_absorb(gm: GraphModule) -> GraphModule:
+    for node in gm.graph.nodes:
+        if not quant_of(node).int8:
+            continue
+        absorbed = _saturated(node) or _residual(node)
+        if absorbed is not None:
+            decide(absorbed, absorbed_by=node.name)
+    return gm
+
+
+def _saturated(node: Node) -> Node | None:
+    row = op_of(node)
+    if row is None or row.name not in SATURATIONS:
+        return None
+    (x,) = activations(node)
+    return x if _private(x) and (leads(x) or _is_absorbing(x)) else None
+
+
+def _is_absorbing(node: Node) -> bool:
+    return any(quant_of(x).absorbed_by == node.name for x in activations(node))
+
+
+def _residual(node: Node) -> Node | None:
+    """Of two convolutions that are added, the later one takes the sum: the other is computed by then."""
+    row = op_of(node)
+    if row is None or row.name != "add" or is_table(row, node):
+        return None
+    a, b = activations(node)
+    if a is b or a.meta.get("shape") != b.meta.get("shape"):
+        return None
+    candidates = [x for x in (a, b) if _private(x) and _has_weight(x)]
+    return max(candidates) if candidates else None
+
+
+def _private(node: Node) -> bool:
+    return quant_of(node).int8 and not quant_of(node).absorbed_by and len(node.users) == 1
+
+
+def _has_weight(node: Node) -> bool:
+    row = op_of(node)
+    return row is not None and row.weight is not None

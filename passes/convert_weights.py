@@ -1,0 +1,37 @@
+"""observer(weight) -> dequantize(weight_int8, q): weights become integers, once and for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from fxquant import ops, qparams
+from fxquant.graph import surgery
+from fxquant.graph.pipeline import register_pass
+from fxquant.observer import ObserverBase
+from fxquant.qparams import QParams
+
+
+@register_pass(stage="convert")
+def convert_weights(gm: GraphModule) -> GraphModule:
+    for node in list(gm.graph.nodes):
+        if node.op == "call_module" and isinstance(gm.get_submodule(str(node.target)), ObserverBase):
+            _convert(gm, node)
+    return surgery.clean(gm)
+
+
+def _convert(gm: GraphModule, node: Node) -> None:
+    (weight,) = node.all_input_nodes
+    observer: Any = gm.get_submodule(str(node.target))
+    real = surgery.fetch(gm, weight)
+    observer(real)
+    q: QParams = observer.qparams()
+    name = str(weight.target)
+    integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), qparams.quantize(real, q), node)
+    scale: Any = q.scale
+    if isinstance(scale, Tensor):
+        scale = surgery.constant(gm, f"{name}_scale", scale, node)
+    new = surgery.emit(node, ops.dequantize, integer, q._replace(scale=scale, zero_point=0), sources=[node])
+    surgery.replace(node, new)

@@ -1,0 +1,60 @@
+"""quantize(linear(dequantize(x, p), dequantize(w, s), b), q)        -> int8_linear(x, w, b', m)
+quantize(linear(…) + dequantize(r, t), q)                           -> int8_linear(…, residual=r)
+
+with b' = round(b / (s_x * s_w)) and m = s_x * s_w / s_y (Jacob et al. 2017, section 2.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import GraphModule, Node
+
+from fxquant import ops, qparams
+from fxquant.graph import surgery
+from fxquant.graph.pipeline import register_pass
+from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.qparams import Residual
+
+
+class Linear(Rule):
+    def pattern(self, x: Any, p: Any, w: Any, s: Any, b: Any, q: Any) -> Any:
+        return ops.quantize(ops.linear(ops.dequantize(x, p), ops.dequantize(w, s), b), q)
+
+    def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
+        return ops.int8_linear(x, *integer_parameters(m), m.p.zero_point, qparams.bounds(m.q))
+
+
+class LinearAdd(Rule):
+    def pattern(self, x: Any, p: Any, w: Any, s: Any, b: Any, r: Any, t: Any, q: Any) -> Any:
+        real = ops.linear(ops.dequantize(x, p), ops.dequantize(w, s), b)
+        return ops.quantize(ops.add(real, ops.dequantize(r, t)), q)
+
+    def rewrite(self, m: Match, x: Any, r: Any, **_: Any) -> Any:
+        return ops.int8_linear(
+            *(x, *integer_parameters(m), m.p.zero_point, qparams.bounds(m.q)),
+            residual=r,
+            residual_params=residual_params(m),
+        )
+
+
+@register_pass(stage="fold")
+def fold_linear(gm: GraphModule) -> GraphModule:
+    return apply_rules(gm, [Linear(), LinearAdd()])
+
+
+def integer_parameters(m: Match, height: bool = False) -> tuple[Any, Any, Any]:
+    """Weight, bias and multiplier of the op that `m` matched, as new buffers.
+
+    `height`: the weight of a conv1d gets a height of 1.
+    """
+    scale = surgery.fetch(m.gm, m.s.scale) if isinstance(m.s.scale, Node) else m.s.scale
+    bias = None if m.b is None else m.fetch(m.b)
+    found = qparams.integer_parameters(m.fetch(m.w), scale, bias, m.p.scale, m.q.scale)
+    weight = found.weight.unsqueeze(2) if height else found.weight
+    return m.constant("weight", weight), m.constant("bias", found.bias), m.constant("multiplier", found.multiplier)
+
+
+def residual_params(m: Match) -> Residual:
+    """How the residual r, of qparams t, enters the sum before it is rounded to q."""
+    return Residual(m.t.zero_point, qparams.float32(m.t.scale / m.q.scale))

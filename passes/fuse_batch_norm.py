@@ -1,0 +1,141 @@
+"""batch_norm(conv(x, w, b))   ->   conv(x, w * k, (b - mean) * k + beta)      k = gamma / sqrt(var + eps), per channel
+
+A batch norm with fixed statistics is linear, so the layer in front of it computes it for free (Jacob et al. 2017,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 3.2). Computed
+in float64, stored in the weight's own dtype under the layer's own names; a weight that others use too is copied. A
+batch norm stays where the layer's output is used elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from fxquant.graph import surgery
+from fxquant.graph.pipeline import register_pass
+from fxquant.graph.trace import nn_class
+from fxquant.ops.op import op_of
+
+_MODULES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+_LAYERS = ("conv1d", "conv2d", "conv3d", "linear", *_TRANSPOSED)
+
+
+class Statistics(NamedTuple):
+    """What a batch norm applies to each channel: (x - mean) / sqrt(var + eps) * gamma + beta."""
+
+    mean: Tensor
+    var: Tensor
+    gamma: Tensor | None
+    beta: Tensor | None
+    eps: float
+
+
+@register_pass(stage="fuse")
+def fuse_batch_norm(gm: GraphModule) -> GraphModule:
+    shared = _read_twice(gm)
+    for node in list(gm.graph.nodes):
+        layer = node.args[0] if node.args else None
+        if not isinstance(layer, Node) or not _is_foldable_layer(layer):
+            continue
+        statistics = _statistics(gm, node)
+        if statistics is not None and _channels_match(gm, layer, statistics):
+            _fold(gm, layer, node, statistics, shared)
+    return surgery.renumber(surgery.clean(gm))
+
+
+def _is_foldable_layer(layer: Node) -> bool:
+    row = op_of(layer)
+    if row is None or row.name not in _LAYERS or len(layer.users) != 1:
+        return False
+    # A linear layer's channels are its last dimension, a batch norm's are dimension 1.
+    if row.name == "linear" and len(layer.meta.get("shape") or ()) != 2:
+        return False
+    weight, bias = (row.bind(layer)[role] for role in ("weight", "bias"))
+    return weight.op == "get_attr" and (bias is None or bias.op == "get_attr")
+
+
+def _statistics(gm: GraphModule, node: Node) -> Statistics | None:
+    """What `node` normalizes by, if it is a batch norm whose statistics are fixed."""
+    row = op_of(node)
+    if row is not None and row.name == "batch_norm":
+        _, *nodes, eps = row.bind(node).values()
+        if any(n is not None and n.op != "get_attr" for n in nodes):
+            return None
+        return Statistics._make([*(None if n is None else surgery.fetch(gm, n) for n in nodes), eps])
+    if node.op != "call_module":
+        return None
+    norm = gm.get_submodule(str(node.target))
+    if nn_class(norm) not in _MODULES or norm.training or norm._forward_hooks or norm._forward_pre_hooks:
+        return None
+    if norm.running_mean is None or norm.running_var is None:
+        return None
+    return Statistics(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)  # type: ignore[arg-type]
+
+
+def _channels_match(gm: GraphModule, layer: Node, statistics: Statistics) -> bool:
+    row = op_of(layer)
+    assert row is not None
+    return _channels(row.name, surgery.fetch(gm, row.bind(layer)["weight"]), row.bind(layer)) == len(statistics.mean)
+
+
+def _channels(name: str, weight: Tensor, arguments: dict[str, object]) -> int:
+    return int(weight.shape[1] * arguments["groups"] if name in _TRANSPOSED else weight.shape[0])  # type: ignore[operator]
+
+
+def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> None:
+    row = op_of(layer)
+    assert row is not None
+    arguments = row.bind(layer)
+    weight_node, bias_node = arguments["weight"], arguments["bias"]
+    bias = None if bias_node is None else surgery.fetch(gm, bias_node)
+    groups = arguments["groups"] if row.name in _TRANSPOSED else None
+    weight, bias = fold(surgery.fetch(gm, weight_node), bias, statistics, groups)
+    path, dot, _ = str(weight_node.target).rpartition(".")
+    arguments["weight"] = _store(gm, weight_node, str(weight_node.target), weight, layer, shared)
+    arguments["bias"] = _store(gm, bias_node, f"{path}{dot}bias", bias, layer, shared)
+    new = surgery.emit(layer, row.call, *arguments.values(), sources=(layer, norm))
+    surgery.replace(norm, new)
+
+
+def fold(
+    weight: Tensor, bias: Tensor | None, statistics: Statistics, transposed_groups: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias that compute the layer and its batch norm.
+
+    `weight` [O, ...]; for a transposed convolution [C, O/groups, ...], with its number of groups.
+    """
+    mean, var = statistics.mean.double(), statistics.var.double()
+    gain = torch.rsqrt(var + statistics.eps) * _double(statistics.gamma, 1.0)
+    shift = (_double(bias, 0.0) - mean) * gain + _double(statistics.beta, 0.0)
+    if transposed_groups is None:
+        gains = gain.reshape(-1, *[1] * (weight.dim() - 1))
+    else:  # input channel c belongs to group c // (C / groups), whose output channels are its own
+        by_group = gain.reshape(transposed_groups, -1).repeat_interleave(len(weight) // transposed_groups, 0)
+        gains = by_group.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
+    return (weight.double() * gains).to(weight.dtype), shift.to(weight.dtype)
+
+
+def _double(value: Tensor | None, default: float) -> Tensor | float:
+    return default if value is None else value.detach().double()
+
+
+def _store(gm: GraphModule, old: Node | None, name: str, value: Tensor, near: Node, shared: set[int]) -> Node:
+    """`value` as the parameter called `name`, or called alike if others read what is there."""
+    replacing = old is not None and surgery.fetch(gm, old).data_ptr() not in shared
+    return surgery.parameter(gm, str(old.target) if old is not None else name, value, near, replacing)
+
+
+def _read_twice(gm: GraphModule) -> set[int]:
+    """The addresses of all tensors that more than one node reads, under whatever names."""
+    readers: Counter[int] = Counter()
+    for node in gm.graph.nodes:
+        if node.op == "get_attr":
+            readers[surgery.fetch(gm, node).data_ptr()] += len(node.users)
+        elif node.op == "call_module":
+            readers.update(p.data_ptr() for p in gm.get_submodule(str(node.target)).parameters())
+    return {address for address, count in readers.items() if count > 1}

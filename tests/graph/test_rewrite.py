@@ -1,0 +1,84 @@
+"""The matcher: wildcards, repeated wildcards, commutative ops, refusals, privacy of intermediate values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Graph, GraphModule, Node, Proxy
+from torch.fx.proxy import GraphAppendingTracer
+from torch.nn import Module
+
+from fxquant import Match, Rule, apply_rules, ops
+from fxquant.qparams import QParams
+
+P = QParams(0.5, 10)
+Q = QParams(0.25, 3)
+
+
+def graph_of(build: Any, inputs: int = 1) -> GraphModule:
+    graph = Graph()
+    tracer = GraphAppendingTracer(graph)
+    result = build(*(Proxy(graph.placeholder(f"x{i}"), tracer) for i in range(inputs)))
+    graph.output(tracer.create_arg(result))
+    return GraphModule(Module(), graph)
+
+
+def calls(gm: GraphModule) -> list[Any]:
+    return [node.target for node in gm.graph.nodes if node.op == "call_function"]
+
+
+class Cancel(Rule):
+    def pattern(self, x: Any, q: Any) -> Any:
+        return ops.quantize(ops.dequantize(x, q), q)
+
+    def rewrite(self, m: Match, x: Any, q: Any) -> Any:
+        return x
+
+
+def test_a_repeated_wildcard_matches_equal_things_only() -> None:
+    same = apply_rules(graph_of(lambda x: ops.quantize(ops.dequantize(x, P), P)), [Cancel()])
+    assert calls(same) == []
+    other = apply_rules(graph_of(lambda x: ops.quantize(ops.dequantize(x, P), Q)), [Cancel()])
+    assert calls(other) == [ops.dequantize, ops.quantize]
+
+
+def test_the_rewritten_graph_computes_the_same() -> None:
+    def build(x: Any) -> Any:
+        return ops.dequantize(ops.quantize(ops.dequantize(x, P), P), P)
+
+    codes = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(apply_rules(graph_of(build), [Cancel()])(codes), graph_of(build)(codes))
+
+
+class AddRelu(Rule):
+    def pattern(self, x: Any, y: Any) -> Any:
+        return ops.add(ops.relu(x), y)
+
+    def rewrite(self, m: Match, x: Any, y: Any) -> Any:
+        return ops.mul(x, y)
+
+
+def test_commutative_ops_match_in_either_order() -> None:
+    for build in (lambda x, y: ops.add(ops.relu(x), y), lambda x, y: ops.add(y, ops.relu(x))):
+        assert calls(apply_rules(graph_of(build, 2), [AddRelu()])) == [ops.mul]
+
+
+def test_a_value_that_others_use_is_not_swallowed() -> None:
+    def build(x: Any, y: Any) -> Any:
+        positive = ops.relu(x)
+        return ops.mul(ops.add(positive, y), positive)
+
+    assert calls(apply_rules(graph_of(build, 2), [AddRelu()])) == [ops.relu, ops.add, ops.mul]
+
+
+class Never(Cancel):
+    def check(self, m: Match) -> None:
+        m.refuse(f"scale is {m.q.scale}")
+
+
+def test_a_refusal_is_noted_with_its_reason() -> None:
+    gm = apply_rules(graph_of(lambda x: ops.quantize(ops.dequantize(x, P), P)), [Never()])
+    nodes: list[Node] = list(gm.graph.nodes)
+    assert calls(gm) == [ops.dequantize, ops.quantize]
+    assert [n.meta["refusals"] for n in nodes if "refusals" in n.meta] == [["Never: scale is 0.5"]]

@@ -1,0 +1,160 @@
+"""What goes wrong in users' hands ends in an error of ours that names the place, and leaves their model as it was."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from fxquant import QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(torch.relu(self.conv(x)).mean((2, 3)))
+        return y
+
+
+X = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+
+
+def small() -> Small:
+    return Small().eval()
+
+
+def prepared(model: nn.Module | None = None) -> GraphModule:
+    return prepare_fx(model or small(), get_default_qconfig_mapping(), (X,))
+
+
+def quantized() -> GraphModule:
+    return convert_fx(calibrate(prepared(), [X], progress=False))
+
+
+def test_a_model_in_training_mode() -> None:
+    model = small().train()
+    with pytest.raises(ConfigError, match=r"\.eval\(\)"):
+        prepare_fx(model, get_default_qconfig_mapping(), (X,))
+    assert model.training
+
+
+@pytest.mark.parametrize("inputs", [(), (X, X), ("image",), 3, {"y": X}, None])
+def test_example_inputs_that_the_model_does_not_take(inputs: Any) -> None:
+    with pytest.raises(InputError, match=r"forward|x"):
+        prepare_fx(small(), get_default_qconfig_mapping(), inputs)
+
+
+def test_example_inputs_that_fail_inside_the_model_name_the_line() -> None:
+    with pytest.raises(InputError, match=r"conv"):
+        prepare_fx(small(), get_default_qconfig_mapping(), (torch.randn(2, 5, 8, 8),))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "wrong", "right"),
+    [
+        (QConfigMapping().set_module_name("cnv", None), "cnv", "conv"),
+        (QConfigMapping().set_module_name_regex("head[0-9]", None), "head", "conv"),
+        (QConfigMapping().set_object_type(nn.Conv1d, None), "Conv1d", "Conv2d"),
+        (QConfigMapping().set_module_name_object_type_order("body", torch.relu, 0, None), "body", "conv"),
+    ],
+)
+def test_a_key_that_matches_nothing(mapping: QConfigMapping, wrong: str, right: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){wrong}.*{right}"):
+        prepare_fx(small(), mapping, (X,))
+
+
+def test_a_mapping_of_the_wrong_type() -> None:
+    with pytest.raises(ConfigError, match="get_default_qconfig_mapping"):
+        prepare_fx(small(), "x86", (X,))  # type: ignore[arg-type]
+
+
+def test_convert_of_a_model_that_was_not_prepared() -> None:
+    with pytest.raises(ConfigError, match="prepare_fx"):
+        convert_fx(small())  # type: ignore[arg-type]
+
+
+def test_convert_before_calibration_warns_and_names_the_observers() -> None:
+    with pytest.warns(CalibrationWarning, match=r"(?s)calibrate\(prepared.*conv") as caught:
+        convert_fx(prepared())
+    assert "head" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_none_during_calibration(bad: float) -> None:
+    broken = X.clone()
+    broken[1, 2, 3, 4] = bad
+    with pytest.raises(CalibrationError, match="x"):
+        calibrate(prepared(), [X, broken], progress=False)
+
+
+def test_infinity_inside_the_model_names_the_layer() -> None:
+    model = small()
+    with torch.no_grad():
+        model.head.bias.fill_(float("inf"))
+    with pytest.raises(CalibrationError, match="head"):
+        calibrate(prepared(model), [X], progress=False)
+
+
+@pytest.mark.parametrize("loader", [[], iter(()), [X[:0]]])
+def test_calibration_without_data(loader: Any) -> None:
+    with pytest.raises(CalibrationError):
+        calibrate(prepared(), loader, progress=False)
+
+
+def test_an_empty_batch_gives_an_empty_result() -> None:
+    assert quantized()(X[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("wrong", [X.double(), X.long(), X.half(), X.to("meta"), X[:, :2], torch.randn(2, 4, 8, 8)])
+def test_an_input_unlike_the_example(wrong: Tensor) -> None:
+    with pytest.raises(InputError):
+        quantized()(wrong)
+
+
+def test_a_reduction_too_long_for_int32_stays_float() -> None:
+    model = nn.Sequential(nn.Linear(70_000, 2)).eval()
+    x = torch.randn(1, 70_000)
+    converted = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False))
+    (row,) = explain(converted).float_rows
+    assert "int32" in row.reason
+    assert "70000" in row.reason
+    torch.testing.assert_close(converted(x), model(x))
+
+
+def test_weights_that_are_all_zero_leave_the_bias() -> None:
+    model = small()
+    with torch.no_grad():
+        model.conv.weight.zero_()
+        model.conv.bias.copy_(torch.linspace(-1, 2, 8))
+    converted = convert_fx(calibrate(prepared(model), [X], progress=False))
+    torch.testing.assert_close(converted(X), model(X), atol=0.02, rtol=0)
+
+
+def test_a_failed_call_leaves_the_model_alone() -> None:
+    model = small()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError):
+        prepare_fx(model, get_default_qconfig_mapping(), (torch.randn(1, 1, 8, 8),))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("isa", ["avx1024", "AVX2", "neon"])
+def test_an_unknown_isa(isa: str) -> None:
+    code = "import torch, fxquant.target as t\ntry: t.active_isa()\nexcept t.UnsupportedError as e: print(e)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "FXQUANT_ISA": isa}, capture_output=True, text=True, check=True
+    )
+    assert isa in run.stdout
+    assert "scalar" in run.stdout

@@ -1,0 +1,150 @@
+"""Every op of the int8 vocabulary, between two convolutions: it runs in int8 and stays close to float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.demo.metrics import sqnr_db
+
+IMAGE = (4, 8, 12, 14)
+SEQUENCE = (4, 8, 24)
+
+
+class Sandwich(nn.Module):
+    """conv -> function -> conv; the second one takes whatever shape comes out."""
+
+    def __init__(self, function: Callable[..., Tensor], shape: tuple[int, ...], modules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        conv = {3: nn.Conv1d, 4: nn.Conv2d}[len(shape)]
+        self.before = conv(shape[1], shape[1], 3, padding=1)
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+        with torch.no_grad():
+            result = self.inner(self.before(torch.randn(shape)))
+        after: dict[int, Callable[..., nn.Module]] = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d}
+        size = (result.shape[1], 6) if result.dim() == 2 else (result.shape[1], 6, 1)
+        self.after = after[result.dim()](*size)
+
+    def inner(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.after(self.function(self, self.before(x)))
+        return y
+
+
+def conv2d(**settings: object) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
+    return IMAGE, lambda m, x: m.conv(x), {"conv": nn.Conv2d(8, 16, **settings)}  # type: ignore[arg-type]
+
+
+def conv1d(**settings: object) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
+    return SEQUENCE, lambda m, x: m.conv(x), {"conv": nn.Conv1d(8, 16, **settings)}  # type: ignore[arg-type]
+
+
+def image(
+    function: Callable[..., Tensor], **modules: nn.Module
+) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
+    return IMAGE, (lambda m, x: function(m, x)) if modules else (lambda m, x: function(x)), modules
+
+
+def sequence(function: Callable[..., Tensor]) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
+    return SEQUENCE, lambda m, x: function(x), {}
+
+
+def halves_product(x: Tensor) -> Tensor:
+    a, b = x.chunk(2, 1)
+    return a * b
+
+
+CASES = {
+    "conv2d 3x3": conv2d(kernel_size=3),
+    "conv2d asymmetric": conv2d(kernel_size=(1, 5), padding=(0, 2), stride=(2, 1)),
+    "conv2d dilated": conv2d(kernel_size=3, dilation=(2, 3), padding=2),
+    "conv2d grouped": conv2d(kernel_size=3, groups=4),
+    "conv2d depthwise multiplier 2": conv2d(kernel_size=3, groups=8),
+    "conv2d same": conv2d(kernel_size=4, padding="same"),
+    "conv2d reflect": conv2d(kernel_size=3, padding=1, padding_mode="reflect"),
+    "conv2d circular": conv2d(kernel_size=3, padding=1, padding_mode="circular"),
+    "conv1d": conv1d(kernel_size=3, padding=1),
+    "conv1d strided grouped dilated": conv1d(kernel_size=3, stride=2, groups=4, dilation=2),
+    "depthwise": image(lambda m, x: m.conv(x), conv=nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8)),
+    "linear on channels": image(lambda m, x: m.fc(x.flatten(2)).view(4, 8, 3, 4), fc=nn.Linear(168, 12)),
+    "add": image(lambda x: x + x * x),
+    "add broadcast": image(lambda x: x + F.adaptive_avg_pool2d(x, 1)),
+    "add relu": image(lambda x: F.relu(x * x + x)),
+    "add scalar": image(lambda x: x + 1.5),
+    "mul": image(lambda x: x * torch.sigmoid(x)),
+    "mul squeeze excite": image(lambda m, x: x * m.gate(x.mean((2, 3), True)).sigmoid(), gate=nn.Conv2d(8, 8, 1)),
+    "mul scalar": image(lambda x: 0.3 * x),
+    "mul relu6": image(lambda x: F.relu6(x * x)),
+    "relu": image(lambda x: F.relu(F.max_pool2d(x, 2))),
+    "relu6": image(lambda x: F.relu6(F.max_pool2d(x, 2))),
+    "hardtanh": image(lambda x: F.hardtanh(x, -0.5, 0.7)),
+    "clamp": image(lambda x: x.clamp(-0.2, 0.6)),
+    "clamp min": image(lambda x: x.clamp(min=0.1)),
+    "max_pool2d": image(lambda x: F.max_pool2d(x, 3, 2, 1)),
+    "max_pool2d dilated ceil": image(lambda x: F.max_pool2d(x, 2, 2, dilation=2, ceil_mode=True)),
+    "avg_pool2d": image(lambda x: F.avg_pool2d(x, 3, 2, 1)),
+    "avg_pool2d ceil exclude": image(lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False)),
+    "avg_pool2d divisor": image(lambda x: F.avg_pool2d(x, 2, divisor_override=3)),
+    "adaptive_avg_pool2d": image(lambda x: F.adaptive_avg_pool2d(x, (5, 3))),
+    "max_pool1d": sequence(lambda x: F.max_pool1d(x, 3, 2, 1)),
+    "avg_pool1d": sequence(lambda x: F.avg_pool1d(x, 3)),
+    "adaptive_avg_pool1d": sequence(lambda x: F.adaptive_avg_pool1d(x, 7)),
+    "mean": image(lambda x: x.mean((2, 3))),
+    "mean keepdim": image(lambda x: x.mean([2, 3], keepdim=True)),
+    "mean 1d": sequence(lambda x: x.mean(-1)),
+    "cat": image(lambda x: torch.cat([x, F.relu(x), x * x], 1)),
+    "flatten": image(lambda x: torch.flatten(x, 1)),
+    "reshape": image(lambda x: x.reshape(x.size(0), -1)),
+    "view": image(lambda x: x.view(x.shape[0], 16, 6, 14)),
+    "permute": image(lambda x: x.permute(0, 2, 3, 1)),
+    "transpose": image(lambda x: x.transpose(2, 3)),
+    "squeeze": image(lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2)),
+    "unsqueeze": sequence(lambda x: x.mean(2).unsqueeze(2)),
+    "slice": image(lambda x: x[:, 2:6, ::2, :-1]),
+    "chunk": image(lambda x: halves_product(x)),
+    "split": image(lambda x: x.split([3, 5], 1)[1]),
+    "channel shuffle": image(lambda x: x.view(4, 2, 4, 12, 14).transpose(1, 2).reshape(4, 8, 12, 14)),
+    "pad": image(lambda x: F.pad(x, (1, 2, 0, 1))),
+    "pad value": image(lambda x: F.pad(x, (1, 2), value=0.7)),
+    "pad reflect": image(lambda x: F.pad(x, (1, 2, 2, 1), mode="reflect")),
+    "pad replicate": image(lambda x: F.pad(x, (1, 2, 2, 1), mode="replicate")),
+    "pixel_shuffle": image(lambda x: F.pixel_shuffle(x, 2)),
+    "interpolate nearest": image(lambda x: F.interpolate(x, scale_factor=2)),
+    "interpolate nearest size": image(lambda x: F.interpolate(x, size=(7, 19))),
+    "interpolate bilinear": image(lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear")),
+    "interpolate bilinear corners": image(lambda x: F.interpolate(x, (20, 9), mode="bilinear", align_corners=True)),
+    "sigmoid": image(torch.sigmoid),
+    "hardsigmoid": image(F.hardsigmoid),
+    "tanh": image(torch.tanh),
+    "hardswish": image(F.hardswish),
+    "silu": image(F.silu),
+    "gelu": image(F.gelu),
+    "gelu tanh": image(lambda x: F.gelu(x, approximate="tanh")),
+    "elu": image(F.elu),
+    "leaky_relu": image(lambda x: F.leaky_relu(x, 0.1)),
+    "mish": image(F.mish),
+    "prelu": image(lambda m, x: m.act(x), act=nn.PReLU()),
+    "prelu a channel": image(lambda m, x: m.act(x), act=nn.PReLU(8)),
+    "dropout identity": image(lambda m, x: m.b(m.a(x)), a=nn.Dropout(), b=nn.Identity()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_runs_in_int8(name: str) -> None:
+    shape, function, modules = CASES[name]
+    model = Sandwich(function, shape, modules).eval()
+    x = torch.randn(shape)
+    quantized = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False))
+    explanation = explain(quantized)
+    assert explanation.float_rows == (), str(explanation)
+    assert [row.op for row in explanation.rows if row.precision == "boundary"] == ["Quantize", "Dequantize"]
+    assert sqnr_db(model(x), quantized(x)) > 25

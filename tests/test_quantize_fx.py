@@ -1,0 +1,184 @@
+"""From a float model to an int8 one: every stage computes the same model, and the result is an ordinary nn.Module."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn import functional as F
+
+from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.demo.metrics import sqnr_db
+from fxquant.graph.pipeline import run_stage
+from fxquant.graph.verify import verify
+
+
+class Block(nn.Module):
+    """What classifiers are made of: conv-bn-relu, a residual, a concatenation, pools and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
+        self.left = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.BatchNorm2d(16), nn.ReLU())
+        self.right = nn.Conv2d(16, 16, 1)
+        self.pool = nn.MaxPool2d(2)
+        self.act = nn.SiLU()
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = F.relu(self.right(self.left(x)) + x)
+        z = torch.cat([self.act(self.right(y)), y], dim=1)
+        z = F.adaptive_avg_pool2d(self.pool(z), 1).flatten(1)
+        return self.head(self.drop(z))
+
+
+def block() -> Block:
+    model = Block()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.2)  # type: ignore[union-attr]
+            norm.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+    return model.eval()
+
+
+def prepared_block() -> tuple[Block, GraphModule, Tensor]:
+    model, x = block(), torch.randn(8, 3, 20, 24)
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (x,))
+    calibrate(prepared, [x], progress=False)
+    return model, prepared, x
+
+
+def stages(prepared: GraphModule) -> dict[str, GraphModule]:
+    """The model after each stage of convert_fx."""
+    after, gm = {}, copy.deepcopy(prepared)
+    for stage in ("convert", "fold", "lower"):
+        gm = run_stage(gm, stage)
+        verify(gm, stage)
+        after[stage] = copy.deepcopy(gm)
+    return after
+
+
+def test_the_prepared_model_computes_what_the_model_computes() -> None:
+    model, prepared, x = prepared_block()
+    torch.testing.assert_close(prepared(x), model(x))
+
+
+def test_the_int8_model_is_close_to_the_float_model() -> None:
+    model, prepared, x = prepared_block()
+    assert sqnr_db(model(x), convert_fx(prepared)(x)) > 25
+
+
+def test_kernels_agree_with_the_integer_ops_bit_for_bit() -> None:
+    _, prepared, x = prepared_block()
+    after = stages(prepared)
+    assert torch.equal(after["fold"](x), after["lower"](x))
+
+
+def test_the_integer_ops_agree_with_the_reference_model() -> None:
+    _, prepared, x = prepared_block()
+    after = stages(prepared)
+    assert sqnr_db(after["convert"](x), after["fold"](x)) > 35
+
+
+def test_everything_between_the_boundaries_runs_in_int8() -> None:
+    _, prepared, _ = prepared_block()
+    rows = explain(convert_fx(prepared)).rows
+    assert [row.op for row in rows if row.precision == "boundary"] == ["Quantize", "Dequantize"]
+    assert [row for row in rows if row.precision == "float"] == []
+
+
+def test_the_graph_after_each_stage(golden: Callable[[str, str], None]) -> None:
+    _, prepared, _ = prepared_block()
+    text = [f"== {stage}\n{gm.graph}\n" for stage, gm in {"observe": prepared, **stages(prepared)}.items()]
+    golden("block.txt", "\n".join(text))
+
+
+def test_the_users_model_is_untouched() -> None:
+    model = block()
+    before = copy.deepcopy(model)
+    x = torch.randn(2, 3, 16, 16)
+    convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False))
+    assert {name: type(m) for name, m in model.named_modules()} == {n: type(m) for n, m in before.named_modules()}
+    for (name, tensor), (_, old) in zip(model.state_dict().items(), before.state_dict().items(), strict=True):
+        assert torch.equal(tensor, old), name
+
+
+def test_converting_leaves_the_prepared_model_as_it_was() -> None:
+    _, prepared, x = prepared_block()
+    before, state = str(prepared.graph), copy.deepcopy(prepared.state_dict())
+    first = convert_fx(prepared)
+    assert str(prepared.graph) == before
+    assert all(torch.equal(tensor, prepared.state_dict()[name]) for name, tensor in state.items())
+    assert torch.equal(convert_fx(prepared)(x), first(x))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_any_batch_size_and_image_size(batch: int) -> None:
+    model, prepared, _ = prepared_block()
+    x = torch.randn(batch, 3, 28, 36)
+    assert sqnr_db(model(x), convert_fx(prepared)(x)) > 20
+
+
+def _pickled(model: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(model))  # type: ignore[no-any-return]
+
+
+def _saved(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, _pickled, _saved])
+def test_copies_compute_the_same(travel: Callable[[nn.Module], Any]) -> None:
+    _, prepared, x = prepared_block()
+    quantized = convert_fx(prepared)
+    copied = travel(quantized)
+    assert torch.equal(copied(x), quantized(x))
+    assert str(explain(copied)) == str(explain(quantized))
+
+
+def test_a_state_dict_carries_the_whole_model() -> None:
+    _, prepared, x = prepared_block()
+    quantized = convert_fx(prepared)
+    torch.manual_seed(1)
+    other_prepared = prepare_fx(block(), get_default_qconfig_mapping(), (x,))
+    other = convert_fx(calibrate(other_prepared, [3 * x], progress=False))
+    assert not torch.equal(other(x), quantized(x))
+    other.load_state_dict(quantized.state_dict())
+    assert torch.equal(other(x), quantized(x))
+
+
+def test_state_dict_keeps_the_users_names() -> None:
+    _, prepared, _ = prepared_block()
+    users = {f"{name}.{kind}" for name, _ in block().named_modules() for kind in ("weight", "bias")}
+    assert {n for n in prepared.state_dict() if "observer" not in n and "post_process" not in n} <= users
+    state = convert_fx(prepared).state_dict()
+    for name in ("stem.0", "left.0", "right", "head"):
+        assert state[f"{name}.weight"].dtype is torch.int8
+        assert state[f"{name}.bias"].dtype is torch.int32
+
+
+def test_inference_mode_eval_and_threads_change_nothing() -> None:
+    _, prepared, x = prepared_block()
+    quantized = convert_fx(prepared).eval()
+    expected = quantized(x)
+    with torch.inference_mode():
+        assert torch.equal(quantized(x), expected)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert torch.equal(quantized(x), expected)
+    finally:
+        torch.set_num_threads(threads)
