@@ -1,8 +1,8 @@
 """QConfig: how the activations and the weights of an op are observed; and the ones most people want.
 
     backend             activations                weights
-    x86 fbgemm onednn   histogram, uint8 0..255    int8 -128..127 symmetric, a scale for each output channel
-    qnnpack             histogram, uint8 0..255    int8 -128..127 symmetric, one scale
+    x86 fbgemm onednn   histogram, uint8 0..255    int8 -127..127 symmetric, a scale for each output channel
+    qnnpack             histogram, uint8 0..255    int8 -127..127 symmetric, one scale
 
 A backend is a name for a choice of numbers: all of them run on the same kernels.
 """

@@ -105,8 +105,10 @@ class IntegerParameters(NamedTuple):
     multiplier: Tensor
 
 
-# A bias beyond this share of int32 could overflow together with the sum of products that it is added to.
+# Beyond this a bias is too large for int32, together with the sum of products that it is added to.
 _LARGEST_BIAS = 2.0**30
+# As far as an accumulator may reach; what is left of int32 is room for the rounding of 65,793 shrunk weights.
+_LARGEST_ACCUMULATOR = 2.0**31 - 2.0**24
 
 
 def integer_parameters(
@@ -114,13 +116,15 @@ def integer_parameters(
 ) -> IntegerParameters:
     """Bias and requantize multipliers of an int8 op (Jacob et al. 2017, section 2.4), computed in float64.
 
-    Where a channel's weights are so small that its bias would not fit into int32, the channel's scale is widened until
-    it fits and its integer weights shrink accordingly.
+    Where a channel's bias, or its sum with 255 times every weight, would not fit into int32, the channel's scale is
+    widened until it fits and its integer weights shrink accordingly.
     """
     channels = weight.shape[0]
     scale = torch.as_tensor(weight_scale, dtype=torch.float64).expand(channels)
     real_bias = torch.zeros(channels, dtype=torch.float64) if bias is None else bias.double()
-    wide = torch.maximum(scale, real_bias.abs() / (x_scale * _LARGEST_BIAS))
+    bias_size = real_bias.abs() / x_scale
+    reach = bias_size + 255 * scale * weight.double().abs().flatten(1).sum(1)
+    wide = torch.maximum(scale, torch.maximum(bias_size / _LARGEST_BIAS, reach / _LARGEST_ACCUMULATOR))
     shrink = (scale / wide).reshape(-1, *[1] * (weight.dim() - 1))
     return IntegerParameters(
         weight=torch.round(weight * shrink).to(torch.int8),

@@ -1,6 +1,7 @@
 """Which values never exist, because the epilogue of their neighbour computes on.
 
 relu(conv(x)), clamp(add(a, b)), …   the activation is the saturation of the op before it
+relu(batch_norm(x)), clamp(x + 3) …  the table of the function before it holds what the activation gives
 add(conv(x), r)                      the residual r is added before the convolution's rounding
 """
 
@@ -17,10 +18,11 @@ SATURATIONS = ("relu", "clamp")
 
 @register_pass(stage="annotate")
 def annotate_absorb(gm: GraphModule) -> GraphModule:
+    varying = _varying(gm)
     for node in gm.graph.nodes:
         if not quant_of(node).int8:
             continue
-        absorbed = _saturated(node) or _residual(node)
+        absorbed = _saturated(node) or _residual(node, varying)
         if absorbed is not None:
             decide(absorbed, absorbed_by=node.name)
     return gm
@@ -31,20 +33,34 @@ def _saturated(node: Node) -> Node | None:
     if row is None or row.name not in SATURATIONS:
         return None
     (x,) = activations(node)
-    return x if _private(x) and (leads(x) or _is_absorbing(x)) else None
+    return x if _private(x) and (leads(x) or _is_absorbing(x) or _is_lookup(x)) else None
+
+
+def _is_lookup(node: Node) -> bool:
+    row = op_of(node)
+    return row is not None and is_table(row, node)
 
 
 def _is_absorbing(node: Node) -> bool:
     return any(quant_of(x).absorbed_by == node.name for x in activations(node))
 
 
-def _residual(node: Node) -> Node | None:
+def _varying(gm: GraphModule) -> set[Node]:
+    """The values that depend on the graph's inputs. Only these surely have the batch size of the other ones."""
+    found: set[Node] = set()
+    for node in gm.graph.nodes:
+        if node.op == "placeholder" or any(x in found for x in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _residual(node: Node, varying: set[Node]) -> Node | None:
     """Of two convolutions that are added, the later one takes the sum: the other is computed by then."""
     row = op_of(node)
     if row is None or row.name != "add" or is_table(row, node):
         return None
     a, b = activations(node)
-    if a is b or a.meta.get("shape") != b.meta.get("shape"):
+    if a is b or a.meta.get("shape") != b.meta.get("shape") or not {a, b} <= varying:
         return None
     candidates = [x for x in (a, b) if _private(x) and _has_weight(x)]
     return max(candidates) if candidates else None

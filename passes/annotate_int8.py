@@ -80,6 +80,8 @@ def _config_limit(node: Node) -> str | None:
         return "its qconfig is dynamic; this is static quantization"
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
+    if getattr(activation, "ch_axis", None) is not None:
+        return "its qconfig asks for activations with a scale a channel; kernels take one scale"
     return None
 
 
@@ -116,6 +118,10 @@ def _weight_config_limit(qconfig: QConfig) -> str | None:
         return f"its qconfig asks for {weight.dtype} weights; kernels take int8"
     if not weight.qscheme.symmetric:
         return "its qconfig asks for affine weights; kernels take symmetric ones"
+    if getattr(weight, "ch_axis", None) not in (None, 0):
+        return (
+            f"its qconfig asks for weights with a scale along axis {weight.ch_axis}; kernels take axis 0, the outputs"
+        )
     return None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from torch.fx import GraphModule
 
-from fxquant.graph.origin import origin_of
+from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.qconfig_mapping import QConfigMapping
 
@@ -14,13 +14,21 @@ from fxquant.qconfig_mapping import QConfigMapping
 @register_pass(stage="annotate")
 def annotate_qconfig(gm: GraphModule) -> GraphModule:
     mapping: QConfigMapping = gm.meta["qconfig_mapping"]
-    seen: Counter[tuple[str, object]] = Counter()
+    calls: dict[tuple[str, object], dict[int, int]] = defaultdict(dict)
     for node in gm.graph.nodes:
         origin = origin_of(node)
         if origin is None or node.op in ("placeholder", "get_attr", "output"):
             continue
-        place = (origin.module_path, origin.spelling)
+        scope = _scope(origin)
         types = [t for t in (origin.module_type, origin.spelling) if t is not None]
-        node.meta["qconfig"] = mapping.qconfig_for(origin.module_path, types, order_index=seen[place])
-        seen[place] += 1
+        earlier = calls[scope, origin.spelling]
+        index = earlier.setdefault(id(origin), len(earlier))  # one call may have become several nodes
+        node.meta["qconfig"] = mapping.qconfig_for(origin.module_path, types, order_index=index, scope=scope)
     return gm
+
+
+def _scope(origin: Origin) -> str:
+    """The module in whose forward the call stands."""
+    if origin.spelling is origin.module_type:
+        return origin.module_path.rpartition(".")[0]
+    return origin.module_path

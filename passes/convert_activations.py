@@ -1,6 +1,7 @@
 """observer(x) -> dequantize(quantize(x, q), q), with the qparams q that the observer found.
 
-Values that share an observer without being watched (the output of max-pool, reshape …) get the same pair.
+Values that share an observer without being watched (the output of max-pool, reshape …) get the same pair. What is
+computed in float, or is the graph's own input, keeps its exact value for everything else that reads it in float.
 Signed activations become unsigned ones of the same reals: q + 128 with zero_point + 128.
 """
 
@@ -15,6 +16,7 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.errors import CalibrationWarning
 from fxquant.graph import surgery
+from fxquant.graph.annotation import quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 from fxquant.qparams import QParams
@@ -33,6 +35,8 @@ def convert_activations(gm: GraphModule) -> GraphModule:
         real = surgery.insert_after(node, lambda x, q=q: _quantize_dequantize(x, q))  # type: ignore[misc]
         if watcher is not None:
             surgery.replace(watcher, real)
+        if not quant_of(node).int8:
+            surgery.replace_in(node, real, [user for user in real.users if not quant_of(user).int8])
     return surgery.clean(gm)
 
 

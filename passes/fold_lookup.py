@@ -1,7 +1,7 @@
-"""quantize(f(dequantize(x, p)), q) -> lookup(x, table)  for every op f that works element by element.
+"""quantize(f(dequantize(x, p)), q) -> lookup(x, table)  for every op f that works element by element, and for chains f.
 
-table[i] = quantize(f(dequantize(i, p)), q) is computed with the op's own meaning, so it is exact. A parameter that
-differs a channel (PReLU) gives one table a channel.
+table[i] = quantize(f(dequantize(i, p)), q) is computed with the ops' own meaning, so it is exact. A parameter that
+differs a channel (PReLU, batch norm) gives one table a channel.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch.fx import GraphModule, Node
 
 from fxquant import ops, qparams
 from fxquant.graph import surgery
-from fxquant.graph.annotation import activations, is_table
+from fxquant.graph.annotation import activations, is_table, stays_float
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
-from fxquant.ops.op import Op, op_of
+from fxquant.ops.op import op_of
 from fxquant.qparams import CODES, QParams
 
 
@@ -30,31 +30,54 @@ def fold_lookup(gm: GraphModule) -> GraphModule:
 
 
 def _fold(gm: GraphModule, quantize: Node, function: Node) -> None:
-    row = op_of(function)
-    if row is None or not is_table(row, function) or len(function.users) > 1:
+    chain = _chain(function)
+    if not chain:
         return
-    (real,) = activations(function)
-    if real.target is not ops.dequantize:
-        return
+    (real,) = activations(chain[0])
     x, p = real.args
-    table = _table(gm, row, function, real, p, quantize.args[1])  # type: ignore[arg-type]
-    origin = origin_of(function)
+    table = _table(gm, chain, p, quantize.args[1])  # type: ignore[arg-type]
+    origin = origin_of(chain[0])
     name = f"{origin.module_path}.table" if origin and origin.module_path else "table"
     constant = surgery.constant(gm, name, table, quantize)
-    surgery.replace(quantize, surgery.emit(quantize, ops.lookup, x, constant, sources=[function]))
+    surgery.replace(quantize, surgery.emit(quantize, ops.lookup, x, constant, sources=chain))
 
 
-def _table(gm: GraphModule, row: Op, function: Node, real: Node, p: QParams, q: QParams) -> Tensor:
-    """uint8 [256], or [C, 256] if a parameter of the function has C entries."""
+def _chain(node: Node) -> list[Node]:
+    """The functions, in running order, that lead from a dequantize to the value of `node`; none if others read it."""
+    chain: list[Node] = []
+    while (row := op_of(node)) is not None and is_table(row, node) and _is_private(node):
+        chain.insert(0, node)
+        (node,) = activations(node)
+    return chain if node.target is ops.dequantize else []
 
-    def value(argument: Any) -> Any:
-        return surgery.fetch(gm, argument) if isinstance(argument, Node) and argument is not real else argument
 
-    arguments = {name: value(argument) for name, argument in row.bind(function).items()}
-    channels = max([1, *(a.numel() for a in arguments.values() if isinstance(a, Tensor))])
-    codes = CODES[:, None].expand(256, channels)
-    reals = qparams.dequantize(codes, p)
-    arguments = {name: reals if argument is real else argument for name, argument in arguments.items()}
-    with torch.no_grad():
-        table = qparams.quantize(row.body(**arguments), q)
+def _is_private(node: Node) -> bool:
+    return len(node.users) == 1 and not stays_float(node)
+
+
+def _table(gm: GraphModule, chain: list[Node], p: QParams, q: QParams) -> Tensor:
+    """uint8 [256], or [C, 256] if a parameter of a function has C entries."""
+    constants = [_constants(gm, function) for function in chain]
+    channels = max([1, *(c.numel() for each in constants for c in each.values() if isinstance(c, Tensor))])
+    reals = qparams.dequantize(CODES[:, None].expand(256, channels), p)
+    for function, each in zip(chain, constants, strict=True):
+        reals = _apply(function, reals, each)
+    table = qparams.quantize(reals, q)
     return table[:, 0].contiguous() if channels == 1 else table.T.contiguous()
+
+
+def _constants(gm: GraphModule, function: Node) -> dict[str, Any]:
+    """The arguments of `function` by name, but the one that it maps."""
+    row, mapped = op_of(function), activations(function)
+    assert row is not None
+    arguments = {name: value for name, value in row.bind(function).items() if value not in mapped}
+    return {name: surgery.fetch(gm, v) if isinstance(v, Node) else v for name, v in arguments.items()}
+
+
+def _apply(function: Node, reals: Tensor, constants: dict[str, Any]) -> Tensor:
+    row = op_of(function)
+    assert row is not None
+    (mapped,) = set(row.bind(function)) - set(constants)
+    with torch.no_grad():
+        result: Tensor = row.body(**{**constants, mapped: reals})
+    return result

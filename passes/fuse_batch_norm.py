@@ -67,14 +67,18 @@ def _statistics(gm: GraphModule, node: Node) -> Statistics | None:
         if any(n is not None and n.op != "get_attr" for n in nodes):
             return None
         return Statistics._make([*(None if n is None else surgery.fetch(gm, n) for n in nodes), eps])
-    if node.op != "call_module":
+    norm = fixed_norm(gm, node)
+    return None if norm is None else Statistics(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)  # type: ignore[arg-type]
+
+
+def fixed_norm(gm: GraphModule, node: Node) -> nn.Module | None:
+    """The batch norm module that `node` calls, if it calls one whose statistics are fixed."""
+    norm = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if norm is None or nn_class(norm) not in _MODULES or norm.training:
         return None
-    norm = gm.get_submodule(str(node.target))
-    if nn_class(norm) not in _MODULES or norm.training or norm._forward_hooks or norm._forward_pre_hooks:
+    if norm._forward_hooks or norm._forward_pre_hooks or norm.running_mean is None or norm.running_var is None:
         return None
-    if norm.running_mean is None or norm.running_var is None:
-        return None
-    return Statistics(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)  # type: ignore[arg-type]
+    return norm
 
 
 def _channels_match(gm: GraphModule, layer: Node, statistics: Statistics) -> bool:

@@ -22,8 +22,8 @@ from fxquant.observer import (
 from fxquant.qconfig import QConfig, get_default_qconfig, qconfig_equals
 
 FULL = (torch.uint8, 0, 255, QScheme.PER_TENSOR_AFFINE)
-PER_CHANNEL_WEIGHT = (PerChannelMinMaxObserver, torch.int8, -128, 127, QScheme.PER_CHANNEL_SYMMETRIC, 0)
-PER_TENSOR_WEIGHT = (MinMaxObserver, torch.int8, -128, 127, QScheme.PER_TENSOR_SYMMETRIC, None)
+PER_CHANNEL_WEIGHT = (PerChannelMinMaxObserver, torch.int8, -127, 127, QScheme.PER_CHANNEL_SYMMETRIC, 0)
+PER_TENSOR_WEIGHT = (MinMaxObserver, torch.int8, -127, 127, QScheme.PER_TENSOR_SYMMETRIC, None)
 
 
 def numbers(observer) -> tuple:
@@ -99,7 +99,7 @@ def test_qconfig_equals():
     for other in (
         None,
         first._replace(activation=MovingAverageMinMaxObserver),
-        first._replace(weight=default_weight_observer.with_args(quant_min=-127, quant_max=127)),
+        first._replace(weight=default_weight_observer.with_args(quant_min=-100, quant_max=100)),
     ):
         assert not qconfig_equals(first, other)
         assert not qconfig_equals(other, first)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from structure import structure
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
@@ -98,7 +99,7 @@ def test_everything_between_the_boundaries_runs_in_int8() -> None:
 
 def test_the_graph_after_each_stage(golden: Callable[[str, str], None]) -> None:
     _, prepared, _ = prepared_block()
-    text = [f"== {stage}\n{gm.graph}\n" for stage, gm in {"observe": prepared, **stages(prepared)}.items()]
+    text = [f"== {stage}\n{structure(gm)}" for stage, gm in {"observe": prepared, **stages(prepared)}.items()]
     golden("block.txt", "\n".join(text))
 
 
@@ -182,3 +183,76 @@ def test_inference_mode_eval_and_threads_change_nothing() -> None:
             assert torch.equal(quantized(x), expected)
     finally:
         torch.set_num_threads(threads)
+
+
+class Pyramid(nn.Module):
+    """The sizes to resize to are those of other tensors, in three ways of writing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.deep = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        z = self.deep(F.max_pool2d(y, 2))
+        a = F.interpolate(z, size=y.shape[-2:], mode="bilinear", align_corners=True)
+        b = F.interpolate(z, size=(x.size(2), x.size(3)), mode="nearest")
+        return a + b + F.interpolate(y, size=x.size()[2:], mode="bilinear")
+
+
+def test_an_image_is_resized_to_the_size_of_another() -> None:
+    model, x = Pyramid().eval(), torch.rand(2, 3, 11, 14)
+    prepared = calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False)
+    after = stages(prepared)
+    for other in (x, torch.rand(1, 3, 17, 8)):
+        assert sqnr_db(model(other), after["lower"](other)) > 25
+        assert torch.equal(after["fold"](other), after["lower"](other))
+    assert explain(convert_fx(prepared)).float_rows == ()
+
+
+class Sources(nn.Module):
+    """An input and a value of a float op, each read by a convolution and by others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 1)
+        self.second = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = torch.softmax(self.first(x), 1)
+        return x, y, y.sum(1), self.second(y)
+
+
+def test_float_values_stay_exact_where_they_are_read_in_float() -> None:
+    x = torch.randn(2, 3, 5, 6)
+    prepared = calibrate(prepare_fx(Sources().eval(), get_default_qconfig_mapping(), (x,)), [x], progress=False)
+    unchanged, shares, total, _ = convert_fx(prepared)(x)
+    assert torch.equal(unchanged, x)
+    torch.testing.assert_close(total, torch.ones(2, 5, 6), rtol=0, atol=1e-6)  # codes would add up to within 1/255
+    torch.testing.assert_close(shares.sum(1), total)
+
+
+class FloatAmongIntegers(nn.Module):
+    """Ops that stay float although integers come in and go out: a mean over channels, and what the user excluded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(6, 6, 1)
+        self.act = nn.ReLU()
+        self.last = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.last(torch.mean(self.act(y) * y, 1))
+
+
+def test_what_stays_float_is_not_folded_between_integers() -> None:
+    model, x = FloatAmongIntegers().eval(), torch.randn(4, 6, 6)
+    mapping = get_default_qconfig_mapping().set_module_name("act", None)
+    quantized = convert_fx(calibrate(prepare_fx(model, mapping, (x,)), [x], progress=False))
+    assert sqnr_db(model(x), quantized(x)) > 25
+    reasons = {row.op: row.reason for row in explain(quantized).float_rows}
+    assert list(reasons) == ["relu", "mean"]
+    assert "qconfig is None" in reasons["relu"]
+    assert "a mean over dimensions (1,) of 3" in reasons["mean"]

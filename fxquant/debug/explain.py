@@ -10,12 +10,11 @@ from rich.table import Table
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
-from fxquant.graph.annotation import activations, quant_of
+from fxquant.graph.annotation import quant_of
+from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
 from fxquant.ops.op import op_of
-from fxquant.runtime.layer import Layer
-from fxquant.runtime.layers import Dequantize
 
 
 @dataclass(frozen=True)
@@ -61,32 +60,13 @@ def explain(quantized: GraphModule) -> Explanation:
 
 def explanation_of(gm: GraphModule) -> tuple[Row, ...]:
     """The rows of a graph that the compiler has just finished, while its nodes still know what was decided."""
-    integers: set[Node] = set()
-    rows: list[Row] = []
-    for node in gm.graph.nodes:
-        if _gives_integers(gm, node, integers):
-            integers.add(node)
-        if node in integers or (node.op.startswith("call_") and is_tensor(node)):
-            rows.append(_row(gm, node, integers))
-    return tuple(rows)
-
-
-def _gives_integers(gm: GraphModule, node: Node, integers: set[Node]) -> bool:
-    """Whether the node's value is uint8: an int8 layer made it, or it moves such values about."""
-    layer = _layer(gm, node)
-    if layer is not None:
-        return not isinstance(layer, Dequantize)
-    row, inputs = op_of(node), activations(node)
-    return row is not None and row.moves and bool(inputs) and all(x in integers for x in inputs)
-
-
-def _layer(gm: GraphModule, node: Node) -> Layer | None:
-    module = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
-    return module if isinstance(module, Layer) else None
+    integers = integer_values(gm)
+    computed = [n for n in gm.graph.nodes if n in integers or (n.op.startswith("call_") and is_tensor(n))]
+    return tuple(_row(gm, node, integers) for node in computed)
 
 
 def _row(gm: GraphModule, node: Node, integers: set[Node]) -> Row:
-    origin, layer = origin_of(node), _layer(gm, node)
+    origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
     precision = "boundary" if boundary else "int8" if node in integers else "float"
     return Row(

@@ -32,6 +32,11 @@ def quant_of(node: Node) -> Quant:
     return quant if isinstance(quant, Quant) else Quant(int8=False)
 
 
+def stays_float(node: Node) -> bool:
+    """Whether it was decided that `node` computes in float, although integers may surround it."""
+    return "quant" in node.meta and not quant_of(node).int8
+
+
 def decide(node: Node, **changes: Any) -> None:
     """Records a decision about `node`, keeping what was decided before."""
     node.meta["quant"] = replace(quant_of(node), **changes)

@@ -7,7 +7,7 @@ A rule is the code that one would have written before, the code that computes th
         def rewrite(self, m, x, q): return x
 
 The pattern's argument names are the wildcards. A wildcard matches a node or a constant; one that occurs twice matches
-equal things.
+equal things. A node that was annotated to stay float matches no pattern.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.fx import Graph, GraphModule, Node, Proxy
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph import surgery
+from fxquant.graph.annotation import stays_float
 from fxquant.graph.pipeline import debug_level
 from fxquant.ops.op import op_of
 
@@ -117,6 +118,7 @@ def _rewrite(rule: Rule, m: Match) -> None:
     sources = sorted(m.nodes)
     new = surgery.emit(m.root, lambda **bindings: rule.rewrite(m, **bindings), sources=sources, **m.bindings)
     surgery.replace(m.root, new)
+    surgery.erase_unused(sources)  # or they would count as users of what is left
 
 
 def _note_refusal(rule: Rule, node: Node, reason: str) -> None:
@@ -161,7 +163,7 @@ def _bind(name: str, value: Any, m: Match) -> bool:
 
 def _matches_node(rule: Rule, pattern: Node, node: Node, m: Match) -> bool:
     row, wanted = op_of(node), op_of(pattern)
-    if row is None or row is not wanted or not _may_look_through(rule, row.name, node, m):
+    if row is None or row is not wanted or stays_float(node) or not _may_look_through(rule, row.name, node, m):
         return False
     m.nodes.append(node)
     theirs, ours = row.bind(pattern), row.bind(node)

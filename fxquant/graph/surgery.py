@@ -83,9 +83,22 @@ def replace(node: Node, new: Node) -> None:
     node.graph.erase_node(node)
 
 
+def erase_unused(nodes: Iterable[Node]) -> None:
+    """Erases those of `nodes`, given in the graph's order, that nothing reads any more."""
+    for node in reversed(list(nodes)):
+        if not node._erased and not node.users:
+            node.graph.erase_node(node)
+
+
 def replace_after(node: Node, new: Node) -> None:
     """Lets `new` stand for `node` in everything that comes behind `new`."""
     node.replace_all_uses_with(new, delete_user_cb=lambda user: user > new)
+
+
+def replace_in(new: Node, node: Node, users: Iterable[Node]) -> None:
+    """Lets `new` stand for `node` in `users` only."""
+    for user in users:
+        user.replace_input_with(node, new)
 
 
 def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import VerifyError
+from fxquant.graph.annotation import activations
+from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import where
+from fxquant.graph.surgery import is_tensor
 from fxquant.ops.op import SPELLINGS, op_of
 
-Promise = Callable[[GraphModule, Node], str | None]
+Promise = Callable[[GraphModule], Iterator[tuple[Node, str]]]  # every node that breaks it, and how
 
 
-def _one_vocabulary(gm: GraphModule, node: Node) -> str | None:
-    if node.op in ("call_function", "call_method") and op_of(node) is None and node.target in SPELLINGS:
-        return None if "reason" in node.meta else f"{node.target} is still in the user's spelling"
-    return None
+def _one_vocabulary(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+    for node in gm.graph.nodes:
+        users = node.op in ("call_function", "call_method") and op_of(node) is None and node.target in SPELLINGS
+        if users and "reason" not in node.meta:
+            yield node, f"{node.target} is still in the user's spelling"
 
 
-def _decided(gm: GraphModule, node: Node) -> str | None:
-    if node.op in ("call_function", "call_module", "call_method") and "quant" not in node.meta:
-        return "no decision whether it runs in int8"
-    return None
+def _decided(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+    for node in gm.graph.nodes:
+        if node.op.startswith("call_") and "quant" not in node.meta:
+            yield node, "no decision whether it runs in int8"
 
 
-def _no_observers(gm: GraphModule, node: Node) -> str | None:
-    if node.op == "call_module" and hasattr(gm.get_submodule(str(node.target)), "calculate_qparams"):
-        return "an observer is left after convert"
-    return None
+def _no_observers(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+    for node in gm.graph.nodes:
+        if node.op == "call_module" and hasattr(gm.get_submodule(str(node.target)), "calculate_qparams"):
+            yield node, "an observer is left after convert"
 
 
-def _no_integer_ops(gm: GraphModule, node: Node) -> str | None:
-    row = op_of(node)
-    if row is not None and row.name.startswith("int8_"):
-        return f"{row.name} was not lowered to a kernel"
-    return None
+def _no_integer_ops(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+    for node in gm.graph.nodes:
+        row = op_of(node)
+        if row is not None and row.name.startswith("int8_"):
+            yield node, f"{row.name} was not lowered to a kernel"
+
+
+def _right_dtypes(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+    """Integers flow into layers and data movement only; layers read nothing else."""
+    integers = integer_values(gm)
+    for node in gm.graph.nodes:
+        if not node.op.startswith("call_") or not is_tensor(node):
+            continue
+        layer, row = layer_of(gm, node), op_of(node)
+        takes = layer.takes_integers if layer is not None else row is not None and row.moves and node in integers
+        wrong = [x.name for x in activations(node) if is_tensor(x) and (x in integers) != takes]
+        if wrong:
+            yield node, f"it reads {', '.join(wrong)}, which {'is not' if takes else 'is'} uint8"
 
 
 PROMISES: dict[str, tuple[Promise, ...]] = {
@@ -45,8 +62,8 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "observe": (_one_vocabulary,),
     "convert": (_no_observers,),
     "fold": (_no_observers,),
-    "lower": (_no_observers, _no_integer_ops),
-    "plan": (_no_observers, _no_integer_ops),
+    "lower": (_no_observers, _no_integer_ops, _right_dtypes),
+    "plan": (_no_observers, _no_integer_ops, _right_dtypes),
 }
 
 
@@ -54,10 +71,7 @@ def verify(gm: GraphModule, stage: str) -> None:
     """Raises VerifyError naming every node that breaks a promise of `stage`."""
     gm.graph.lint()
     broken = [
-        f"  {node.name}, from {where(node)}: {problem}"
-        for node in gm.graph.nodes
-        for promise in PROMISES[stage]
-        if (problem := promise(gm, node))
+        f"  {node.name}, from {where(node)}: {problem}" for promise in PROMISES[stage] for node, problem in promise(gm)
     ]
     if broken:
         raise VerifyError(f"after {stage} the graph is not what the stage promises:\n" + "\n".join(broken))

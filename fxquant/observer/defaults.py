@@ -1,7 +1,7 @@
 """The factories of observers that QConfigs are usually made of.
 
-Activations use all of 0..255, as no kernel here saturates in between. Weights use -128..127; the `range_neg_127_to_127`
-ones leave -128 out, so that a weight and its negative are both exact.
+Activations use all of 0..255, as no kernel here saturates in between. Symmetric weights use -127..127: were -128 used
+too, the scale would be max|w| / 127.5, and the largest positive weight would lie half a step beyond the last integer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ default_observer = MinMaxObserver.with_args(quant_min=0, quant_max=255)
 default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=255)
 default_placeholder_observer = PlaceholderObserver
 
-default_weight_observer = MinMaxObserver.with_args(dtype=torch.int8, qscheme=QScheme.PER_TENSOR_SYMMETRIC)
-weight_observer_range_neg_127_to_127 = default_weight_observer.with_args(quant_min=-127, quant_max=127, eps=2**-12)
+default_weight_observer = MinMaxObserver.with_args(
+    dtype=torch.int8, qscheme=QScheme.PER_TENSOR_SYMMETRIC, quant_min=-127, quant_max=127
+)
+weight_observer_range_neg_127_to_127 = default_weight_observer.with_args(eps=2**-12)
 
 default_per_channel_weight_observer = PerChannelMinMaxObserver.with_args(
-    dtype=torch.int8, qscheme=QScheme.PER_CHANNEL_SYMMETRIC
+    dtype=torch.int8, qscheme=QScheme.PER_CHANNEL_SYMMETRIC, quant_min=-127, quant_max=127
 )
-per_channel_weight_observer_range_neg_127_to_127 = default_per_channel_weight_observer.with_args(
-    quant_min=-127, quant_max=127, eps=2**-12
-)
+per_channel_weight_observer_range_neg_127_to_127 = default_per_channel_weight_observer.with_args(eps=2**-12)
 
 default_fixed_qparams_range_0to1_observer = FixedQParamsObserver.with_args(scale=1 / 256, zero_point=0)
 default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(scale=2 / 256, zero_point=128)

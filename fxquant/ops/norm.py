@@ -7,10 +7,17 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from fxquant.ops.arguments import Limits
 from fxquant.ops.op import op, spelling
 
 
-@op()
+def _not_of_inputs(arguments: Limits) -> str | None:
+    if arguments["x"].op == "placeholder":
+        return "it evens out the channels of the graph's own input, which one scale might not hold before"
+    return None
+
+
+@op(pointwise=True, limits=_not_of_inputs)
 def batch_norm(
     x: Tensor,
     running_mean: Tensor,
@@ -19,7 +26,7 @@ def batch_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Channels are dimension 1."""
+    """Channels are dimension 1: a table a channel."""
     return F.batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)
 
 

@@ -24,8 +24,9 @@ class Layer(nn.Module):
 
     # Arguments of the integer op that arrive at run time, in the order of `run`. All others are constants.
     inputs: tuple[str, ...] = ("x",)
-    # Whether the layer turns real numbers into integers or back.
-    at_boundary = False
+    # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
+    takes_integers = True
+    gives_integers = True
     # The place in the user's model, for messages.
     where = ""
 
@@ -91,6 +92,11 @@ class Layer(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Layer:
         """An int8 layer has one precision and runs on the CPU: .half(), .double() and .to() leave it alone."""
         return self
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the layer turns real numbers into integers or back."""
+        return self.takes_integers != self.gives_integers
 
     def extra_repr(self) -> str:
         settings = [f"{k}={v}" for k, v in self._settings.items() if not isinstance(v, type) and v is not None]

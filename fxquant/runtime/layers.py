@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.kernels import ConvGeometry
+from fxquant.ops.integer.pool import known_size
 from fxquant.ops.integer.resize import resizing
 from fxquant.runtime.layer import Layer, computes
 
@@ -126,24 +127,28 @@ class Int8AvgPool2d(_Plain):
 
 @computes(ops.int8_adaptive_avg_pool2d)
 class Int8AdaptiveAvgPool2d(_Plain):
-    """uint8 [N, C, H, W] -> uint8 [N, C, *output_size]."""
+    """uint8 [N, C, H, W] -> uint8 [N, C, *output_size], where None keeps the input's size."""
 
     names = ("output_size", "multiplier", "x_zero_point", "output")
-    kernel = staticmethod(kernels.adaptive_avg_pool2d)
+
+    def run(self, *inputs: Tensor) -> Tensor:
+        (x,), (output_size, *requantize) = inputs, self.derived_arguments
+        return kernels.adaptive_avg_pool2d(x, known_size(x, output_size), *requantize)  # type: ignore[no-any-return]
 
 
 class _Interpolate(Layer):
-    """The output's size may depend on the input's, so it is found at run time."""
+    """The output's size may depend on the input's, or be that of another tensor, so it is found at run time."""
 
+    inputs = ("x", "size")
     names: tuple[str, ...] = ()
     kernel: Callable[..., Tensor]
 
     def derive(self) -> None:
-        self.derived_target = (self.constant("size"), self.constant("scale"))
+        self.derived_scale = self.constant("scale")
         self.derived_arguments = [self.constant(name) for name in self.names]
 
-    def run(self, x: Tensor) -> Any:
-        size, scale = resizing(x, *self.derived_target)
+    def run(self, x: Tensor, size: Sequence[int] | None = None) -> Any:
+        size, scale = resizing(x, size, self.derived_scale)
         return type(self).kernel(x, size, scale, *self.derived_arguments)
 
 
@@ -166,7 +171,7 @@ class Int8InterpolateNearest(_Interpolate):
 class Quantize(Layer):
     """float32 -> uint8; images become channels last."""
 
-    at_boundary = True
+    takes_integers = False
 
     def derive(self) -> None:
         q = self.constant("q")
@@ -182,7 +187,7 @@ class Quantize(Layer):
 class Dequantize(Layer):
     """uint8 -> float32; images become contiguous."""
 
-    at_boundary = True
+    gives_integers = False
 
     def derive(self) -> None:
         q = self.constant("q")

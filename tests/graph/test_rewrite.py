@@ -5,27 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.fx import Graph, GraphModule, Node, Proxy
-from torch.fx.proxy import GraphAppendingTracer
-from torch.nn import Module
+from graphs import calls, graph_of
+from torch.fx import Node
 
 from fxquant import Match, Rule, apply_rules, ops
 from fxquant.qparams import QParams
 
 P = QParams(0.5, 10)
 Q = QParams(0.25, 3)
-
-
-def graph_of(build: Any, inputs: int = 1) -> GraphModule:
-    graph = Graph()
-    tracer = GraphAppendingTracer(graph)
-    result = build(*(Proxy(graph.placeholder(f"x{i}"), tracer) for i in range(inputs)))
-    graph.output(tracer.create_arg(result))
-    return GraphModule(Module(), graph)
-
-
-def calls(gm: GraphModule) -> list[Any]:
-    return [node.target for node in gm.graph.nodes if node.op == "call_function"]
 
 
 class Cancel(Rule):
@@ -82,3 +69,16 @@ def test_a_refusal_is_noted_with_its_reason() -> None:
     nodes: list[Node] = list(gm.graph.nodes)
     assert calls(gm) == [ops.dequantize, ops.quantize]
     assert [n.meta["refusals"] for n in nodes if "refusals" in n.meta] == [["Never: scale is 0.5"]]
+
+
+class NegativeOfRelu(Rule):
+    def pattern(self, x: Any) -> Any:
+        return ops.mul(ops.relu(x), -1)
+
+    def rewrite(self, m: Match, x: Any) -> Any:
+        return ops.mul(x, -1)
+
+
+def test_what_was_rewritten_no_longer_uses_anything() -> None:
+    gm = graph_of(lambda x: ops.mul(ops.relu(ops.relu(ops.relu(x))), -1))
+    assert calls(apply_rules(gm, [NegativeOfRelu()])) == [ops.mul]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from fxquant.passes.fuse_batch_norm import Statistics, fold
+from fxquant.passes.fuse_batch_norm import Statistics, fold, fuse_batch_norm
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -28,7 +28,7 @@ def with_statistics(model: nn.Module) -> nn.Module:
 
 
 def fused(model: nn.Module, x: Tensor) -> GraphModule:
-    return run_stage(run_stage(trace(model, x), "normalize"), "fuse")
+    return fuse_batch_norm(run_stage(trace(model, x), "normalize"))
 
 
 def calls(gm: GraphModule) -> list[str]:

@@ -7,6 +7,7 @@ for every channel on its own. Weights int8 symmetric, accumulators exact int32.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -90,16 +91,21 @@ def _aligned(count: int) -> Tensor:
     return storage[start : start + count]
 
 
-def _empty_output(x: Tensor, geometry: Sequence[int]) -> Tensor:
-    n, c, h, w = x.shape
-    oh, ow = ConvGeometry(*geometry).output_size(h, w)
+def _output_size(geometry: Sequence[int], h: int, w: int) -> tuple[int, int]:
+    g = ConvGeometry(*geometry)
+    oh, ow = g.output_size(h, w)
     if oh < 1 or ow < 1:
-        raise InputError(f"an image of {h} x {w} is too small for the kernel: {ConvGeometry(*geometry)}")
-    return torch.empty((n, c, oh, ow), dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
+        raise InputError(f"an image of {h} x {w} is too small for the kernel: {g}")
+    return oh, ow
+
+
+_cached_output_size = functools.lru_cache(_output_size)
 
 
 def _fake(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: Sequence[int]) -> Tensor:
-    return _empty_output(x, geometry)
+    n, c, h, w = x.shape
+    size = (n, c, *_output_size(geometry, h, w))
+    return torch.empty(size, dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
 
 
 @torch_op("depthwise_conv2d(Tensor x, Tensor packed, Tensor? residual, int[] geometry) -> Tensor", _fake)
@@ -110,15 +116,16 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
     """
     if x.dtype != torch.uint8 or x.dim() != 4:
         raise InputError(f"x has to be uint8 [N, C, H, W], not {_kind(x)}")
-    y = _empty_output(x, geometry)
     x = x.contiguous(memory_format=torch.channels_last)
+    n, c, h, w = x.shape
+    oh, ow = _cached_output_size(tuple(geometry), h, w)
+    y = torch.empty((n, c, oh, ow), dtype=torch.uint8, memory_format=torch.channels_last)
     residual_address = 0
     if residual is not None:
         if residual.dtype != torch.uint8 or residual.shape != y.shape:
             raise InputError(f"the residual has to be uint8 {tuple(y.shape)}, not {_kind(residual)}")
         residual = residual.contiguous(memory_format=torch.channels_last)
         residual_address = residual.data_ptr()
-    n, c, h, w = x.shape
     try:
         _kernels.depthwise_run(
             x.data_ptr(),
@@ -130,8 +137,8 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
             c,
             h,
             w,
-            y.shape[2],
-            y.shape[3],
+            oh,
+            ow,
             active_isa(),
             torch.get_num_threads(),
         )

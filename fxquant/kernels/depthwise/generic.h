@@ -41,6 +41,24 @@ FXQUANT_UNROLLED inline void load_quads(const uint8_t* const (&pixel)[4], int ch
   unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
 }
 
+// Neighbouring outputs in memory, with their residuals if there are any.
+struct OutputPixels {
+  uint8_t* y;
+  int64_t step_y;
+  const uint8_t* residual;
+  int64_t step_residual;
+
+  OutputPixels(const DepthwiseTask& task, int64_t oy, int64_t ox)
+      : y(task.y.at(0, oy, ox)),
+        step_y(task.y.stride_w),
+        residual(task.residual.data ? task.residual.at(0, oy, ox) : nullptr),
+        step_residual(residual ? task.residual.stride_w : 0) {}
+  void advance(int count) {
+    y += count * step_y;
+    residual += count * step_residual;
+  }
+};
+
 // From the accumulators of a block of channels to bytes in memory.
 template <class V>
 class Epilogue {
@@ -56,10 +74,9 @@ class Epilogue {
         channels_(task.channels),
         clamps_(task.layer->clamps != 0) {}
 
-  // rounded[x] from acc[x]; `residual` is null or at the first of outputs that lie `stride` apart.
+  // rounded[x] from acc[x], for the outputs from `out` on.
   template <int Part, int Count>
-  FXQUANT_UNROLLED void round(const Int (&acc)[Count], const uint8_t* residual, int64_t stride,
-                              Int (&rounded)[Count]) const {
+  FXQUANT_UNROLLED void round(const Int (&acc)[Count], const OutputPixels& out, Int (&rounded)[Count]) const {
     const typename V::Float multiplier = V::load_f32(multiplier_ + Part * V::kWidth);
     if (!clamps_) {
       unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = V::round(V::mul(V::to_float(acc[x]), multiplier)); });
@@ -67,7 +84,7 @@ class Epilogue {
     }
     unroll<Count>([&](auto x) FXQUANT_UNROLLED {
       typename V::Float value = V::mul(V::to_float(acc[x]), multiplier);
-      if (residual) value = V::add(value, term<Part>(residual + x * stride));
+      if (out.residual) value = V::add(value, term<Part>(out.residual + x * out.step_residual));
       rounded[x] = saturate_.round(value);
     });
   }
@@ -102,9 +119,8 @@ class Strip {
   static constexpr int kGroups = (KernelH + 3) / 4;
   static constexpr int kRows = (4 * kGroups - KernelH) / Stride + 1;  // output rows that the quads of a strip serve
   static constexpr int kUsedRows = KernelH + (kRows - 1) * Stride;
-  static constexpr int kColumns = 64 / kGroups;
-  static constexpr int kOutputs = (kColumns - KernelW) / Stride + 1;
-  static constexpr int kTogether = V::kTogether;
+  static constexpr int kColumns = 64 / kGroups + 4;
+  static constexpr int kOutputs = ((kColumns - KernelW) / Stride + 1) / V::kTogether * V::kTogether;
 
  public:
   explicit Strip(const DepthwiseTask& task) : task_(task), epilogue_(task) {
@@ -113,7 +129,8 @@ class Strip {
 
   void run() {
     const int64_t strips = (task_.y.w + kOutputs - 1) / kOutputs;
-    const int64_t outputs = (task_.y.w + strips - 1) / strips;
+    const int64_t even = (task_.y.w + strips - 1) / strips;
+    const int64_t outputs = (even + V::kTogether - 1) / V::kTogether * V::kTogether;
     for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += kRows) {
       const int64_t rows = task_.row_end - oy < kRows ? task_.row_end - oy : kRows;
       for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
@@ -166,29 +183,29 @@ class Strip {
   }
 
   void compute_row(int64_t row, int64_t oy, int64_t ox, int64_t count) {
-    uint8_t* y = task_.y.at(0, oy, ox);
-    const uint8_t* residual = task_.residual.data ? task_.residual.at(0, oy, ox) : nullptr;
+    OutputPixels out(task_, oy, ox);
     int64_t i = 0;
-    for (; i + kTogether <= count; i += kTogether) compute<kTogether>(row, i, y, residual);
-    if (kTogether > 2 && count - i >= 2) {
-      compute<2>(row, i, y, residual);
+    for (; i + V::kTogether <= count; i += V::kTogether, out.advance(V::kTogether)) compute<V::kTogether>(row, i, out);
+    if (V::kTogether > 2 && count - i >= 2) {
+      compute<2>(row, i, out);
+      out.advance(2);
       i += 2;
     }
-    if (i < count) compute<1>(row, i, y, residual);
+    if (i < count) compute<1>(row, i, out);
   }
 
-  // Outputs i .. i + Count - 1 of the strip; y and residual are at the strip's first.
+  // Outputs i .. i + Count - 1 of the strip; `out` is at i.
   template <int Count>
-  FXQUANT_UNROLLED void compute(int64_t row, int64_t i, uint8_t* y, const uint8_t* residual) {
+  FXQUANT_UNROLLED void compute(int64_t row, int64_t i, const OutputPixels& out) {
     Int words[Count];
     unroll<2>([&](auto half) FXQUANT_UNROLLED {
       Int a[Count], b[Count];
-      round_part<Count, 2 * half>(row, i, residual, a);
-      round_part<Count, 2 * half + 1>(row, i, residual, b);
+      round_part<Count, 2 * half>(row, i, out, a);
+      round_part<Count, 2 * half + 1>(row, i, out, b);
       unroll<Count>([&](auto x) FXQUANT_UNROLLED {
         const Int both = epilogue_.words(a[x], b[x]);
         if constexpr (half == 1) {
-          epilogue_.store(y + (i + x) * task_.y.stride_w, words[x], both);
+          epilogue_.store(out.y + x * out.step_y, words[x], both);
         } else {
           words[x] = both;
         }
@@ -197,11 +214,10 @@ class Strip {
   }
 
   template <int Count, int Part>
-  FXQUANT_UNROLLED void round_part(int64_t row, int64_t i, const uint8_t* residual, Int (&rounded)[Count]) {
+  FXQUANT_UNROLLED void round_part(int64_t row, int64_t i, const OutputPixels& out, Int (&rounded)[Count]) {
     Int acc[Count];
     accumulate<Count, Part>(row, i, acc);
-    const int64_t stride = task_.residual.stride_w;
-    epilogue_.template round<Part>(acc, residual ? residual + i * stride : nullptr, stride, rounded);
+    epilogue_.template round<Part>(acc, out, rounded);
   }
 
   template <int Count, int Part>
@@ -260,13 +276,13 @@ class Any {
       const FourRows rows(task_, iy + int64_t{i} * g.dilation_h, g.dilation_h, 0, g.kernel_h - i);
       accumulate(rows, ix, weights, acc);
     }
-    const uint8_t* residual = task_.residual.data ? task_.residual.at(0, oy, ox) : nullptr;
+    const OutputPixels out(task_, oy, ox);
     Int rounded[4][1];
     unroll<4>([&](auto v) FXQUANT_UNROLLED {
       const Int one[1] = {acc[v]};
-      epilogue_.template round<v>(one, residual, 0, rounded[v]);
+      epilogue_.template round<v>(one, out, rounded[v]);
     });
-    epilogue_.store(task_.y.at(0, oy, ox), epilogue_.words(rounded[0][0], rounded[1][0]),
+    epilogue_.store(out.y, epilogue_.words(rounded[0][0], rounded[1][0]),
                     epilogue_.words(rounded[2][0], rounded[3][0]));
   }
 

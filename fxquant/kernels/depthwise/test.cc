@@ -23,6 +23,7 @@ class Case {
  public:
   Case(const Shape& shape, uint32_t salt, bool gaps)
       : shape_(shape),
+        salt_(salt),
         random_(salt),
         oh_(shape.geometry.output_h(shape.h)),
         ow_(shape.geometry.output_w(shape.w)),
@@ -48,11 +49,11 @@ class Case {
     layer.multiplier = multiplier.data();
   }
 
-  // Compares all kernels of all ISAs, on one thread and on two.
+  // Compares the kernels of all ISAs, on one thread and, for some of the cases, on two.
   void check() {
     const std::vector<uint8_t> expected = reference();
     for (const Isa isa : supported_isas()) {
-      for (int threads = 1; threads <= 2; ++threads) {
+      for (int threads = 1; threads <= (salt_ % 4 == 0 ? 2 : 1); ++threads) {
         SCOPED_TRACE(std::string(isa_name(isa)) + ", threads " + std::to_string(threads) + ", " + describe());
         ASSERT_EQ(run(isa, threads), expected);
       }
@@ -100,6 +101,7 @@ class Case {
   }
 
   Shape shape_;
+  uint32_t salt_;
   Random random_;
   int64_t oh_, ow_, x_pitch_, y_pitch_;
 
@@ -148,8 +150,8 @@ TEST(Depthwise, WideRowsNeedSeveralStrips) {
 }
 
 TEST(Depthwise, ManyBandsAndImages) {
-  Case({3, 37, 150, 200, square(3, 1, 1)}, 1, false).check();
-  Case({2, 40, 160, 144, square(5, 2, 2)}, 2, false).check();
+  Case({3, 37, 150, 200, square(3, 1, 1)}, 4, false).check();
+  Case({2, 40, 160, 144, square(5, 2, 2)}, 8, false).check();
 }
 
 TEST(Depthwise, RandomGeometries) {

@@ -5,6 +5,7 @@ average  y = clamp(rne(float(sum(x - x_zero_point)) * (multiplier / divisor)) + 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +15,6 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.library import torch_op
 from fxquant.target import active_isa
-
-
-def pair(values: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of an argument that has one entry for both, or one for each."""
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
 
 
 def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
@@ -31,30 +27,45 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     return outputs
 
 
-def _empty_output(
-    x: Tensor,
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _windows(
+    h: int,
+    w: int,
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
-) -> Tensor:
-    n, c, h, w = x.shape
-    kernel, padding, dilation = pair(kernel), pair(padding), pair(dilation)
-    stride = pair(stride) if stride else kernel
+) -> tuple[int, ...]:
+    """Output height and width, then the pairs kernel, stride, padding and dilation, as the kernels take them."""
+    kernel, stride, padding, dilation = _pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation)
     if min(*kernel, *stride, *dilation) < 1:
         raise InputError(f"kernel, stride and dilation are at least 1: {kernel}, {stride}, {dilation}")
     if any(not 0 <= p <= k // 2 for p, k in zip(padding, kernel, strict=True)):
         raise InputError(f"the padding is at most half of the kernel: {padding}, {kernel}")
     oh = pooled_size(h, kernel[0], stride[0], padding[0], dilation[0], ceil_mode)
     ow = pooled_size(w, kernel[1], stride[1], padding[1], dilation[1], ceil_mode)
-    return _images(x, n, c, oh, ow)
-
-
-def _images(x: Tensor, n: int, c: int, oh: int, ow: int) -> Tensor:
     if oh < 1 or ow < 1:
-        raise InputError(f"an image of {x.shape[2]} x {x.shape[3]} gives no output: {oh} x {ow}")
-    return torch.empty((n, c, oh, ow), dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
+        raise InputError(f"an image of {h} x {w} gives no output: {oh} x {ow}")
+    return (oh, ow, *kernel, *stride, *padding, *dilation)
+
+
+_cached_windows = functools.lru_cache(_windows)
+
+
+def _images(x: Tensor, oh: int, ow: int) -> Tensor:
+    size = (x.shape[0], x.shape[1], oh, ow)
+    return torch.empty(size, dtype=torch.uint8, device=x.device, memory_format=torch.channels_last)
+
+
+def _adaptive_size(output_size: Sequence[int]) -> tuple[int, int]:
+    oh, ow = _pair(output_size)
+    if oh < 1 or ow < 1:
+        raise InputError(f"a size of {oh} x {ow} gives no output")
+    return oh, ow
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -71,7 +82,8 @@ def _max_fake(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    return _empty_output(x, kernel, stride, padding, dilation, ceil_mode)
+    windows = _windows(x.shape[2], x.shape[3], kernel, stride, padding, dilation, ceil_mode)
+    return _images(x, windows[0], windows[1])
 
 
 @torch_op(
@@ -91,8 +103,9 @@ def max_pool2d(
     Raises InputError for another dtype or rank, or if there is no output.
     """
     x = _channels_last(x)
-    y = _empty_output(x, kernel, stride, padding, dilation, ceil_mode)
     n, c, h, w = x.shape
+    windows = _cached_windows(h, w, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), ceil_mode)
+    y = _images(x, windows[0], windows[1])
     _kernels.max_pool2d(
         x.data_ptr(),
         y.data_ptr(),
@@ -100,12 +113,7 @@ def max_pool2d(
         c,
         h,
         w,
-        y.shape[2],
-        y.shape[3],
-        *pair(kernel),
-        *pair(stride or kernel),
-        *pair(padding),
-        *pair(dilation),
+        *windows,
         active_isa(),
         torch.get_num_threads(),
     )
@@ -126,7 +134,8 @@ def _avg_fake(
     quant_min: int,
     quant_max: int,
 ) -> Tensor:
-    return _empty_output(x, kernel, stride, padding, (1, 1), ceil_mode)
+    windows = _windows(x.shape[2], x.shape[3], kernel, stride, padding, (1,), ceil_mode)
+    return _images(x, windows[0], windows[1])
 
 
 @torch_op(
@@ -157,8 +166,9 @@ def avg_pool2d(
     if divisor_override == 0:
         raise InputError("divisor_override is not 0")
     x = _channels_last(x)
-    y = _empty_output(x, kernel, stride, padding, (1, 1), ceil_mode)
     n, c, h, w = x.shape
+    windows = _cached_windows(h, w, tuple(kernel), tuple(stride), tuple(padding), (1,), ceil_mode)
+    y = _images(x, windows[0], windows[1])
     try:
         _kernels.avg_pool2d(
             x.data_ptr(),
@@ -167,11 +177,7 @@ def avg_pool2d(
             c,
             h,
             w,
-            y.shape[2],
-            y.shape[3],
-            *pair(kernel),
-            *pair(stride or kernel),
-            *pair(padding),
+            *windows[:8],
             count_include_pad,
             divisor_override or 0,
             multiplier,
@@ -196,7 +202,7 @@ def _adaptive_fake(
     quant_min: int,
     quant_max: int,
 ) -> Tensor:
-    return _images(x, x.shape[0], x.shape[1], *pair(output_size))
+    return _images(x, *_adaptive_size(output_size))
 
 
 @torch_op(
@@ -217,7 +223,8 @@ def adaptive_avg_pool2d(
     floor(o * size / O) .. ceil((o + 1) * size / O). Raises InputError as avg_pool2d does."""
     x = _channels_last(x)
     n, c, h, w = x.shape
-    y = _images(x, n, c, *pair(output_size))
+    oh, ow = _adaptive_size(output_size)
+    y = _images(x, oh, ow)
     try:
         _kernels.adaptive_avg_pool2d(
             x.data_ptr(),
@@ -226,8 +233,8 @@ def adaptive_avg_pool2d(
             c,
             h,
             w,
-            y.shape[2],
-            y.shape[3],
+            oh,
+            ow,
             multiplier,
             x_zero_point,
             zero_point,

@@ -6,6 +6,8 @@ average    y = requantize(sum over the window of (x - x_zero_point) * (multiplie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,13 +54,19 @@ def int8_avg_pool2d(
 
 @op()
 def int8_adaptive_avg_pool2d(
-    x: Tensor, output_size: Pair, multiplier: float, x_zero_point: int, output: Requantize
+    x: Tensor, output_size: tuple[int | None, int | None], multiplier: float, x_zero_point: int, output: Requantize
 ) -> Tensor:
-    """uint8 [N, C, H, W] -> uint8 [N, C, *output_size]; multiplier = s_x / s_y."""
-    rows, columns = (_windows(size, out) for size, out in zip(x.shape[2:], output_size, strict=True))
+    """uint8 [N, C, H, W] -> uint8 [N, C, *output_size], None keeps the input's size; multiplier = s_x / s_y."""
+    target = known_size(x, output_size)
+    rows, columns = (_windows(size, out) for size, out in zip(x.shape[2:], target, strict=True))
     total = rows @ (x.double() - x_zero_point) @ columns.T
     divisor = rows.sum(1)[:, None] * columns.sum(1)
     return _average(total, divisor, multiplier, output)
+
+
+def known_size(x: Tensor, output_size: Sequence[int | None]) -> list[int]:
+    """`output_size` with the input's size in place of None."""
+    return [size if out is None else out for size, out in zip(x.shape[2:], output_size, strict=False)]
 
 
 def _windows(size: int, out: int) -> Tensor:

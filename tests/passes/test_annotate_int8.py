@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from graphs import Written, annotated
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fxquant import QConfig, QConfigMapping, get_default_qconfig
+from fxquant.graph.annotation import quant_of
+from fxquant.observer import MinMaxObserver, PerChannelMinMaxObserver, PlaceholderObserver
+from fxquant.ops.op import op_of
+
+IMAGE = torch.randn(2, 4, 6, 6)
+ACTIVATION, WEIGHT = get_default_qconfig()
+
+
+def decisions(model: nn.Module, x: Tensor = IMAGE, mapping: QConfigMapping | None = None) -> dict[str, str]:
+    """Of each op: "" if it runs in int8, else the reason why not."""
+    gm = annotated(model, x, "annotate_int8", mapping)
+    nodes = [node for node in gm.graph.nodes if node.op.startswith("call_")]
+    for node in nodes:
+        assert quant_of(node).int8 == (quant_of(node).reason == "")
+    return {row.name if (row := op_of(node)) else node.name: quant_of(node).reason for node in nodes}
+
+
+def conv(code: Callable[..., Any], **modules: nn.Module) -> Written:
+    return Written(code, conv=nn.Conv2d(4, 4, 1), **modules)
+
+
+def test_ops_that_compute_lead_and_the_cheap_ones_follow() -> None:
+    model = conv(lambda m, x: F.max_pool2d(torch.sigmoid(m.conv(x)), 2).flatten(1))
+    assert decisions(model) == {"conv2d": "", "sigmoid": "", "max_pool2d": "", "flatten": ""}
+
+
+def test_what_stands_between_float_ops_stays_float() -> None:
+    model = conv(lambda m, x: m.conv(torch.softmax(torch.sigmoid(torch.softmax(x, 1)), 1)))
+    reasons = decisions(model)
+    assert reasons["sigmoid"] == "neither its inputs nor all of its users run in int8"
+    assert reasons["softmax"] == "there is no int8 kernel for softmax"
+    assert reasons["conv2d"] == ""
+
+
+def test_what_stands_before_an_int8_op_follows_it() -> None:
+    model = conv(lambda m, x: m.conv(torch.sigmoid(torch.tanh(torch.softmax(x, 1)))))
+    assert decisions(model) == {
+        "softmax": "there is no int8 kernel for softmax",
+        "tanh": "",
+        "sigmoid": "",
+        "conv2d": "",
+    }
+
+
+def test_it_does_not_follow_if_others_read_it_in_float() -> None:
+    def code(m: Any, x: Tensor) -> Any:
+        y = torch.tanh(torch.softmax(x, 1))
+        return m.conv(y), torch.cumsum(y, 1)
+
+    reasons = decisions(conv(code))
+    assert reasons["tanh"] == "neither its inputs nor all of its users run in int8"
+    assert reasons["conv2d"] == ""
+
+
+def test_what_reads_only_the_graphs_input_runs_in_int8() -> None:
+    assert decisions(Written(lambda m, x: torch.tanh(F.max_pool2d(x, 2)))) == {"max_pool2d": "", "tanh": ""}
+
+
+@pytest.mark.parametrize(
+    ("qconfig", "reason"),
+    [
+        (None, "its qconfig is None, by set_global(None)"),
+        (QConfig(PlaceholderObserver.with_args(dtype=torch.float16), WEIGHT), "torch.float16 activations"),
+        (QConfig(MinMaxObserver.with_args(is_dynamic=True), WEIGHT), "its qconfig is dynamic"),
+        (QConfig(PerChannelMinMaxObserver.with_args(ch_axis=1), WEIGHT), "activations with a scale a channel"),
+        (QConfig(ACTIVATION, None), "its qconfig has no weight observer"),
+        (QConfig(ACTIVATION, MinMaxObserver), "torch.uint8 weights; kernels take int8"),
+        (QConfig(ACTIVATION, MinMaxObserver.with_args(dtype=torch.int8)), "affine weights"),
+        (QConfig(ACTIVATION, WEIGHT.with_args(ch_axis=1)), "weights with a scale along axis 1"),
+    ],
+)
+def test_a_qconfig_that_no_kernel_fits(qconfig: QConfig | None, reason: str) -> None:
+    mapping = QConfigMapping().set_global(qconfig)
+    assert reason in decisions(conv(lambda m, x: m.conv(x)), mapping=mapping)["conv2d"]
+
+
+def test_a_reduction_may_be_just_short_enough_for_int32() -> None:
+    longest = (2**31 - 1) // (255 * 128)
+    assert decisions(nn.Sequential(nn.Linear(longest, 1)).eval(), torch.randn(1, longest)) == {"linear": ""}
+    (reason,) = decisions(nn.Sequential(nn.Linear(longest + 1, 1)).eval(), torch.randn(1, longest + 1)).values()
+    assert reason == f"a reduction over {longest + 1} elements could overflow int32; at most {longest} fit"
+
+
+@pytest.mark.parametrize(
+    ("code", "op", "reason"),
+    [
+        (lambda m, x: F.linear(m.conv(x), x.mean((0, 1))), "linear", "its weight is computed, not a parameter"),
+        (lambda m, x: m.conv(x).mean(1), "mean", "it is a mean over dimensions (1,) of 4"),
+        (lambda m, x: torch.cumsum(m.conv(x), 1), "cumsum", "cumsum is not in the op table"),
+        (lambda m, x: m.norm(m.conv(x)), "norm", "LayerNorm is not in the op table"),
+        (lambda m, x: m.conv(x[0])[None], "conv2d", "its input has 3 dimensions; the kernel takes 4"),
+        (lambda m, x: F.conv_transpose2d(m.conv(x), m.conv.weight), "conv_transpose2d", "no int8 kernel"),
+    ],
+)
+def test_a_call_that_no_kernel_fits(code: Callable[..., Any], op: str, reason: str) -> None:
+    assert reason in decisions(conv(code, norm=nn.LayerNorm(6)))[op]
+
+
+def test_a_double_is_no_float32() -> None:
+    reasons = decisions(Written(lambda m, x: torch.relu(x.double())))
+    assert "is torch.float64, not float32" in reasons["relu"]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from fxquant.passes.fold_movement import fold_movement
+from graphs import X, Y, arguments_of, calls, graph_of, run_pass, uint8
+from torch.fx import GraphModule
+
+from fxquant import ops
+from fxquant.graph.annotation import decide
+
+
+def annotated(build: Callable[..., Any], inputs: int = 1) -> GraphModule:
+    gm = graph_of(build, inputs)
+    for node in gm.graph.nodes:
+        decide(node, int8=True)
+    return gm
+
+
+MOVES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "flatten": (ops.flatten, lambda x: ops.flatten(x, 1)),
+    "reshape": (ops.reshape, lambda x: ops.reshape(x, (2, -1))),
+    "permute": (ops.permute, lambda x: ops.permute(x, (0, 2, 3, 1))),
+    "squeeze": (ops.squeeze, lambda x: ops.squeeze(x, (3,))),
+    "unsqueeze": (ops.unsqueeze, lambda x: ops.unsqueeze(x, 2)),
+    "getitem": (ops.getitem, lambda x: ops.getitem(x, (slice(None), slice(1, 3), 0))),
+    "pad": (ops.pad, lambda x: ops.pad(x, (1, 2))),
+    "pad reflect": (ops.pad, lambda x: ops.pad(x, (1, 0, 2, 1), "reflect")),
+    "pad replicate": (ops.pad, lambda x: ops.pad(x, (1, 0, 2, 1), "replicate")),
+    "pixel_shuffle": (ops.pixel_shuffle, lambda x: ops.pixel_shuffle(x, 2)),
+    "pixel_unshuffle": (ops.pixel_unshuffle, lambda x: ops.pixel_unshuffle(x, 2)),
+    "cat": (ops.cat, lambda x: ops.cat((x, x), 1)),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moving_commutes_with_dequantize(name: str) -> None:
+    op, move = MOVES[name]
+    gm = annotated(lambda x: move(ops.dequantize(x, X)))
+    run_pass(fold_movement, gm, uint8(2, 4, 6, 8), gives=[op, ops.dequantize])
+
+
+@pytest.mark.parametrize(("value", "code"), [(0.0, 120), (0.2, 124), (-0.2, 116), (1e9, 255), (-1e9, 0)])
+def test_what_pad_adds_becomes_its_integer(value: float, code: int) -> None:
+    gm = fold_movement(annotated(lambda x: ops.pad(ops.dequantize(x, X), (1, 0), "constant", value)))
+    assert arguments_of(gm, ops.pad)["value"] == code
+    assert gm(uint8(2, 3))[:, 0].tolist() == pytest.approx([(code - X.zero_point) * X.scale] * 2)
+
+
+@pytest.mark.parametrize(
+    ("op", "cut"), [(ops.chunk, lambda x: ops.chunk(x, 2, 1)), (ops.split, lambda x: ops.split(x, (1, 3), 1))]
+)
+def test_every_part_gets_a_dequantize_of_its_own(op: Any, cut: Callable[[Any], Any]) -> None:
+    def build(x: Any) -> Any:
+        parts = cut(ops.dequantize(x, X))
+        return ops.cat((ops.getitem(parts, 1), ops.getitem(parts, 0)), 1)
+
+    run_pass(
+        fold_movement, annotated(build), uint8(2, 4, 3), gives=[op, ops.getitem, ops.getitem, ops.cat, ops.dequantize]
+    )
+
+
+def test_a_concatenation_of_other_qparams_stays_float() -> None:
+    gm = annotated(lambda x, y: ops.cat((ops.dequantize(x, X), ops.dequantize(y, Y)), 0), inputs=2)
+    run_pass(fold_movement, gm, uint8(2, 3), uint8(1, 3), gives=[ops.dequantize, ops.dequantize, ops.cat])
+
+
+def test_a_movement_that_stays_float_is_left_alone() -> None:
+    gm = graph_of(lambda x: ops.flatten(ops.dequantize(x, X), 1))
+    assert calls(fold_movement(gm)) == [ops.dequantize, ops.flatten]
+
+
+def test_the_float_value_is_still_there_for_other_users() -> None:
+    def build(x: Any) -> Any:
+        real = ops.dequantize(x, X)
+        return operator.add(ops.flatten(real, 1), 1.0), real
+
+    gm = annotated(build)
+    x = uint8(2, 3, 4)
+    flat, real = fold_movement(gm)(x)
+    assert torch.equal(flat, real.flatten(1) + 1)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from fxquant.passes.observe_activations import observe_activations
+from graphs import Written, annotated, calls
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn import functional as F
+
+from fxquant import QConfig, QConfigMapping, get_default_qconfig, ops
+from fxquant.observer import FixedQParamsObserver, HistogramObserver, MinMaxObserver
+
+IMAGE = torch.randn(2, 4, 6, 6)
+
+
+def observed(code: Callable[..., Tensor], mapping: QConfigMapping | None = None) -> tuple[GraphModule, Written]:
+    model = Written(code, a=nn.Conv2d(4, 4, 1), b=nn.Conv2d(4, 4, 1))
+    return observe_activations(annotated(model, IMAGE, "annotate_groups", mapping)), model
+
+
+def test_every_watched_value_goes_through_its_observer() -> None:
+    gm, model = observed(lambda m, x: F.relu(m.a(x)))
+    assert calls(gm) == ["activation_post_process_0", ops.conv2d, ops.relu, "activation_post_process_1"]
+    result = gm(IMAGE)
+    torch.testing.assert_close(result, model(IMAGE))
+    first, second = (getattr(gm, f"activation_post_process_{i}") for i in range(2))
+    assert (first.min_val, first.max_val) == (IMAGE.min(), IMAGE.max())
+    assert (second.min_val, second.max_val) == (result.min(), result.max())
+    assert (first.where, second.where.split(", ")[0]) == ("x", "the root module (F.relu")
+
+
+def test_one_observer_watches_all_values_of_a_group() -> None:
+    gm, _ = observed(lambda m, x: torch.cat([m.a(x), 9 * m.b(x)], 1))
+    assert calls(gm).count("activation_post_process_1") == 2
+    members = [n.name for n in gm.graph.nodes if n.meta.get("observer") == "activation_post_process_1"]
+    assert members == ["conv2d", "mul", "cat"]
+    x = gm(IMAGE)
+    observer = gm.activation_post_process_1
+    assert (observer.min_val, observer.max_val) == (x.min(), x.max())
+
+
+def test_a_range_that_maths_gives_is_not_observed() -> None:
+    gm, _ = observed(lambda m, x: m.b(torch.sigmoid(m.a(x))))
+    kinds = [type(getattr(gm, name)) for name in calls(gm) if isinstance(name, str)]
+    assert kinds == [HistogramObserver, HistogramObserver, FixedQParamsObserver, HistogramObserver]
+    assert gm.activation_post_process_2.qparams()[:2] == (1 / 256, 0)
+
+
+def test_a_range_that_maths_gives_yields_to_others_of_the_group() -> None:
+    gm, _ = observed(lambda m, x: torch.cat([torch.sigmoid(m.a(x)), m.b(x)], 1))
+    assert isinstance(gm.activation_post_process_2, HistogramObserver)
+
+
+def test_the_op_that_computes_a_value_chooses_its_observer() -> None:
+    narrow = QConfig(MinMaxObserver, get_default_qconfig().weight)
+    mapping = QConfigMapping().set_global(get_default_qconfig()).set_module_name("a", narrow)
+    gm, _ = observed(lambda m, x: m.b(m.a(x)), mapping)
+    kinds = [type(getattr(gm, f"activation_post_process_{i}")) for i in range(3)]
+    assert kinds == [MinMaxObserver, MinMaxObserver, HistogramObserver]
+
+
+def test_a_float_graph_is_not_watched() -> None:
+    gm, _ = observed(lambda m, x: m.b(m.a(x)), QConfigMapping())
+    assert calls(gm) == [ops.conv2d, ops.conv2d]

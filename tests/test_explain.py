@@ -1,0 +1,102 @@
+"""What explain says of each node: int8 or float, what it absorbed, and why it stayed float."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from graphs import Written
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fxquant import QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.debug.explain import Explanation, Row
+from fxquant.errors import ConfigError
+
+X = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+
+
+def explained(model: nn.Module, mapping: QConfigMapping | None = None) -> Explanation:
+    prepared = prepare_fx(model, mapping or get_default_qconfig_mapping(), (X,))
+    return explain(convert_fx(calibrate(prepared, [X], progress=False)))
+
+
+def net() -> Written:
+    def code(m: Any, x: Tensor) -> Tensor:
+        y = F.relu(m.body(x) + m.short(x))
+        y = torch.cumsum(torch.tanh(torch.cumsum(y, 1)), 1)
+        return m.head(y.mean((2, 3)))
+
+    body = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))
+    return Written(code, body=body, short=nn.Conv2d(3, 4, 1), head=nn.Linear(4, 2))
+
+
+def test_every_node_is_listed_in_running_order() -> None:
+    rows = explained(net()).rows
+    assert [(row.op, row.precision, row.place) for row in rows] == [
+        ("Quantize", "boundary", ""),
+        ("Int8Conv2d", "int8", "body.0"),
+        ("Int8Conv2d", "int8", "short"),
+        ("Dequantize", "boundary", ""),
+        ("cumsum", "float", ""),
+        ("tanh", "float", ""),
+        ("cumsum", "float", ""),
+        ("Quantize", "boundary", ""),
+        ("Int8AdaptiveAvgPool2d", "int8", ""),
+        ("flatten", "int8", ""),
+        ("Int8Linear", "int8", "head"),
+        ("Dequantize", "boundary", ""),
+    ]
+
+
+def test_a_row_names_what_it_absorbed() -> None:
+    absorbed = {row.place: row.absorbed for row in explained(net()).rows if row.precision == "int8" and row.place}
+    assert absorbed == {"body.0": ("BatchNorm2d",), "short": ("add", "F.relu"), "head": ()}
+
+
+def test_a_float_row_has_its_reason_and_no_other_row_has_one() -> None:
+    explanation = explained(net())
+    assert [(row.op, row.reason) for row in explanation.float_rows] == [
+        ("cumsum", "cumsum is not in the op table"),
+        ("tanh", "neither its inputs nor all of its users run in int8"),
+        ("cumsum", "cumsum is not in the op table"),
+    ]
+    assert not any(row.reason for row in explanation.rows if row.precision != "float")
+
+
+def test_the_setting_that_kept_an_op_float_is_named() -> None:
+    mapping = get_default_qconfig_mapping().set_module_name("head", None)
+    (reason,) = (row.reason for row in explained(net(), mapping).float_rows if row.place == "head")
+    assert reason == "its qconfig is None, by set_module_name('head', None)"
+
+
+def test_nothing_in_int8_leaves_no_boundary() -> None:
+    explanation = explain(convert_fx(prepare_fx(net(), QConfigMapping(), (X,))))
+    assert {row.precision for row in explanation.rows} == {"float"}
+    assert str(explanation).endswith("0 int8, 9 float, 0 at the boundary")
+
+
+def test_moved_integers_are_integers() -> None:
+    rows = explained(Written(lambda m, x: m.conv(x).flatten(2).permute(0, 2, 1), conv=nn.Conv2d(3, 4, 1))).rows
+    assert [(row.op, row.precision) for row in rows if row.precision != "boundary"] == [
+        ("Int8Conv2d", "int8"),
+        ("flatten", "int8"),
+        ("permute", "int8"),
+    ]
+
+
+def test_it_prints_as_a_table_with_a_sum() -> None:
+    first = Row("conv", "Int8Conv2d", "int8", "body.0", ("F.relu", "add"))
+    lines = str(Explanation((first, Row("x", "y", "float", "z", (), "because")))).splitlines()
+    cells = [[cell.strip() for cell in line.strip("┃│").replace("│", "┃").split("┃")] for line in lines]
+    assert cells[1] == ["node", "op", "precision", "in your model", "absorbed", "reason"]
+    assert cells[3] == ["conv", "Int8Conv2d", "int8", "body.0", "F.relu, add", ""]
+    assert cells[4] == ["x", "y", "float", "z", "", "because"]
+    assert lines[-1] == "1 int8, 1 float, 0 at the boundary"
+
+
+@pytest.mark.parametrize("other", [nn.Linear(2, 2), None, prepare_fx(nn.ReLU().eval(), QConfigMapping(), (X,))])
+def test_other_models_have_no_explanation(other: Any) -> None:
+    with pytest.raises(ConfigError, match="what convert_fx returned"):
+        explain(other)
