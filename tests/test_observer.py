@@ -109,7 +109,7 @@ def test_all_zero_gives_a_valid_scale(kind):
 def test_one_all_zero_channel_leaves_the_others_alone():
     weight = torch.tensor([[0.0, 0.0], [1.0, -2.0]])
     q = seen(default_per_channel_weight_observer(), weight).qparams()
-    assert torch.equal(q.scale, torch.tensor([torch.finfo(torch.float32).eps, 2 / 127.5]))
+    assert torch.equal(q.scale, torch.tensor([torch.finfo(torch.float32).eps, 2 / 127]))
     assert torch.isfinite(dequantize(quantize(weight, q), q)).all()
 
 
@@ -476,5 +476,5 @@ def test_same_qparams_as_torch_ao(scheme, dtype, scale):
 def test_default_weight_observer_covers_the_largest_weight():
     weight = random_data(lambda g: torch.randn(8, 3, 3, 3, generator=g))
     q = seen(default_weight_observer(), weight).qparams()
-    assert q.scale == float(weight.abs().max() / 127.5)
+    assert q.scale == float(weight.abs().max() / 127)
     assert float((dequantize(quantize(weight, q), q) - weight).abs().max()) <= q.scale / 2 * 1.0001

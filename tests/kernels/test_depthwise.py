@@ -93,6 +93,9 @@ def test_empty_batch() -> None:
     g = depthwise(16, 3, 3, 2, 2)
     packed = pack_depthwise_conv2d(*layer(g), geometry=g, x_zero_point=0, output=Requantize(0))
     assert depthwise_conv2d(images(0, 16, 9, 9), packed, None, list(g)).shape == (0, 16, 4, 4)
+    adding = Residual(3, 0.5)
+    packed = pack_depthwise_conv2d(*layer(g), geometry=g, x_zero_point=0, output=Requantize(0), residual=adding)
+    assert depthwise_conv2d(images(0, 16, 9, 9), packed, images(0, 16, 4, 4), list(g)).shape == (0, 16, 4, 4)
 
 
 def test_fake_tensors_have_the_shape_of_the_result() -> None:

@@ -126,6 +126,8 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
             raise InputError(f"the residual has to be uint8 {tuple(y.shape)}, not {_kind(residual)}")
         residual = residual.contiguous(memory_format=torch.channels_last)
         residual_address = residual.data_ptr()
+    if n == 0:
+        return y  # without an image no tensor has an address
     try:
         _kernels.depthwise_run(
             x.data_ptr(),
