@@ -3,7 +3,8 @@
 Ops that compute (convolution, linear, add, mul) run in int8 wherever their qconfig and the kernels allow it. All others
 follow their neighbours, since a quantize and a dequantize around one cheap op cost more than it saves:
 
-    int8 if an input is computed in int8, or all inputs are the graph's own, or all users run in int8
+    int8 if an input is computed in int8, or all users run in int8,
+    or all inputs are the graph's own (unless the op only moves them)
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _drawn_into_int8(node: Node) -> bool:
     inputs = activations(node)
     if any(quant_of(n).int8 for n in inputs):
         return True
-    if inputs and all(n.op == "placeholder" for n in inputs):
+    row = op_of(node)
+    if inputs and all(n.op == "placeholder" for n in inputs) and row is not None and not row.moves:
         return True
     users = [u for u in node.users if surgery.is_tensor(u)]
     return bool(users) and all(quant_of(u).int8 for u in users)

@@ -1,7 +1,7 @@
 """move(dequantize(x, q)) -> dequantize(move(x), q)  for every op that only moves data.
 
 Moving commutes with dequantize, element by element; the dequantize then meets the next quantize and both vanish. The
-number that pad adds becomes its integer.
+number that a pad adds becomes its code: pad(dequantize(x, q), v) -> dequantize(int8_pad(x, code(v)), q).
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ def _commute(row: Op, node: Node) -> None:
         return
     integers = {source: source.args[0] for source in sources}
     arguments = {name: _swap(value, integers) for name, value in row.bind(node).items()}
-    if row.name == "pad":
-        arguments["value"] = qparams.code(arguments["value"] or 0.0, q)
-    moved = surgery.emit(node, row.call, sources=[node], **arguments)
+    if row.name == "pad" and arguments["mode"] == "constant":
+        code = qparams.code(arguments["value"], q)
+        moved = surgery.emit(node, ops.int8_pad, arguments["x"], arguments["pad"], code, sources=[node])
+    else:
+        moved = surgery.emit(node, row.call, sources=[node], **arguments)
     if row.several:
         for item in list(node.users):
             part = surgery.emit(item, ops.getitem, moved, item.args[1], sources=[item])

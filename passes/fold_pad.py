@@ -1,4 +1,4 @@
-"""int8_conv2d(pad(x, zero_point), padding=p) -> int8_conv2d(x, padding=p + pad)
+"""int8_conv2d(int8_pad(x, zero_point), padding=p) -> int8_conv2d(x, padding=p + pad)
 
 What pads with the real number 0 is what a convolution's own padding reads, so the copy is spared.
 """
@@ -19,7 +19,12 @@ from fxquant.ops.op import OPS, op_of
 def fold_pad(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         row, pad = op_of(node), node.args[0] if node.args else None
-        if row is None or node.target is not ops.int8_conv2d or not isinstance(pad, Node) or pad.target is not ops.pad:
+        if (
+            row is None
+            or node.target is not ops.int8_conv2d
+            or not isinstance(pad, Node)
+            or pad.target is not ops.int8_pad
+        ):
             continue
         arguments = row.bind(node)
         sides = _zero_padding(pad, arguments["x_zero_point"])
@@ -32,9 +37,9 @@ def fold_pad(gm: GraphModule) -> GraphModule:
 
 def _zero_padding(pad: Node, zero_point: int) -> tuple[int, int, int, int] | None:
     """What `pad` adds at the top, left, bottom and right of images, if it is the real number 0."""
-    arguments: dict[str, Any] = OPS[ops.pad].bind(pad)
+    arguments: dict[str, Any] = OPS[ops.int8_pad].bind(pad)
     amounts = arguments["pad"]
-    if arguments["mode"] != "constant" or arguments["value"] != zero_point or len(amounts) > 4 or min(amounts) < 0:
+    if arguments["value_code"] != zero_point or len(amounts) > 4 or min(amounts) < 0:
         return None
     left, right, top, bottom = (*amounts, 0, 0)[:4]
     return top, left, bottom, right

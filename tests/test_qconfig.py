@@ -93,7 +93,7 @@ def test_what_is_no_factory_is_refused(activation, weight, message):
 
 def test_qconfig_equals():
     first = QConfig(default_observer, default_weight_observer)
-    same = QConfig(MinMaxObserver.with_args(quant_max=255, quant_min=0), default_weight_observer)
+    same = QConfig(MinMaxObserver.with_args(eps=2**-60, quant_max=255, quant_min=0), default_weight_observer)
     assert qconfig_equals(first, same)
     assert qconfig_equals(None, None)
     for other in (

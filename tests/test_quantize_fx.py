@@ -160,6 +160,34 @@ def test_a_state_dict_carries_the_whole_model() -> None:
     assert torch.equal(other(x), quantized(x))
 
 
+def test_a_state_dict_carries_what_padding_adds() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.max_pool2d(F.pad(self.conv(x), (1, 1, 1, 1), value=0.5), 3)
+
+    x, mapping = torch.randn(2, 3, 7, 7), get_default_qconfig_mapping()
+    models = [
+        convert_fx(calibrate(prepare_fx(Padded().eval(), mapping, (x,)), [scale * x + scale], progress=False))
+        for scale in (1, 5)
+    ]
+    expected = models[0](x)
+    assert not torch.equal(models[1](x), expected)
+    models[1].load_state_dict(models[0].state_dict())
+    assert torch.equal(models[1](x), expected)
+
+
+def test_weights_and_inputs_may_be_tiny() -> None:
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False)).eval(), torch.randn(2, 3, 8, 8) * 1e-9
+    with torch.no_grad():
+        model[0].weight.mul_(1e-6)
+    quantized = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False))
+    assert sqnr_db(model(x) * 1e12, quantized(x) * 1e12) > 35
+
+
 def test_state_dict_keeps_the_users_names() -> None:
     _, prepared, _ = prepared_block()
     users = {f"{name}.{kind}" for name, _ in block().named_modules() for kind in ("weight", "bias")}

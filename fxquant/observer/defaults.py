@@ -13,17 +13,20 @@ from fxquant.observer.histogram import HistogramObserver
 from fxquant.observer.minmax import MinMaxObserver, PerChannelMinMaxObserver
 from fxquant.observer.scheme import QScheme
 
-default_observer = MinMaxObserver.with_args(quant_min=0, quant_max=255)
-default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=255)
+# Below this a scale is no smaller: far under any real one, far over what would make a quotient of scales overflow.
+_EPS = 2**-60
+
+default_observer = MinMaxObserver.with_args(quant_min=0, quant_max=255, eps=_EPS)
+default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=255, eps=_EPS)
 default_placeholder_observer = PlaceholderObserver
 
 default_weight_observer = MinMaxObserver.with_args(
-    dtype=torch.int8, qscheme=QScheme.PER_TENSOR_SYMMETRIC, quant_min=-127, quant_max=127
+    dtype=torch.int8, qscheme=QScheme.PER_TENSOR_SYMMETRIC, quant_min=-127, quant_max=127, eps=_EPS
 )
 weight_observer_range_neg_127_to_127 = default_weight_observer.with_args(eps=2**-12)
 
 default_per_channel_weight_observer = PerChannelMinMaxObserver.with_args(
-    dtype=torch.int8, qscheme=QScheme.PER_CHANNEL_SYMMETRIC, quant_min=-127, quant_max=127
+    dtype=torch.int8, qscheme=QScheme.PER_CHANNEL_SYMMETRIC, quant_min=-127, quant_max=127, eps=_EPS
 )
 per_channel_weight_observer_range_neg_127_to_127 = default_per_channel_weight_observer.with_args(eps=2**-12)
 

@@ -62,6 +62,7 @@ from fxquant.ops.integer.conv import int8_conv2d as int8_conv2d
 from fxquant.ops.integer.elementwise import int8_add as int8_add, int8_mul as int8_mul
 from fxquant.ops.integer.linear import int8_linear as int8_linear
 from fxquant.ops.integer.lookup import lookup as lookup
+from fxquant.ops.integer.pad import int8_pad as int8_pad
 from fxquant.ops.integer.pool import (
     int8_adaptive_avg_pool2d as int8_adaptive_avg_pool2d,
     int8_avg_pool2d as int8_avg_pool2d,

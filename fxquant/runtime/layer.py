@@ -46,7 +46,7 @@ class Layer(nn.Module):
                 self._keep(f"{name}_{field}", number)
         elif isinstance(value, float):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
-        elif name.endswith(("zero_point", "quant_min", "quant_max")):
+        elif name.endswith(("zero_point", "quant_min", "quant_max", "code")):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int32))
         else:
             self._settings[name] = value

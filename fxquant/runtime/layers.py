@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from fxquant import kernels, ops
 from fxquant.errors import InputError
@@ -104,6 +105,17 @@ class Lookup(_Plain):
 
     names = ("table",)
     kernel = staticmethod(kernels.lookup)
+
+
+@computes(ops.int8_pad)
+class Int8Pad(Layer):
+    """uint8 of any shape, larger by a border of one number."""
+
+    def derive(self) -> None:
+        self.derived_arguments = (self.constant("pad"), "constant", self.constant("value_code"))
+
+    def run(self, x: Tensor) -> Any:
+        return F.pad(x, *self.derived_arguments)
 
 
 @computes(ops.int8_max_pool2d)

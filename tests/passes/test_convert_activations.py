@@ -54,8 +54,9 @@ def test_every_member_of_a_group_gets_the_pair_watched_or_not() -> None:
 
 
 def test_every_part_gets_the_pair_but_not_the_tuple() -> None:
-    gm = convert_activations(calibrated(lambda m, x: torch.chunk(x, 2, 1)[0]))
-    assert calls(gm) == [ops.quantize, ops.dequantize, ops.chunk, ops.getitem, ops.quantize, ops.dequantize]
+    gm = convert_activations(calibrated(lambda m, x: torch.chunk(torch.relu(x), 2, 1)[0]))
+    pair = [ops.quantize, ops.dequantize]
+    assert calls(gm) == [*pair, ops.relu, *pair, ops.chunk, ops.getitem, *pair]
 
 
 def test_signed_activations_become_unsigned_ones_of_the_same_reals() -> None:

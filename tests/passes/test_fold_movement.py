@@ -28,7 +28,7 @@ MOVES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "squeeze": (ops.squeeze, lambda x: ops.squeeze(x, (3,))),
     "unsqueeze": (ops.unsqueeze, lambda x: ops.unsqueeze(x, 2)),
     "getitem": (ops.getitem, lambda x: ops.getitem(x, (slice(None), slice(1, 3), 0))),
-    "pad": (ops.pad, lambda x: ops.pad(x, (1, 2))),
+    "pad": (ops.int8_pad, lambda x: ops.pad(x, (1, 2))),
     "pad reflect": (ops.pad, lambda x: ops.pad(x, (1, 0, 2, 1), "reflect")),
     "pad replicate": (ops.pad, lambda x: ops.pad(x, (1, 0, 2, 1), "replicate")),
     "pixel_shuffle": (ops.pixel_shuffle, lambda x: ops.pixel_shuffle(x, 2)),
@@ -47,7 +47,7 @@ def test_moving_commutes_with_dequantize(name: str) -> None:
 @pytest.mark.parametrize(("value", "code"), [(0.0, 120), (0.2, 124), (-0.2, 116), (1e9, 255), (-1e9, 0)])
 def test_what_pad_adds_becomes_its_integer(value: float, code: int) -> None:
     gm = fold_movement(annotated(lambda x: ops.pad(ops.dequantize(x, X), (1, 0), "constant", value)))
-    assert arguments_of(gm, ops.pad)["value"] == code
+    assert arguments_of(gm, ops.int8_pad)["value_code"] == code
     assert gm(uint8(2, 3))[:, 0].tolist() == pytest.approx([(code - X.zero_point) * X.scale] * 2)
 
 
