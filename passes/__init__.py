@@ -24,6 +24,7 @@ from . import (  # noqa: F401  importing a pass registers it
     fuse_batch_norm,
     fuse_lone_batch_norm,
     lower_layers,
+    normalize_activations,
     normalize_dead,
     normalize_flatten,
     normalize_inplace,
@@ -33,7 +34,13 @@ from . import (  # noqa: F401  importing a pass registers it
 )
 
 PIPELINE: dict[str, tuple[str, ...]] = {
-    "normalize": ("normalize_inplace", "normalize_spellings", "normalize_flatten", "normalize_dead"),
+    "normalize": (
+        "normalize_inplace",
+        "normalize_spellings",
+        "normalize_flatten",
+        "normalize_activations",
+        "normalize_dead",
+    ),
     "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm"),
     "annotate": ("annotate_qconfig", "annotate_int8", "annotate_absorb", "annotate_groups"),
     "observe": ("observe_activations", "observe_weights"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -148,13 +145,3 @@ def test_a_failed_call_leaves_the_model_alone() -> None:
     with pytest.raises(InputError):
         prepare_fx(model, get_default_qconfig_mapping(), (torch.randn(1, 1, 8, 8),))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
-@pytest.mark.parametrize("isa", ["avx1024", "AVX2", "neon"])
-def test_an_unknown_isa(isa: str) -> None:
-    code = "import torch, fxquant.target as t\ntry: t.active_isa()\nexcept t.UnsupportedError as e: print(e)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "FXQUANT_ISA": isa}, capture_output=True, text=True, check=True
-    )
-    assert isa in run.stdout
-    assert "scalar" in run.stdout

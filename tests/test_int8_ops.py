@@ -80,7 +80,7 @@ CASES = {
     "add broadcast": image(lambda x: x + F.adaptive_avg_pool2d(x, 1)),
     "add relu": image(lambda x: F.relu(x * x + x)),
     "add scalar": image(lambda x: x + 1.5),
-    "mul": image(lambda x: x * torch.sigmoid(x)),
+    "mul": image(lambda x: x * torch.tanh(x)),
     "mul squeeze excite": image(lambda m, x: x * m.gate(x.mean((2, 3), True)).sigmoid(), gate=nn.Conv2d(8, 8, 1)),
     "mul scalar": image(lambda x: 0.3 * x),
     "mul relu6": image(lambda x: F.relu6(x * x)),
