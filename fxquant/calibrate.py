@@ -35,7 +35,7 @@ def calibrate(
     """
     if max_batches is not None and max_batches < 1:
         raise ConfigError(f"max_batches must be at least 1, got {max_batches}")
-    if isinstance(data, (Tensor, dict, str)):
+    if isinstance(data, (Tensor, dict, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         raise InputError(
             f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
         )
@@ -60,7 +60,7 @@ def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: st
         prepared(*args, **kwargs)
     except (CalibrationError, InputError) as error:
         raise type(error)(f"{name}: {error}") from error
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         given = ", ".join(map(_described, (*args, *kwargs.values())))
         raise InputError(f"{name}, {given}, does not run through the model: {error}") from error
 

@@ -65,21 +65,22 @@ class QConfigMapping:
         """
         try:
             re.compile(module_name_regex)
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise ConfigError(f"set_module_name_regex({module_name_regex!r}): {error}") from error
         self.module_name_regex_qconfigs[module_name_regex] = _checked(qconfig)
         return self
 
     def set_module_name(self, module_name: str, qconfig: QConfigAny) -> QConfigMapping:
         """For a module and all within it; the longest path set wins."""
-        self.module_name_qconfigs[module_name] = _checked(qconfig)
+        self.module_name_qconfigs[_checked_name(module_name)] = _checked(qconfig)
         return self
 
     def set_module_name_object_type_order(
         self, module_name: str, object_type: ObjectType, index: int, qconfig: QConfigAny
     ) -> QConfigMapping:
         """For the call number `index`, from 0, of `object_type` in the forward of the module `module_name`."""
-        self.module_name_object_type_order_qconfigs[module_name, object_type, index] = _checked(qconfig)
+        key = _checked_name(module_name), object_type, index
+        self.module_name_object_type_order_qconfigs[key] = _checked(qconfig)
         return self
 
     def qconfig_for(
@@ -152,8 +153,13 @@ class QConfigMapping:
             "module_name_object_type_order": mapping.set_module_name_object_type_order,
         }
         for key, setter in setters.items():
-            for entry in qconfig_dict.get(key, ()):
-                setter(*entry)
+            try:
+                for entry in qconfig_dict.get(key, ()):
+                    setter(*entry)
+            except TypeError as error:
+                raise ConfigError(
+                    f"{key!r} of a qconfig dict must be a list of (key …, qconfig) tuples: {error}"
+                ) from error
         return mapping
 
     def __eq__(self, other: object) -> bool:
@@ -205,6 +211,12 @@ def _checked(qconfig: Any) -> Any:
     if qconfig is None or (hasattr(qconfig, "activation") and hasattr(qconfig, "weight")):
         return qconfig
     raise ConfigError(f"expected a QConfig, or None for staying float; got {qconfig!r}")
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ConfigError(f"expected the dotted path of a module, got {name!r}; for a type, use set_object_type")
+    return name
 
 
 def _first(keys: Iterable[Any], settings: dict[Any, QConfigAny], setter: str) -> Match | None:

@@ -40,8 +40,11 @@ def prepare_fx(
     Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
     does not take) and TraceError (code that cannot be captured).
     """
+    _check_float(model)
     mapping = _mapping(qconfig_mapping)
     custom = prepare_custom_config or PrepareCustomConfig()
+    if not isinstance(custom, PrepareCustomConfig):
+        raise ConfigError(f"prepare_custom_config is a {type(custom).__name__}; pass a PrepareCustomConfig")
     prepared = trace(
         model,
         example_inputs,
@@ -66,6 +69,13 @@ def convert_fx(graph_module: GraphModule) -> QuantizedModule:
     for stage in ("convert", "fold", "lower", "plan"):
         converted = run_stage(converted, stage)
     return finished(converted, type(graph_module).__name__, {"explanation": explanation_of(converted)})
+
+
+def _check_float(model: nn.Module) -> None:
+    if isinstance(model, QuantizedModule):
+        raise ConfigError("the model is in int8 already; prepare the float model that it was made from")
+    if isinstance(model, GraphModule) and "qconfig_mapping" in model.meta:
+        raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
 
 
 def _mapping(qconfig_mapping: QConfigMapping | dict[str, Any]) -> QConfigMapping:

@@ -6,6 +6,8 @@ on (max-pool, reshape, cat …), so that it computes on the integers as they are
 
 from __future__ import annotations
 
+import math
+
 from networkx.utils import UnionFind
 from torch.fx import GraphModule, Node
 
@@ -51,4 +53,5 @@ def _brings_values(node: Node) -> bool:
         return False
     if not (quant_of(node).int8 and _passes_on(node)):
         return surgery.is_tensor(node)
-    return row is not None and row.name == "pad" and bool(row.bind(node).get("value"))
+    # An infinite border has no range: it saturates at the bounds of what it surrounds.
+    return row is not None and row.name == "pad" and row.bind(node)["value"] not in (0, -math.inf, math.inf)

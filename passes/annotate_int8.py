@@ -5,20 +5,26 @@ follow their neighbours, since a quantize and a dequantize around one cheap op c
 
     int8 if an input is computed in int8, or all users run in int8,
     or all inputs are the graph's own (unless the op only moves them)
+
+The tensors that chunk and split return run where these do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
+from fxquant.errors import ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_table, leads, quant_of
 from fxquant.graph.pipeline import register_pass
-from fxquant.ops.op import Op, op_of
-from fxquant.qconfig import QConfig
+from fxquant.observer import ObserverBase
+from fxquant.ops.op import Op, op_name, op_of
+from fxquant.qconfig_mapping import Match
 
 # K * 255 * 128 must stay below 2**31, or an int32 accumulator could wrap (Numbers, docs/int8_arithmetic.md).
 LONGEST_REDUCTION = (2**31 - 1) // (255 * 128)
@@ -42,10 +48,16 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     """The reason why `node` cannot run in int8 whatever its neighbours do, or None."""
     row = op_of(node)
     if row is None:
-        return str(node.meta.get("reason") or f"{_name(gm, node)} is not in the op table")
+        return str(node.meta.get("reason") or f"{op_name(gm, node)} is not in the op table")
     if not (row.kernel or row.moves or is_table(row, node)):
         return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
-    return _config_limit(node) or _type_limit(node) or row.limits(row.bind(node)) or _weight_limit(gm, node, row)
+    return (
+        _config_limit(node)
+        or _type_limit(node)
+        or _argument_limit(node, row)
+        or row.limits(row.bind(node))
+        or _weight_limit(gm, node, row)
+    )
 
 
 def _follow(followers: list[Node]) -> None:
@@ -59,26 +71,45 @@ def _follow(followers: list[Node]) -> None:
             break
         waiting = stay
     for node in waiting:
-        decide(node, int8=False, reason="neither its inputs nor all of its users run in int8")
+        whole = "it is a part of what stays float"
+        alone = "neither its inputs nor all of its users run in int8"
+        decide(node, int8=False, reason=whole if _is_part(node) else alone)
 
 
 def _drawn_into_int8(node: Node) -> bool:
     inputs = activations(node)
     if any(quant_of(n).int8 for n in inputs):
         return True
+    if _is_part(node):
+        return False
     row = op_of(node)
     if inputs and all(n.op == "placeholder" for n in inputs) and row is not None and not row.moves:
         return True
-    users = [u for u in node.users if surgery.is_tensor(u)]
+    users = [u for u in _readers(node) if surgery.is_tensor(u)]
     return bool(users) and all(quant_of(u).int8 for u in users)
+
+
+def _is_part(node: Node) -> bool:
+    """Whether the value is one of several that one op returns: it runs where that op does."""
+    return any(_is_several(x) for x in activations(node))
+
+
+def _is_several(node: Node) -> bool:
+    row = op_of(node)
+    return row is not None and row.several
+
+
+def _readers(node: Node) -> list[Node]:
+    """What reads the value, or, of several values, any of them."""
+    return [reader for user in node.users for reader in (user.users if _is_several(node) else (user,))]
 
 
 def _config_limit(node: Node) -> str | None:
     match = node.meta.get("qconfig")
     if match is None or match.qconfig is None:
         return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"
-    activation = match.qconfig.activation()
-    if getattr(activation, "is_dynamic", False):
+    activation = _observer(match.qconfig.activation, match.source)
+    if activation.is_dynamic:
         return "its qconfig is dynamic; this is static quantization"
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
@@ -97,6 +128,26 @@ def _type_limit(node: Node) -> str | None:
     return None
 
 
+def _argument_limit(node: Node, row: Op) -> str | None:
+    """Tables and layers are made beforehand, of constants; only movement takes its arguments as they come."""
+    if row.several and any(not _takes_one(user) for user in node.users):
+        return "its tensors are read together, not one by one"
+    if row.moves and row.name != "pad":
+        return None
+    free = (*row.activations, row.weight, row.bias, *row.at_run_time)
+    for name, value in row.bind(node).items():
+        found: list[Node] = []
+        map_arg(value, found.append)
+        if name not in free and any(n.op != "get_attr" for n in found):
+            return f"its {name} is computed while the model runs; it must be a constant"
+    return None
+
+
+def _takes_one(user: Node) -> bool:
+    row = op_of(user)
+    return row is not None and row.name == "getitem"
+
+
 def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     if row.weight is None:
         return None
@@ -109,13 +160,13 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     reduction = weight[0].numel()
     if reduction > LONGEST_REDUCTION:
         return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-    return _weight_config_limit(node.meta["qconfig"].qconfig)
+    return _weight_config_limit(node.meta["qconfig"])
 
 
-def _weight_config_limit(qconfig: QConfig) -> str | None:
-    if qconfig.weight is None:
+def _weight_config_limit(match: Match) -> str | None:
+    if match.qconfig is None or match.qconfig.weight is None:
         return "its qconfig has no weight observer"
-    weight: Any = qconfig.weight()
+    weight = _observer(match.qconfig.weight, match.source)
     if weight.dtype is not torch.int8:
         return f"its qconfig asks for {weight.dtype} weights; kernels take int8"
     if not weight.qscheme.symmetric:
@@ -127,7 +178,9 @@ def _weight_config_limit(qconfig: QConfig) -> str | None:
     return None
 
 
-def _name(gm: GraphModule, node: Node) -> str:
-    if node.op == "call_module":
-        return type(gm.get_submodule(str(node.target))).__name__
-    return getattr(node.target, "__name__", str(node.target))
+def _observer(factory: Callable[..., Any], source: str) -> Any:
+    """What the qconfig set by `source` makes; raises ConfigError if it is no observer of ours."""
+    made = factory()
+    if not isinstance(made, ObserverBase):
+        raise ConfigError(f"the qconfig of {source} makes a {type(made).__name__}, not an observer of fxquant.observer")
+    return made

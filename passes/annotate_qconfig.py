@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from torch.fx import GraphModule
 
-from fxquant.graph.origin import Origin, origin_of
+from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.qconfig_mapping import QConfigMapping
 
@@ -19,16 +19,8 @@ def annotate_qconfig(gm: GraphModule) -> GraphModule:
         origin = origin_of(node)
         if origin is None or node.op in ("placeholder", "get_attr", "output"):
             continue
-        scope = _scope(origin)
         types = [t for t in (origin.module_type, origin.spelling) if t is not None]
-        earlier = calls[scope, origin.spelling]
+        earlier = calls[origin.scope, origin.spelling]
         index = earlier.setdefault(id(origin), len(earlier))  # one call may have become several nodes
-        node.meta["qconfig"] = mapping.qconfig_for(origin.module_path, types, order_index=index, scope=scope)
+        node.meta["qconfig"] = mapping.qconfig_for(origin.module_path, types, order_index=index, scope=origin.scope)
     return gm
-
-
-def _scope(origin: Origin) -> str:
-    """The module in whose forward the call stands."""
-    if origin.spelling is origin.module_type:
-        return origin.module_path.rpartition(".")[0]
-    return origin.module_path

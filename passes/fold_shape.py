@@ -16,7 +16,8 @@ def fold_shape(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         real = node.args[0] if node.args else None
         if _asks_shape(node) and isinstance(real, Node) and real.target is ops.dequantize:
-            node.replace_input_with(real, real.args[0])
+            (integer,) = real.all_input_nodes
+            surgery.replace_in(integer, real, [node])
     return surgery.clean(gm)
 
 

@@ -58,6 +58,6 @@ def _path(node: Node) -> str:
     name = row.name.removeprefix("int8_") if row else node.name
     if origin is None:
         return name
-    if origin.spelling is origin.module_type and origin.module_path:
+    if origin.is_module_call and origin.module_path:
         return origin.module_path
     return f"{origin.module_path}.{name}" if origin.module_path else name

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.fx import GraphModule, Node, Proxy
+from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
 
 from fxquant.graph import surgery
@@ -33,6 +34,9 @@ def normalize_spellings(gm: GraphModule) -> GraphModule:
             new = _emit(gm, node, adapter)
         except TypeError as refusal:
             node.meta["reason"] = str(refusal)
+            continue
+        except TraceError:  # the adapter asked a proxy for its value
+            node.meta["reason"] = "one of its arguments is computed while the model runs; it must be a constant"
             continue
         surgery.replace(node, new)
     return infer_shapes(surgery.clean(gm))

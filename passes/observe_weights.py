@@ -23,5 +23,5 @@ def observe_weights(gm: GraphModule) -> GraphModule:
         observer: Any = node.meta["qconfig"].qconfig.weight()
         observer.where = f"the weight of {where(node)}"
         name = surgery.add_module(gm, f"{weight.target}_observer", observer)
-        node.replace_input_with(weight, surgery.call_module(node, name, weight))
+        surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
     return surgery.clean(gm)

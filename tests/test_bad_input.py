@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fxquant import QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant import QConfig, QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
 from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
 
 
@@ -145,3 +145,42 @@ def test_a_failed_call_leaves_the_model_alone() -> None:
     with pytest.raises(InputError):
         prepare_fx(model, get_default_qconfig_mapping(), (torch.randn(1, 1, 8, 8),))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_that_is_prepared_or_converted_already() -> None:
+    mapping = get_default_qconfig_mapping()
+    with pytest.raises(ConfigError, match="prepared already; calibrate it"):
+        prepare_fx(prepared(), mapping, (torch.zeros(1, 3, 8, 8),))
+    with pytest.raises(ConfigError, match="in int8 already; prepare the float model"):
+        prepare_fx(quantized(), mapping, (torch.zeros(1, 3, 8, 8),))
+
+
+@pytest.mark.parametrize("data", [3, None, object()])
+def test_calibration_data_that_is_not_iterable(data: Any) -> None:
+    with pytest.raises(InputError, match="must be an iterable of batches"):
+        calibrate(prepared(), data)
+
+
+def test_a_qconfig_that_makes_no_observer() -> None:
+    mapping = QConfigMapping().set_global(QConfig(nn.Identity, nn.Identity))
+    with pytest.raises(ConfigError, match=r"set_global\(qconfig\) makes a Identity, not an observer"):
+        prepare_fx(small(), mapping, (torch.zeros(1, 3, 8, 8),))
+
+
+@pytest.mark.parametrize(
+    "set_up",
+    [
+        lambda: QConfigMapping().set_module_name(nn.Conv2d, None),  # type: ignore[arg-type]
+        lambda: QConfigMapping().set_module_name_regex(3, None),  # type: ignore[arg-type]
+        lambda: QConfigMapping.from_dict({"object_type": [(nn.Conv2d,)]}),
+        lambda: QConfigMapping.from_dict({"object_type": nn.Conv2d}),
+    ],
+)
+def test_a_setting_of_the_wrong_form(set_up: Any) -> None:
+    with pytest.raises(ConfigError):
+        set_up()
+
+
+def test_what_is_no_tensor_at_run_time() -> None:
+    with pytest.raises(InputError, match="a NoneType; pass a float32 tensor"):
+        quantized()(None)

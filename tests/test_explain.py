@@ -100,3 +100,66 @@ def test_it_prints_as_a_table_with_a_sum() -> None:
 def test_other_models_have_no_explanation(other: Any) -> None:
     with pytest.raises(ConfigError, match="what convert_fx returned"):
         explain(other)
+
+
+def computed_size(m: Any, x: Tensor) -> Tensor:
+    return F.avg_pool2d(m.conv(x), (x.size(2), x.size(3)))
+
+
+def computed_stride(m: Any, x: Tensor) -> Tensor:
+    return F.avg_pool2d(m.conv(x), 2, x.size(2) // 4)
+
+
+def computed_border(m: Any, x: Tensor) -> Tensor:
+    return F.pad(m.conv(x), (1, x.size(2) % 3))
+
+
+def computed_slope(m: Any, x: Tensor) -> Tensor:
+    return F.prelu(m.conv(x), m.slope.abs())
+
+
+def pieces_together(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    return torch.chunk(m.conv(x), 2, 1)
+
+
+def pieces_apart(m: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = torch.chunk(torch.exp(m.conv(x)), 2, 1)
+    return m.piece(a), torch.softmax(b, 1)
+
+
+def several_results(m: Any, x: Tensor) -> Tensor:
+    return m.lstm(m.conv(x).flatten(2))[0]  # type: ignore[no-any-return]
+
+
+def vector_weight(m: Any, x: Tensor) -> Tensor:
+    return F.linear(m.conv(x).mean((2, 3)), m.slope)
+
+
+MUST_BE_CONSTANT = "is computed while the model runs; it must be a constant"
+
+
+@pytest.mark.parametrize(
+    ("code", "op", "reason"),
+    [
+        (computed_size, "avg_pool2d", f"its kernel_size {MUST_BE_CONSTANT}"),
+        (computed_stride, "avg_pool2d", f"one of its arguments {MUST_BE_CONSTANT}"),
+        (computed_border, "pad", f"its pad {MUST_BE_CONSTANT}"),
+        (computed_slope, "prelu", f"its weight {MUST_BE_CONSTANT}"),
+        (pieces_together, "chunk", "its tensors are read together, not one by one"),
+        (pieces_apart, "getitem", "it is a part of what stays float"),
+        (several_results, "LSTM", "LSTM is not in the op table"),
+        (vector_weight, "linear", "its weight is not a matrix"),
+    ],
+)
+def test_an_op_without_an_integer_form_stays_float_with_its_reason(code: Any, op: str, reason: str) -> None:
+    model = Written(code, conv=nn.Conv2d(3, 4, 1), piece=nn.Conv2d(2, 2, 1), lstm=nn.LSTM(64, 2))
+    model.register_parameter("slope", nn.Parameter(torch.rand(4)))
+    rows = explained(model.eval()).float_rows
+    assert reason in [row.reason for row in rows if row.op == op]
+    assert all(row.reason for row in rows)
+
+
+def test_what_moves_a_constant_is_int8() -> None:
+    model = Written(lambda m, x: m.conv(x) + m.bias[:, None, None], conv=nn.Conv2d(3, 4, 1))
+    model.register_parameter("bias", nn.Parameter(torch.rand(4)))
+    assert explained(model).float_rows == ()

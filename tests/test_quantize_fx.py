@@ -284,3 +284,15 @@ def test_what_stays_float_is_not_folded_between_integers() -> None:
     assert list(reasons) == ["relu", "mean"]
     assert "qconfig is None" in reasons["relu"]
     assert "a mean over dimensions (1,) of 3" in reasons["mean"]
+
+
+def test_export_and_compile_see_kernels_as_ops() -> None:
+    _, prepared, x = prepared_block()
+    quantized = convert_fx(prepared)
+    exported = torch.export.export(quantized, (x,))
+    called = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+    assert called[0] == "fxquant.quantize.default"
+    assert called.count("fxquant.conv2d.default") == 3
+    assert torch.equal(exported.module()(x), quantized(x))
+    compiled = torch.compile(quantized, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(x), quantized(x))

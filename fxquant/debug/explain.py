@@ -14,7 +14,7 @@ from fxquant.graph.annotation import quant_of
 from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
-from fxquant.ops.op import op_of
+from fxquant.ops.op import op_name
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,13 @@ def explain(quantized: GraphModule) -> Explanation:
 def explanation_of(gm: GraphModule) -> tuple[Row, ...]:
     """The rows of a graph that the compiler has just finished, while its nodes still know what was decided."""
     integers = integer_values(gm)
-    computed = [n for n in gm.graph.nodes if n in integers or (n.op.startswith("call_") and is_tensor(n))]
-    return tuple(_row(gm, node, integers) for node in computed)
+    calls = [node for node in gm.graph.nodes if node.op.startswith("call_")]
+    return tuple(_row(gm, node, integers) for node in calls if node in integers or _gives_tensors(node))
+
+
+def _gives_tensors(node: Node) -> bool:
+    """Whether the value is a tensor or holds several, as that of chunk or LSTM does: sizes and numbers do not count."""
+    return node.op == "call_module" or is_tensor(node) or node.meta.get("shape") is not None
 
 
 def _row(gm: GraphModule, node: Node, integers: set[Node]) -> Row:
@@ -71,19 +76,12 @@ def _row(gm: GraphModule, node: Node, integers: set[Node]) -> Row:
     precision = "boundary" if boundary else "int8" if node in integers else "float"
     return Row(
         node=node.name,
-        op=_op_name(gm, node),
+        op=op_name(gm, node),
         precision=precision,
         place=origin.module_path if origin else "",
         absorbed=tuple(o.spelling_name for o in absorbed_origins(node)[1:]),
         reason=_reason(node) if precision == "float" else "",
     )
-
-
-def _op_name(gm: GraphModule, node: Node) -> str:
-    if node.op == "call_module":
-        return type(gm.get_submodule(str(node.target))).__name__
-    row = op_of(node)
-    return row.name if row else getattr(node.target, "__name__", str(node.target))
 
 
 def _reason(node: Node) -> str:

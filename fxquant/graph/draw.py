@@ -18,7 +18,7 @@ from fxquant.errors import ConfigError, MissingError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.surgery import absorbed_origins
-from fxquant.ops.op import op_of
+from fxquant.ops.op import op_name
 from fxquant.qparams import QParams
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -88,27 +88,13 @@ def _kind(gm: GraphModule, node: Node, reads_int8: bool) -> str:
         return "observer"
     if getattr(module, "at_boundary", False):
         return "float" if reads_int8 else "int8"
-    name = _name(gm, node)
+    name = op_name(gm, node)
     return "int8" if name == "quantize" or (reads_int8 and name != "dequantize") else "float"
-
-
-def _name(gm: GraphModule, node: Node) -> str:
-    """What the node does, in one word."""
-    row = op_of(node)
-    if row is not None:
-        return row.name
-    if isinstance(node.target, torch._ops.OpOverload):
-        return str(node.target.overloadpacket.__name__)
-    if node.op == "call_module":
-        return type(gm.get_submodule(str(node.target))).__name__
-    if node.op == "call_function":
-        return str(getattr(node.target, "__name__", node.target))
-    return str(node.target)
 
 
 def _label(gm: GraphModule, node: Node) -> str:
     origin = origin_of(node)
-    lines = [_name(gm, node)]
+    lines = [op_name(gm, node)]
     if origin is not None and origin.module_path:
         lines.append(origin.module_path)
     if absorbed := absorbed_origins(node)[1:]:
@@ -147,9 +133,7 @@ def _module_path(node: Node) -> tuple[str, ...]:
     origin = origin_of(node)
     if origin is None:
         return ()
-    path = origin.module_path.split(".") if origin.module_path else []
-    is_module_call = isinstance(origin.spelling, type)
-    return tuple(path[:-1] if is_module_call else path)
+    return tuple(origin.scope.split(".")) if origin.scope else ()
 
 
 def _place(

@@ -1,4 +1,7 @@
-"""Which values of a lowered graph are integers: int8 layers make them, and data movement hands them on."""
+"""Which values of a lowered graph are integers.
+
+Folded constants are, int8 layers make them, and data movement hands them on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ def integer_values(gm: GraphModule) -> set[Node]:
     found: set[Node] = set()
     for node in gm.graph.nodes:
         layer, row = layer_of(gm, node), op_of(node)
-        if layer is not None:
+        if node.op == "get_attr":
+            makes = "qparams" in node.meta
+        elif layer is not None:
             makes = layer.gives_integers
         else:
             inputs = activations(node) if row is not None and row.moves else []

@@ -25,6 +25,16 @@ class Origin:
     source: str | None = None
 
     @property
+    def is_module_call(self) -> bool:
+        """Whether the user called a module, rather than a function or a method."""
+        return self.spelling is self.module_type
+
+    @property
+    def scope(self) -> str:
+        """The path of the module in whose forward the call stands."""
+        return self.module_path.rpartition(".")[0] if self.is_module_call else self.module_path
+
+    @property
     def spelling_name(self) -> str:
         """The spelling as text, such as Conv2d, torch.relu or .view()."""
         if isinstance(self.spelling, str):

@@ -57,7 +57,7 @@ def trace(
     (code that cannot be captured).
     """
     _check_model(model)
-    _check_leaves(model, leaf_names)
+    _check_leaves(model, leaf_names, leaf_classes)
     arguments = bind_inputs(model, example_inputs)
     root = _copy(model)
     tracer = Tracer(arguments, leaf_names, leaf_classes)
@@ -205,7 +205,10 @@ def _check_model(model: Any) -> None:
         raise ConfigError(f"{training[0]} is in training mode; call model.eval() first")
 
 
-def _check_leaves(model: nn.Module, leaf_names: Collection[str]) -> None:
+def _check_leaves(model: nn.Module, leaf_names: Collection[str], leaf_classes: Collection[type]) -> None:
+    for kind in leaf_classes:
+        if not isinstance(kind, type):
+            raise ConfigError(f"{kind!r} is no module class to keep as it is; a module's name goes with the names")
     names = [name for name, _ in model.named_modules() if name]
     for leaf in leaf_names:
         if leaf not in names:

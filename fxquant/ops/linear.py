@@ -7,10 +7,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fxquant.ops.arguments import Limits
 from fxquant.ops.op import op, spelling
 
 
-@op(weight="weight", bias="bias", kernel=True, spellings=(F.linear,))
+def _of_matrix(arguments: Limits) -> str | None:
+    shape = arguments["weight"].meta.get("shape")
+    return None if shape is None or len(shape) == 2 else "its weight is not a matrix"
+
+
+@op(weight="weight", bias="bias", kernel=True, limits=_of_matrix, spellings=(F.linear,))
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K] -> [..., N]."""
     return F.linear(x, weight, bias)

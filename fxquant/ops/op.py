@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from torch.fx import Node, Proxy
+from torch.fx import GraphModule, Node, Proxy
 
 Body = TypeVar("Body", bound=Callable[..., Any])
 
@@ -35,6 +35,7 @@ class Op:
     `kernel` is true if a fold rule turns the op into an integer op. `pointwise`: each output element depends on the
     same element of the activations only, so with one activation it is a table of 256 entries. `moves`: it only moves
     data, so it computes the same on integers. An op with none of the three stays float. `several`: it returns a tuple.
+    `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `limits`, given the arguments by name, says why this call has no integer form, or None if it has one.
     """
 
@@ -50,6 +51,7 @@ class Op:
     pointwise: bool = False
     moves: bool = False
     several: bool = False
+    at_run_time: tuple[str, ...] = ()
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)
 
@@ -108,6 +110,16 @@ def spelling(*targets: Any) -> Callable[[Body], Body]:
 def op_of(node: Node) -> Op | None:
     """The row of the op that `node` calls, if it calls one."""
     return OPS.get(node.target) if node.op == "call_function" else None  # type: ignore[arg-type]
+
+
+def op_name(gm: GraphModule, node: Node) -> str:
+    """What the node calls, in one word: an op of the vocabulary, a module's class, a function or a method."""
+    row = op_of(node)
+    if row is not None:
+        return row.name
+    if node.op == "call_module":
+        return type(gm.get_submodule(str(node.target))).__name__
+    return str(getattr(node.target, "__name__", node.target))
 
 
 def _tracer(*containers: Any) -> Any:

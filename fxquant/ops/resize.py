@@ -14,7 +14,7 @@ from fxquant.ops.op import Output, op, spelling
 _MODES = ("nearest", "bilinear")
 
 
-@op(output=Output.SAME, kernel=True, limits=takes_rank(4))
+@op(output=Output.SAME, kernel=True, at_run_time=("size",), limits=takes_rank(4))
 def interpolate(
     x: Tensor,
     size: tuple[int, ...] | None = None,

@@ -128,10 +128,10 @@ def _flatten_module(m: Any, input: Any) -> Any:
 
 
 @spelling("view", "reshape")
-def _view(input: Any, *shape: Any) -> Any:
-    if any(isinstance(size, torch.dtype) for size in shape):
+def _view(input: Any, *sizes: Any, size: Any = (), shape: Any = ()) -> Any:
+    if any(isinstance(each, torch.dtype) for each in sizes):
         raise TypeError("it reinterprets the dtype")
-    return reshape(input, variadic(shape))
+    return reshape(input, variadic(sizes or (size or shape,)))
 
 
 @spelling(torch.reshape)
@@ -140,8 +140,8 @@ def _reshape(input: Any, shape: Any) -> Any:
 
 
 @spelling("permute")
-def _permute(input: Any, *dims: Any) -> Any:
-    return permute(input, tuple(axis(input, dim) for dim in expand_any(variadic(dims))))
+def _permute(input: Any, *order: Any, dims: Any = ()) -> Any:
+    return permute(input, tuple(axis(input, dim) for dim in expand_any(variadic(order or (dims,)))))
 
 
 @spelling(torch.permute)

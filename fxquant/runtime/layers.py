@@ -159,7 +159,7 @@ class _Interpolate(Layer):
         self.derived_scale = self.constant("scale")
         self.derived_arguments = [self.constant(name) for name in self.names]
 
-    def run(self, x: Tensor, size: Sequence[int] | None = None) -> Any:
+    def run(self, x: Tensor, size: Sequence[int] | int | None = None) -> Any:
         size, scale = resizing(x, size, self.derived_scale)
         return type(self).kernel(x, size, scale, *self.derived_arguments)
 
@@ -190,6 +190,8 @@ class Quantize(Layer):
         self.derived_arguments = (q.scale, q.zero_point, q.quant_min, q.quant_max)
 
     def run(self, x: Tensor) -> Any:
+        if not isinstance(x, Tensor):
+            raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
         if x.device.type != "cpu":
             raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
         return kernels.quantize(x, *self.derived_arguments)

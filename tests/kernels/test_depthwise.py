@@ -123,6 +123,15 @@ def test_bad_input() -> None:
         depthwise_conv2d(x, packed, None, list(g._replace(stride_h=2)))
     with pytest.raises(InputError, match="pack_depthwise_conv2d"):
         depthwise_conv2d(x, torch.zeros(4096, dtype=torch.uint8), None, list(g))
+    with pytest.raises(InputError, match="pack_depthwise_conv2d"):
+        depthwise_conv2d(x, packed[:-64], None, list(g))
+    with pytest.raises(InputError, match="not aligned"):
+        depthwise_conv2d(x, torch.cat([packed[:1], packed])[1:], None, list(g))
+    for damaged in (8, 40, 64, 100):
+        foreign = packed.clone()
+        foreign[damaged] ^= 64
+        with pytest.raises(InputError, match="pack_depthwise_conv2d"):
+            depthwise_conv2d(x, foreign, None, list(g))
     with pytest.raises(InputError, match="weight"):
         pack_depthwise_conv2d(params.weight.int(), *params[1:], geometry=g, x_zero_point=0, output=Requantize(0))
     with pytest.raises(InputError, match="depthwise"):
@@ -136,6 +145,13 @@ def test_bad_input() -> None:
             x_zero_point=0,
             output=Requantize(0),
         )
+
+
+def test_not_a_number_is_quant_min(isa: str) -> None:
+    g = depthwise(40, 3, 3)
+    infinite = Layer(torch.zeros(40, 1, 3, 3, dtype=torch.int8), torch.zeros(40).int(), torch.full((40,), torch.inf))
+    packed = pack_depthwise_conv2d(*infinite, geometry=g, x_zero_point=0, output=Requantize(9, 5, 200))
+    assert (depthwise_conv2d(images(1, 40, 5, 5), packed, None, list(g)) == 5).all()
 
 
 def test_packed_for_another_isa() -> None:

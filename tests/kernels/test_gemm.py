@@ -156,6 +156,11 @@ def test_linear_refuses() -> None:
         linear(x, torch.zeros_like(packed), None, 8)
     with pytest.raises(InputError, match="not aligned"):
         linear(x, torch.cat([codes(1), packed])[1:], None, 8)
+    for damaged in (8, 40, 64, 100):
+        foreign = packed.clone()
+        foreign[damaged] ^= 64
+        with pytest.raises(InputError, match="not made by a pack function"):
+            linear(x, foreign, None, 8)
 
 
 def test_weights_run_on_the_isa_they_were_packed_for(monkeypatch: pytest.MonkeyPatch) -> None:

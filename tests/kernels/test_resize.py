@@ -91,6 +91,13 @@ def test_other_layouts_are_made_channels_last(isa: str) -> None:
         assert torch.equal(y, expected)
 
 
+def test_a_scale_near_zero_reads_the_last_pixel() -> None:
+    x = images(1, 3, 4, 5)
+    corner = x[:, :, -1:, -1:].expand(1, 3, 3, 3)
+    assert torch.equal(kernels.interpolate_bilinear(x, (3, 3), (1e-300, 1e-30), False, 7), corner)
+    assert torch.equal(kernels.interpolate_nearest(x, (3, 3), (1e-300, 1e-30))[:, :, 1:, 1:], corner[:, :, 1:, 1:])
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match=r"not torch\.float32"):
         kernels.interpolate_nearest(images(1, 2, 3, 4).float(), (6, 8), (0.0, 0.0))

@@ -88,9 +88,10 @@ class Saturate {
         quant_min_(V::splat_8(q.quant_min)),
         quant_max_(V::splat_8(q.quant_max)) {}
 
-  // The conversion makes INT_MIN of all that is out of the range of int32, so the upper bound is applied before it.
-  // Values that are known to be in the range need no bound here: packing saturates, and the bounds of the bytes follow.
-  typename V::Int round(typename V::Float value) const { return V::round(V::min(value, high_)); }
+  // The conversion makes INT_MIN of all that is out of the range of int32, so the upper bound is applied before it. A
+  // NaN passes the minimum, whose second operand it is, and becomes INT_MIN too, as it should. Values that are known to
+  // be in the range need no bound here: packing saturates, and the bounds of the bytes follow.
+  typename V::Int round(typename V::Float value) const { return V::round(V::min(high_, value)); }
   typename V::Int words(typename V::Int a, typename V::Int b) const {
     return V::add_saturating_16(V::pack_32(a, b), zero_point_);
   }

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
+from fxquant.kernels.conv import check_geometry
+from fxquant.kernels.gemm import check_weights, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.library import torch_op
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
-
-_ALIGNMENT = 64
 
 
 def pack_depthwise_conv2d(
@@ -42,23 +42,14 @@ def pack_depthwise_conv2d(
     or if some input could overflow an int32 accumulator.
     """
     g = geometry
-    expected = (
-        ("weight", weight, torch.int8, (g.out_channels, 1, g.kernel_h, g.kernel_w)),
-        ("bias", bias, torch.int32, (g.out_channels,)),
-        ("multiplier", multiplier, torch.float32, (g.out_channels,)),
-        ("table", table, torch.uint8, (256,)),
-    )
-    for name, tensor, dtype, shape in expected:
-        if tensor is not None and (
-            tensor.dtype != dtype or tuple(tensor.shape) != shape or tensor.device.type != "cpu"
-        ):
-            raise InputError(f"{name} has to be a CPU tensor of {dtype}, shape {shape}, not {_kind(tensor)}")
-    if g.groups != g.out_channels or min(g) < 0 or min(g.kernel_h, g.kernel_w, g.stride_h, g.stride_w) < 1:
+    check_geometry(g)
+    if g.groups != g.out_channels:
         raise InputError(f"not the geometry of a depthwise convolution: {g}")
-    if min(g.dilation_h, g.dilation_w) < 1 or not 0 <= x_zero_point <= 255:
-        raise InputError(f"dilations are at least 1 and zero points within 0..255: {g}, {x_zero_point}")
+    check_weights(weight, bias, multiplier, x_zero_point=x_zero_point, output=output, residual=residual, table=table)
+    if weight.shape != (g.out_channels, 1, g.kernel_h, g.kernel_w):
+        raise InputError(f"a weight of shape {list(weight.shape)} does not fit {g}")
     isa = active_isa() if isa is None else isa
-    packed = _aligned(_kernels.depthwise_packed_bytes(g.out_channels, tuple(g[1:11]), isa))
+    packed = torch.empty(_kernels.depthwise_packed_bytes(g.out_channels, tuple(g[1:11]), isa), dtype=torch.uint8)
     weight, bias, multiplier = weight.contiguous(), bias.contiguous(), multiplier.contiguous()
     table = None if table is None else table.contiguous()
     term = Residual(0, 0.0) if residual is None else residual
@@ -79,16 +70,6 @@ def pack_depthwise_conv2d(
     if not fits:
         raise InputError("a bias is so large that an accumulator could overflow int32")
     return packed
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-
-
-def _aligned(count: int) -> Tensor:
-    storage = torch.empty(count + _ALIGNMENT, dtype=torch.uint8)
-    start = -storage.data_ptr() % _ALIGNMENT
-    return storage[start : start + count]
 
 
 def _output_size(geometry: Sequence[int], h: int, w: int) -> tuple[int, int]:
@@ -115,17 +96,12 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
     `packed` as of pack_depthwise_conv2d, with this geometry. Raises InputError if the tensors do not fit together.
     """
     if x.dtype != torch.uint8 or x.dim() != 4:
-        raise InputError(f"x has to be uint8 [N, C, H, W], not {_kind(x)}")
+        raise InputError(f"depthwise_conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous(memory_format=torch.channels_last)
     n, c, h, w = x.shape
     oh, ow = _cached_output_size(tuple(geometry), h, w)
     y = torch.empty((n, c, oh, ow), dtype=torch.uint8, memory_format=torch.channels_last)
-    residual_address = 0
-    if residual is not None:
-        if residual.dtype != torch.uint8 or residual.shape != y.shape:
-            raise InputError(f"the residual has to be uint8 {tuple(y.shape)}, not {_kind(residual)}")
-        residual = residual.contiguous(memory_format=torch.channels_last)
-        residual_address = residual.data_ptr()
+    residual = same_shape_residual(residual, y, torch.channels_last)
     if n == 0:
         return y  # without an image no tensor has an address
     try:
@@ -133,7 +109,7 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
             x.data_ptr(),
             packed.data_ptr(),
             packed.numel(),
-            residual_address,
+            0 if residual is None else residual.data_ptr(),
             y.data_ptr(),
             n,
             c,

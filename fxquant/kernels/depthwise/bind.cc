@@ -1,6 +1,7 @@
 // depthwise_packed_bytes, depthwise_pack and depthwise_run for Python. Tensors arrive as addresses, sizes and strides.
 #include "base/bind.h"
 
+#include "base/packed.h"
 #include "depthwise/depthwise.h"
 
 namespace nb = nanobind;
@@ -38,21 +39,25 @@ bool pack(uintptr_t weight, uintptr_t bias, uintptr_t multiplier, uintptr_t tabl
   return depthwise_pack(layer, static_cast<Isa>(isa), pointer<void>(packed));
 }
 
-void check(const PackedDepthwise& layer, int64_t packed_bytes, int isa, int64_t c, bool residual) {
-  if (packed_bytes < static_cast<int64_t>(sizeof(PackedDepthwise)) || layer.magic != kDepthwiseMagic)
+// The packed layer at an address. Throws value_error unless it is whole, for this ISA and this input.
+const PackedDepthwise& packed_layer(uintptr_t packed, int64_t packed_bytes, int isa, int64_t c, bool residual) {
+  if (packed % alignof(PackedDepthwise) != 0) throw nb::value_error("packed is not aligned to 64 bytes; clone it");
+  const PackedDepthwise& layer = *pointer<const PackedDepthwise>(packed);
+  if (packed_bytes < static_cast<int64_t>(sizeof(PackedDepthwise)) || layer.magic != kDepthwiseMagic ||
+      layer.size != packed_bytes || layer.checksum != header_checksum(layer))
     throw nb::value_error("packed is not what pack_depthwise_conv2d returns");
   if (static_cast<int>(layer.isa) != isa)
     throw nb::value_error("packed is for another instruction set: call pack_depthwise_conv2d again on this machine");
   if (layer.channels != c) throw nb::value_error("x has another number of channels than the packed filters");
   if ((layer.has_residual != 0) != residual)
     throw nb::value_error("a residual is needed if, and only if, the layer was packed with one");
+  return layer;
 }
 
 // Dense channels-last tensors; a zero residual address means none. The sizes of y follow from the geometry.
 void run(uintptr_t x, uintptr_t packed, int64_t packed_bytes, uintptr_t residual, uintptr_t y, int64_t n, int64_t c,
          int64_t h, int64_t w, int64_t oh, int64_t ow, int isa, int threads) {
-  const PackedDepthwise& layer = *pointer<const PackedDepthwise>(packed);
-  check(layer, packed_bytes, isa, c, residual != 0);
+  const PackedDepthwise& layer = packed_layer(packed, packed_bytes, isa, c, residual != 0);
   const auto output_h = layer.transposed ? layer.geometry.output_w(h) : layer.geometry.output_h(h);
   const auto output_w = layer.transposed ? layer.geometry.output_h(w) : layer.geometry.output_w(w);
   if (output_h != oh || output_w != ow) throw nb::value_error("geometry is not the one that was packed");

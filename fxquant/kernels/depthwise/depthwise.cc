@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/packed.h"
 #include "base/parallel.h"
 #include "depthwise/pack.h"
 
@@ -122,6 +123,7 @@ int64_t depthwise_packed_bytes(const DepthwiseLayer& layer, Isa isa) {
 bool depthwise_pack(const DepthwiseLayer& layer, Isa isa, void* packed) {
   PackedDepthwise& header = *static_cast<PackedDepthwise*>(packed);
   std::memset(packed, 0, sizeof(PackedDepthwise));
+  header.size = depthwise_packed_bytes(layer, isa);
   header.magic = kDepthwiseMagic;
   header.isa = isa;
   header.channels = layer.channels;
@@ -142,6 +144,7 @@ bool depthwise_pack(const DepthwiseLayer& layer, Isa isa, void* packed) {
     block += width * depthwise_bytes_per_channel(header.geometry);
     c += width;
   }
+  header.checksum = header_checksum(header);
   return true;
 }
 

@@ -44,6 +44,8 @@ struct DepthwiseLayer {
 
 // What a packed layer starts with. Blocks of channels follow; pack.h says how they are laid out.
 struct alignas(64) PackedDepthwise {
+  uint64_t checksum;  // header_checksum of base/packed.h
+  int64_t size;       // of the whole packed layer
   uint32_t magic;
   Isa isa;
   int32_t channels;

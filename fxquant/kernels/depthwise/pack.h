@@ -3,8 +3,7 @@
 // Channels are cut into blocks, `width` channels each, a multiple of 16; channels past the last are zeros. A block is
 //   int32 bias[width]          with -x_zero_point * sum(weight) folded in
 //   float multiplier[width]
-//   int8  weight[groups][kernel_w][width][4]   the taps (4 * group + 0 .. 3, j) of a channel: a quad; zeros past
-//   kernel_h
+//   int8  weight[groups][kernel_w][width][4]   the taps (4 * group + 0 .. 3, j) of a channel: a quad, padded by zeros
 // all three in the order in which interleaving bytes within 128-bit lanes leaves channels: slot s of `width` holds
 //   channel(s) = 16 * (s % (width / 4) / 4) + 4 * (s / (width / 4)) + s % 4.
 // With width 16 that is the natural order.

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/packed.h"
 #include "base/parallel.h"
 #include "gemm/pack.h"
 #include "gemm/run.h"
@@ -42,7 +43,9 @@ const PackedHeader& packed_header(const uint8_t* packed, int64_t size, Layer lay
   if (reinterpret_cast<uintptr_t>(packed) % 64 != 0) fail("the tensor is not aligned to 64 bytes; clone it");
   if (size < kHeaderBytes) fail("the tensor is too short");
   const PackedHeader& header = *reinterpret_cast<const PackedHeader*>(packed);
-  if (header.magic != kPackedMagic || header.size != size) fail("the tensor was not made by a pack function");
+  if (header.magic != kPackedMagic || header.size != size || header.checksum != header_checksum(header)) {
+    fail("the tensor was not made by a pack function");
+  }
   if (header.layer != layer) fail("made for another layer type");
   if (header.isa != isa) {
     fail(std::string("made for ") + isa_name(header.isa) + ", but " + isa_name(isa) + " runs here; pack again");

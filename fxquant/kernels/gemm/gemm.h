@@ -1,15 +1,16 @@
 // The product that linear and convolution layers are made of, and linear itself.
 //
 // Output row m (a pixel, or a row of a matrix), group g, column n; c = g * group_outputs + n:
-//   acc[m, c] = bias[c] + sum over taps t, bytes k of (a_m[tap_offset(t) + g * group_inputs + k] - x_zero_point) * w[c,
-//   t, k] y[m, c]   = table[ requantize(acc[m, c], multiplier[c], residual_term(r[m, c])) ]       (base/requantize.h)
+//   acc[m, c] = bias[c] + sum over taps t, bytes k of
+//                   (a_m[tap_offset(t) + g * group_inputs + k] - x_zero_point) * w[c, t, k]
+//   y[m, c] = table[ requantize(acc[m, c], multiplier[c], residual_term(r[m, c])) ]       (base/requantize.h)
 // a_m is the m-th row pointer. A 1x1 convolution and linear have one tap at offset 0.
 //
 // Weights are packed once (`pack_product`) for one ISA:
 //   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
-//   panel: bias[columns] int32 | multiplier[columns] float | weights[tap][k / 4][columns][4], zero where k or a column
-//   is padding
-// with - x_zero_point * sum(w) folded into the bias. The columns of a panel are permuted, see pack.h.
+//   panel: bias[columns] int32 | multiplier[columns] float | weights[tap][k / 4][columns][4]
+// with - x_zero_point * sum(w) folded into the bias, and zeros where k or a column is padding. The columns of a panel
+// are permuted, see pack.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +40,7 @@ struct LayerWeights {
 
 // What packed weights begin with.
 struct PackedHeader {
+  uint64_t checksum;  // header_checksum of base/packed.h
   uint32_t magic;
   Layer layer;
   Isa isa;

@@ -1,12 +1,13 @@
 // The loops of the product, written once for all ISAs.
 //
 // A Machine is an ISA's instruction table:
-//   kRows, kLanes, kVectors                     its row of kernels.inc
-//   Acc, Activations, Weights                   kLanes accumulators; four bytes of a row, broadcast; one step of
-//   weights Acc load(const int32_t*)                    kLanes consecutive int32 Activations broadcast(uint32_t) the
-//   same four bytes for every lane Weights weights(const uint8_t*)             kStepBytes of packed weights Acc
-//   dot(Acc, Activations, Weights)          acc[lane] += sum of 4 u8 * s8, exact store<Rows, Vectors, HasResidual>(...)
-//   requantizes and writes one or two rows
+//   kRows, kLanes, kVectors                its row of kernels.inc
+//   Acc, Activations, Weights              kLanes accumulators; four bytes of a row, broadcast; one step of weights
+//   Acc load(const int32_t*)               kLanes consecutive int32
+//   Activations broadcast(uint32_t)        the same four bytes for every lane
+//   Weights weights(const uint8_t*)        kStepBytes of packed weights
+//   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
+//   store<Rows, Vectors, HasResidual, Careful>(...)    requantizes and writes one or two rows
 //
 // Everything is in an anonymous namespace and uses no library template: this header is compiled once an ISA, and the
 // linker must not merge two ISAs' copies. Loops over accumulators are unrolled by construction, since an array that a
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/unroll.h"
 #include "gemm/gemm.h"
 #include "gemm/pack.h"
 #include "gemm/run.h"
@@ -23,21 +25,6 @@
 
 namespace fxquant {
 namespace {
-
-template <int I>
-struct Index {
-  static constexpr int value = I;
-};
-
-template <class Body, int... I>
-FXQUANT_INLINE void unroll(const Body& body, std::integer_sequence<int, I...>) {
-  (body(Index<I>{}), ...);
-}
-
-template <int Count, class Body>
-FXQUANT_INLINE void unroll(const Body& body) {
-  unroll(body, std::make_integer_sequence<int, Count>{});
-}
 
 // Where the rows of one tile lie: input, output and residual.
 template <int Rows>
@@ -79,16 +66,12 @@ FXQUANT_INLINE uint32_t load_rest(const uint8_t* p, int64_t count) {
 template <class Machine, int Rows, int Vectors, bool Careful>
 FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
                                const Taps& taps, const uint8_t* weights) {
-  const auto step = [&](const auto& load) __attribute__((always_inline)) {
+  const auto step = [&](const auto& load) FXQUANT_UNROLLED {
     typename Machine::Weights b[Vectors];
-    unroll<Vectors>([&](auto v) __attribute__((always_inline)) {
-      b[v.value] = Machine::weights(weights + v.value * Machine::kStepBytes);
-    });
-    unroll<Rows>([&](auto m) __attribute__((always_inline)) {
-      const auto x = Machine::broadcast(load(a[m.value]));
-      unroll<Vectors>([&](auto v) __attribute__((always_inline)) {
-        acc[m.value][v.value] = Machine::dot(acc[m.value][v.value], x, b[v.value]);
-      });
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      const auto x = Machine::broadcast(load(a[m]));
+      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
     });
     weights += Vectors * Machine::kStepBytes;
   };
@@ -97,11 +80,10 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
     for (int64_t j = 0; j < taps.w; ++j) {
       const int64_t begin = i * taps.stride_h + j * taps.stride_w, end = begin + whole;
       for (int64_t k = begin; k < end; k += 4) {
-        step([&](const uint8_t* row) __attribute__((always_inline)) { return load_step(row + k); });
+        step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_step(row + k); });
       }
       if (Careful && whole < taps.bytes) {
-        step([&](const uint8_t* row)
-                 __attribute__((always_inline)) { return load_rest(row + end, taps.bytes - whole); });
+        step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_rest(row + end, taps.bytes - whole); });
       }
     }
   }
@@ -111,8 +93,8 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
 template <class Machine, int Rows, int Vectors, bool HasResidual, bool Careful>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
                            const uint8_t* const* residual, const Panel& panel) {
-  unroll<Rows / 2>([&](auto i) __attribute__((always_inline)) {
-    constexpr int m = 2 * decltype(i)::value;
+  unroll<Rows / 2>([&](auto i) FXQUANT_UNROLLED {
+    constexpr int m = 2 * i;
     Machine::template store<2, Vectors, HasResidual, Careful>(&acc[m], y + m, residual + m, panel);
   });
   if constexpr (Rows % 2 == 1) {
@@ -127,11 +109,10 @@ template <class Machine, int Rows, int Vectors, bool Careful>
 void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel) {
   typename Machine::Acc acc[Rows][Vectors];
   const uint8_t* a[Rows];
-  unroll<Rows>([&](auto m) __attribute__((always_inline)) {
-    a[m.value] = rows.a[first + m.value] + shared_panel.a_offset;
-    unroll<Vectors>([&](auto v) __attribute__((always_inline)) {
-      acc[m.value][v.value] = Machine::load(shared_panel.bias + v.value * Machine::kLanes);
-    });
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    a[m] = rows.a[first + m] + shared_panel.a_offset;
+    unroll<Vectors>([&](auto v)
+                        FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
   accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/packed.h"
 #include "gemm/gemm.h"
 
 namespace fxquant {
@@ -128,9 +129,10 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
       }
     }
   }
-  // Partial sums wrap modulo 2^32, so with the result in range the folded bias may be any int32.
+  // The folded bias is the accumulator of an input of zeros, and a partial sum that of an input with zeros behind it:
+  // both lie within `reach`, so neither leaves int32 if that does not.
   const int64_t folded = layer.bias[channel] - layer.x_zero_point * sum;
-  column.epilogue(static_cast<int32_t>(static_cast<uint32_t>(folded)), layer.multiplier[channel]);
+  column.epilogue(static_cast<int32_t>(folded), layer.multiplier[channel]);
   return reach;
 }
 
@@ -150,6 +152,8 @@ int64_t pack_product(const LayerWeights& layer, Isa isa, uint8_t* packed) {
     if (!reach.bounded(layer.multiplier[c], layer.has_residual ? layer.residual.multiplier : 0.0F)) header.bounded = 0;
   }
   std::memcpy(packed, &header, sizeof header);
+  PackedHeader& written = *reinterpret_cast<PackedHeader*>(packed);
+  written.checksum = header_checksum(written);
   return -1;
 }
 

@@ -174,6 +174,8 @@ TEST(Pack, HeaderRefusesOtherWeights) {
   EXPECT_THROW(packed_header(packed.data, packed.size - 1, Layer::linear, Isa::scalar), std::invalid_argument);
   EXPECT_THROW(packed_header(packed.data, 8, Layer::linear, Isa::scalar), std::invalid_argument);
   EXPECT_THROW(packed_header(packed.data + 1, packed.size, Layer::linear, Isa::scalar), std::invalid_argument);
+  reinterpret_cast<PackedHeader*>(packed.data)->group_outputs += 1;
+  EXPECT_THROW(packed_header(packed.data, packed.size, Layer::linear, Isa::scalar), std::invalid_argument);
 }
 
 }  // namespace

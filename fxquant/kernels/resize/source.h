@@ -3,7 +3,6 @@
 //   bilinear   max(ratio * (i + 0.5) - 0.5, 0), or ratio * i with aligned corners
 //   nearest    min(floor(ratio * i), in - 1)
 #pragma once
-#include <cmath>
 #include <cstdint>
 
 #include "resize/resize.h"
@@ -29,12 +28,17 @@ inline float source_position(const Axis& axis, bool align_corners, int64_t i) {
   return position > 0.0F ? position : 0.0F;
 }
 
+// min(floor(position), last) of a position >= 0, and `last` for a NaN (infinity * 0, if a scale is near 0). The bound
+// comes first, since what is beyond int64 has no integer.
+inline int64_t whole_below(int64_t last, float position) {
+  return position < static_cast<float>(last) ? static_cast<int64_t>(position) : last;
+}
+
 inline Tap bilinear_tap(const Axis& axis, bool align_corners, int64_t i) {
   if (axis.in == axis.out) return {i, i, 1.0F, 0.0F};
   const int64_t last = axis.in - 1;
   const float position = source_position(axis, align_corners, i);
-  const int64_t whole = static_cast<int64_t>(position);
-  const int64_t index = whole < last ? whole : last;
+  const int64_t index = whole_below(last, position);
   const float over = position - static_cast<float>(index);
   const float weight = over < 1.0F ? over : 1.0F;
   return {index, index < last ? index + 1 : last, 1.0F - weight, weight};
@@ -43,8 +47,7 @@ inline Tap bilinear_tap(const Axis& axis, bool align_corners, int64_t i) {
 inline int64_t nearest_index(const Axis& axis, int64_t i) {
   if (axis.in == axis.out) return i;
   if (axis.out == 2 * axis.in) return i / 2;
-  const int64_t index = static_cast<int64_t>(std::floor(source_ratio(axis) * static_cast<float>(i)));
-  return index < axis.in - 1 ? index : axis.in - 1;
+  return whole_below(axis.in - 1, source_ratio(axis) * static_cast<float>(i));
 }
 
 }  // namespace fxquant

@@ -28,9 +28,14 @@ class Resizing(NamedTuple):
     scale: tuple[float, float]
 
 
-def resizing(x: Tensor, size: Sequence[int] | None, scale: Sequence[float] | None) -> Resizing:
-    """What is asked of `x` [N, C, H, W]: without a size, as torch, floor(H * scale) by floor(W * scale)."""
+def resizing(x: Tensor, size: Sequence[int] | int | None, scale: Sequence[float] | None) -> Resizing:
+    """What is asked of `x` [N, C, H, W]: without a size, as torch, floor(H * scale) by floor(W * scale).
+
+    A size that the model computes may be one number for both H and W.
+    """
     factors = (0.0, 0.0) if scale is None else (scale[0], scale[1])
+    if isinstance(size, int):
+        return Resizing((size, size), factors)
     if size is not None:
         return Resizing((size[0], size[1]), factors)
     return Resizing((int(x.shape[2] * factors[0]), int(x.shape[3] * factors[1])), factors)
@@ -76,7 +81,7 @@ def _nearest(size: int, out: int, scale: float) -> Tensor:
 
 @op()
 def int8_interpolate_bilinear(
-    x: Tensor, size: Sequence[int] | None, scale: Sequence[float] | None, align_corners: bool, x_zero_point: int
+    x: Tensor, size: Sequence[int] | int | None, scale: Sequence[float] | None, align_corners: bool, x_zero_point: int
 ) -> Tensor:
     """uint8 [N, C, H, W] to [N, C, *size], or to H * scale rows and W * scale columns."""
     output_size, scale = resizing(x, size, scale)
@@ -90,7 +95,7 @@ def int8_interpolate_bilinear(
 
 
 @op()
-def int8_interpolate_nearest(x: Tensor, size: Sequence[int] | None, scale: Sequence[float] | None) -> Tensor:
+def int8_interpolate_nearest(x: Tensor, size: Sequence[int] | int | None, scale: Sequence[float] | None) -> Tensor:
     """uint8 [N, C, H, W] to [N, C, *size], or to H * scale rows and W * scale columns."""
     output_size, scale = resizing(x, size, scale)
     rows = _nearest(x.shape[2], output_size[0], scale[0])
