@@ -33,16 +33,7 @@ def _saturated(node: Node) -> Node | None:
     if row is None or row.name not in SATURATIONS:
         return None
     (x,) = activations(node)
-    return x if _private(x) and (leads(x) or _is_absorbing(x) or _is_lookup(x)) else None
-
-
-def _is_lookup(node: Node) -> bool:
-    row = op_of(node)
-    return row is not None and is_table(row, node)
-
-
-def _is_absorbing(node: Node) -> bool:
-    return any(quant_of(x).absorbed_by == node.name for x in activations(node))
+    return x if _private(x) and (leads(x) or is_table(x)) else None
 
 
 def _varying(gm: GraphModule) -> set[Node]:
@@ -57,7 +48,7 @@ def _varying(gm: GraphModule) -> set[Node]:
 def _residual(node: Node, varying: set[Node]) -> Node | None:
     """Of two convolutions that are added, the later one takes the sum: the other is computed by then."""
     row = op_of(node)
-    if row is None or row.name != "add" or is_table(row, node):
+    if row is None or row.name != "add" or is_table(node):
         return None
     a, b = activations(node)
     if a is b or a.meta.get("shape") != b.meta.get("shape") or not {a, b} <= varying:

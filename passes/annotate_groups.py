@@ -12,7 +12,7 @@ from networkx.utils import UnionFind
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import activations, decide, quant_of
+from fxquant.graph.annotation import activations, decide, is_several, quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import Output, op_of
 
@@ -49,7 +49,7 @@ def _passes_on(node: Node) -> bool:
 def _brings_values(node: Node) -> bool:
     """Whether the value holds numbers that its inputs do not: only then it needs watching."""
     row = op_of(node)
-    if row is not None and row.several:
+    if is_several(node):
         return False
     if not (quant_of(node).int8 and _passes_on(node)):
         return surgery.is_tensor(node)

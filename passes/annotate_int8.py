@@ -20,7 +20,7 @@ from torch.fx.node import map_arg
 
 from fxquant.errors import ConfigError
 from fxquant.graph import surgery
-from fxquant.graph.annotation import activations, decide, is_table, leads, quant_of
+from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.observer import ObserverBase
 from fxquant.ops.op import Op, op_name, op_of
@@ -49,7 +49,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     row = op_of(node)
     if row is None:
         return str(node.meta.get("reason") or f"{op_name(gm, node)} is not in the op table")
-    if not (row.kernel or row.moves or is_table(row, node)):
+    if not (row.kernel or row.moves or is_table(node)):
         return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
     return (
         _config_limit(node)
@@ -91,17 +91,12 @@ def _drawn_into_int8(node: Node) -> bool:
 
 def _is_part(node: Node) -> bool:
     """Whether the value is one of several that one op returns: it runs where that op does."""
-    return any(_is_several(x) for x in activations(node))
-
-
-def _is_several(node: Node) -> bool:
-    row = op_of(node)
-    return row is not None and row.several
+    return any(is_several(x) for x in activations(node))
 
 
 def _readers(node: Node) -> list[Node]:
     """What reads the value, or, of several values, any of them."""
-    return [reader for user in node.users for reader in (user.users if _is_several(node) else (user,))]
+    return [reader for user in node.users for reader in (user.users if is_several(node) else (user,))]
 
 
 def _config_limit(node: Node) -> str | None:
@@ -120,10 +115,10 @@ def _config_limit(node: Node) -> str | None:
 
 def _type_limit(node: Node) -> str | None:
     for value in [*activations(node), node]:
-        row, dtype = op_of(value), value.meta.get("dtype") or torch.float32
+        dtype = value.meta.get("dtype") or torch.float32
         if dtype is not torch.float32:
             return f"{value.name} is {dtype}, not float32"
-        if not surgery.is_tensor(value) and not (row is not None and row.several):
+        if not surgery.is_tensor(value) and not is_several(value):
             return f"{value.name} is not a tensor"
     return None
 

@@ -16,9 +16,8 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.errors import CalibrationWarning
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quant_of
+from fxquant.graph.annotation import is_several, quant_of
 from fxquant.graph.pipeline import register_pass
-from fxquant.ops.op import op_of
 from fxquant.qparams import QParams
 
 
@@ -27,8 +26,7 @@ def convert_activations(gm: GraphModule) -> GraphModule:
     _warn_unobserved(gm)
     for node in list(gm.graph.nodes):
         name = node.meta.get("observer")
-        row = op_of(node)
-        if name is None or (row is not None and row.several):
+        if name is None or is_several(node):
             continue
         q = _unsigned(getattr(gm, name).qparams())
         watcher = next((u for u in node.users if u.op == "call_module" and u.target == name), None)

@@ -45,7 +45,7 @@ def _fold(gm: GraphModule, quantize: Node, function: Node) -> None:
 def _chain(node: Node) -> list[Node]:
     """The functions, in running order, that lead from a dequantize to the value of `node`; none if others read it."""
     chain: list[Node] = []
-    while (row := op_of(node)) is not None and is_table(row, node) and _is_private(node):
+    while is_table(node) and _is_private(node):
         chain.insert(0, node)
         (node,) = activations(node)
     return chain if node.target is ops.dequantize else []
@@ -57,27 +57,25 @@ def _is_private(node: Node) -> bool:
 
 def _table(gm: GraphModule, chain: list[Node], p: QParams, q: QParams) -> Tensor:
     """uint8 [256], or [C, 256] if a parameter of a function has C entries."""
-    constants = [_constants(gm, function) for function in chain]
-    channels = max([1, *(c.numel() for each in constants for c in each.values() if isinstance(c, Tensor))])
+    parameters = [surgery.fetch(gm, n) for function in chain for n in function.all_input_nodes if n.op == "get_attr"]
+    channels = max([1, *(parameter.numel() for parameter in parameters)])
     reals = qparams.dequantize(CODES[:, None].expand(256, channels), p)
-    for function, each in zip(chain, constants, strict=True):
-        reals = _apply(function, reals, each)
+    for function in chain:
+        reals = _apply(gm, function, reals)
     table = qparams.quantize(reals, q)
     return table[:, 0].contiguous() if channels == 1 else table.T.contiguous()
 
 
-def _constants(gm: GraphModule, function: Node) -> dict[str, Any]:
-    """The arguments of `function` by name, but the one that it maps."""
-    row, mapped = op_of(function), activations(function)
+def _apply(gm: GraphModule, function: Node, reals: Tensor) -> Tensor:
+    """What `function` makes of `reals` in place of the value that it maps."""
+    row, (mapped,) = op_of(function), activations(function)
     assert row is not None
-    arguments = {name: value for name, value in row.bind(function).items() if value not in mapped}
-    return {name: surgery.fetch(gm, v) if isinstance(v, Node) else v for name, v in arguments.items()}
 
+    def value(argument: Any) -> Any:
+        if argument is mapped:
+            return reals
+        return surgery.fetch(gm, argument) if isinstance(argument, Node) else argument
 
-def _apply(function: Node, reals: Tensor, constants: dict[str, Any]) -> Tensor:
-    row = op_of(function)
-    assert row is not None
-    (mapped,) = set(row.bind(function)) - set(constants)
     with torch.no_grad():
-        result: Tensor = row.body(**{**constants, mapped: reals})
+        result: Tensor = row.body(**{name: value(argument) for name, argument in row.bind(function).items()})
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from fxquant.ops.op import Op, op_of
+from fxquant.ops.op import op_of
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,16 @@ def _nodes(value: Any) -> list[Node]:
     return [v for v in value if isinstance(v, Node)] if isinstance(value, (tuple, list)) else []
 
 
-def is_table(row: Op, node: Node) -> bool:
+def is_table(node: Node) -> bool:
     """Whether the node maps one uint8 tensor element by element, so that 256 entries say it all."""
-    return row.pointwise and len(activations(node)) == 1
+    row = op_of(node)
+    return row is not None and row.pointwise and len(activations(node)) == 1
+
+
+def is_several(node: Node) -> bool:
+    """Whether the node's value is a tuple of tensors, as that of chunk or split."""
+    row = op_of(node)
+    return row is not None and row.several
 
 
 def leads(node: Node) -> bool:
@@ -67,4 +74,4 @@ def leads(node: Node) -> bool:
     These are the ops that end in a requantize, whose bounds a following clamp can narrow.
     """
     row = op_of(node)
-    return row is not None and (row.weight is not None or (row.pointwise and row.kernel and not is_table(row, node)))
+    return row is not None and (row.weight is not None or (row.pointwise and row.kernel and not is_table(node)))
