@@ -2,6 +2,7 @@
 #include "base/bind.h"
 
 #include <nanobind/stl/string.h>
+#include <unistd.h>
 
 namespace nb = nanobind;
 
@@ -17,6 +18,17 @@ void bind_quantize(nb::module_& m, ProgramClass& program);
 void bind_copy(nb::module_& m, ProgramClass& program);
 
 namespace {
+
+// Of the L2 cache of a core, or a common size where the system does not tell.
+int64_t cache_bytes() {
+  constexpr int64_t kCommon = 1 << 20;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  const int64_t size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return size > 0 ? size : kCommon;
+#else
+  return kCommon;
+#endif
+}
 
 void run(Program& program, int threads, const nb::tuple& addresses, double* seconds) {
   if (static_cast<int64_t>(addresses.size()) != program.externals()) {
@@ -37,6 +49,7 @@ NB_MODULE(_kernels, m) {
   m.def("isa_supported", [](int isa) { return isa_supported(static_cast<Isa>(isa)); });
   m.def("best_isa", [] { return static_cast<int>(best_isa()); });
   m.attr("isa_count") = kIsaCount;
+  m.def("cache_bytes", &cache_bytes);
   ProgramClass program(m, "Program");
   program.def(nb::init<int64_t, int64_t>())
       .def("run", [](Program& p, int threads, const nb::args& addresses) { run(p, threads, addresses, nullptr); })

@@ -14,6 +14,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import ConvGeometry, _kernels
 from fxquant.ops.integer.pool import known_size
 from fxquant.ops.integer.resize import resizing
+from fxquant.runtime.call import Window
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Halo, Value
 from fxquant.target import active_isa
@@ -70,12 +71,20 @@ class Int8Conv2d(_Weighted):
     def emit(self, planner: Planner, y: Value, x: Value, residual: Value | None = None) -> None:
         x, residual = planner.images(x), self._residual(y, residual)
         residual = None if residual is None else planner.images(residual)
-        packed, rows = (planner.constant(self.derived_packed), self.derived_packed.numel()), (0, y.shape[2])
-        if self.derived_kernel is kernels.depthwise_conv2d:
-            return planner.call("depthwise_conv2d", (y, x, residual), *packed, *rows, active_isa())
+        packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
         geometry, has_halo = self.derived_geometry, x.halo.covers(self.halo)
+        shape = {"rows": (0, y.shape[2]), "weights": packed[1]}
+        if self.derived_kernel is kernels.depthwise_conv2d:
+            window = self._window() if _kernels.depthwise_in_rows(packed[0]) else None
+            return planner.call("depthwise_conv2d", (y, x, residual), *packed, active_isa(), window=window, **shape)
         scratch = planner.scratch(_kernels.conv2d_scratch_size(x.native, geometry, packed[0], has_halo))
-        return planner.call("conv2d", (y, x, residual, scratch), *packed, geometry, has_halo, *rows, active_isa())
+        window = self._window() if scratch is None else None
+        constants = (*packed, geometry, has_halo, active_isa())
+        return planner.call("conv2d", (y, x, residual, scratch), *constants, window=window, **shape)
+
+    def _window(self) -> Window:
+        g = ConvGeometry(*self.derived_geometry)
+        return Window((g.kernel_h - 1) * g.dilation_h + 1, g.stride_h, g.pad_top)
 
 
 def _halo(g: ConvGeometry) -> Halo:
@@ -163,7 +172,7 @@ class Lookup(_Plain):
     def emit(self, planner: Planner, y: Value, x: Value) -> None:
         table = self.constant("table").contiguous()
         kernel = "lookup" if table.dim() == 1 else "lookup_per_channel"
-        planner.call(kernel, (y, x), planner.constant(table), active_isa())
+        planner.call(kernel, (y, x), planner.constant(table), active_isa(), window=Window())
 
 
 @computes(ops.int8_pad)
@@ -294,7 +303,7 @@ class Quantize(Layer):
     def emit(self, planner: Planner, y: Value, x: Value) -> None:
         if x.dtype is not torch.float32:
             raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
-        planner.call("quantize", (y, x), *self.derived_arguments, active_isa())
+        planner.call("quantize", (y, x), *self.derived_arguments, active_isa(), window=Window())
 
 
 @computes(ops.dequantize)

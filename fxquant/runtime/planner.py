@@ -20,26 +20,13 @@ from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import ABSOLUTE, View
+from fxquant.kernels.library import ABSOLUTE
 from fxquant.ops.op import op_of
+from fxquant.runtime.bands import in_bands
+from fxquant.runtime.call import Call, Window
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
 from fxquant.runtime.value import Halo, Value
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a kernel on behalf of `node`: a method of the native program, its views, its other arguments."""
-
-    node: Node
-    kernel: str
-    operands: tuple[Value | None, ...]
-    constants: tuple[Any, ...]
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The operands as the kernel takes them."""
-        return tuple(() if value is None else value.native for value in self.operands)
 
 
 class Output:
@@ -134,6 +121,7 @@ class Planner:
                 if each is not None:
                     self.tenants.setdefault(each.buffer, []).append(node)
         outputs = self._outputs()
+        self.calls = in_bands(self.calls, _kernels.cache_bytes())
         for step, call in enumerate(self.calls):
             for value in call.operands:
                 if value is not None:
@@ -141,7 +129,7 @@ class Planner:
         arena = arrange(self.buffers)
         program = _kernels.Program(arena, len(self.inputs) + len(outputs))
         for call in self.calls:
-            getattr(program, call.kernel)(*call.views, *call.constants)
+            getattr(program, call.kernel)(*call.arguments)
         return Plan(
             program,
             torch.get_num_threads() if self._work() > SERIAL_WORK else 1,
@@ -160,9 +148,11 @@ class Planner:
 
     # What layers ask for.
 
-    def call(self, kernel: str, operands: Iterable[Value | None], *constants: Any) -> None:
-        """Appends a kernel call, the value that it writes first."""
-        self.calls.append(Call(self.node, kernel, tuple(operands), constants))
+    def call(
+        self, kernel: str, operands: Iterable[Value | None], *constants: Any, window: Window | None = None, **more: Any
+    ) -> None:
+        """Appends a kernel call, its fields as of Call."""
+        self.calls.append(Call(self.node, kernel, tuple(operands), constants, window, **more))
 
     def scratch(self, size: int) -> Value | None:
         """`size` bytes for the next call alone."""

@@ -47,6 +47,11 @@ class Value:
         return (self.buffer.base, self.buffer.offset + self.offset, self.shape, self.strides)
 
     @property
+    def size(self) -> int:
+        """Bytes of its elements."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+    @property
     def is_images(self) -> bool:
         """Whether it is [N, C, H, W] with the channels of a pixel side by side, as kernels of images want it."""
         return len(self.shape) == 4 and (self.shape[1] == 1 or self.strides[1] == 1)

@@ -110,8 +110,8 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
         _kernels.conv2d(
             torch.get_num_threads(),
             *(view(y), view(x), view(residual), view(scratch)),
-            *(packed.data_ptr(), packed.numel(), geometry),
-            *(False, 0, y.shape[2], active_isa()),
+            *(0, y.shape[2]),
+            *(packed.data_ptr(), packed.numel(), geometry, False, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None

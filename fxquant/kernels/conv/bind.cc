@@ -25,9 +25,9 @@ int64_t scratch_size(const View& x, const std::vector<int64_t>& geometry, uintpt
   return conv_scratch_size(conv);
 }
 
-Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, uintptr_t packed,
-                 int64_t packed_bytes, const std::vector<int64_t>& geometry, bool x_has_halo, int64_t row_begin,
-                 int64_t row_end, int isa) {
+Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
+                 int64_t row_end, uintptr_t packed, int64_t packed_bytes, const std::vector<int64_t>& geometry,
+                 bool x_has_halo, int isa) {
   Conv conv;
   conv.packed = &packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
   conv.geometry = geometry_of(geometry);

@@ -108,7 +108,8 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
         _kernels.depthwise_conv2d(
             torch.get_num_threads(),
             *(view(y), view(x), view(residual)),
-            *(packed.data_ptr(), packed.numel(), 0, oh, active_isa()),
+            *(0, oh),
+            *(packed.data_ptr(), packed.numel(), active_isa()),
         )
     except ValueError as error:
         raise InputError(str(error)) from None

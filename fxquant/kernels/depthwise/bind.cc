@@ -54,8 +54,8 @@ const PackedDepthwise& packed_layer(uintptr_t packed, int64_t packed_bytes, int 
   return layer;
 }
 
-Step run_step(const View& y, const View& x, const View& residual, uintptr_t packed, int64_t packed_bytes,
-              int64_t row_begin, int64_t row_end, int isa) {
+Step run_step(const View& y, const View& x, const View& residual, int64_t row_begin, int64_t row_end, uintptr_t packed,
+              int64_t packed_bytes, int isa) {
   const Nhwc<const uint8_t> from = images_of<const uint8_t>(x), added = images_of<const uint8_t>(residual);
   const Nhwc<uint8_t> to = images_of<uint8_t>(y);
   const PackedDepthwise& layer = packed_layer(packed, packed_bytes, isa, from.c, residual.present);
