@@ -43,65 +43,71 @@ struct Avx512Vnni {
   static FXQUANT_INLINE Weights weights(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static FXQUANT_INLINE Acc dot(Acc acc, Activations x, Weights w) { return _mm512_dpbusd_epi32(acc, x, w); }
 
-  // round(acc * multiplier + residual term). If Careful at most quant_max - zero_point, since a conversion turns what
+  // round(acc * multiplier + residual term). If careful at most quant_max - zero_point, since a conversion turns what
   // is beyond int32 into INT_MIN; a NaN passes the minimum and becomes INT_MIN too, as it should.
-  template <int Vectors, bool HasResidual, bool Careful>
+  template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE __m512i scaled(__m512i acc, int v, __m256i residual, const Panel& panel) {
     __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(panel.multiplier + kLanes * v));
     if constexpr (HasResidual) {
       const __m512 r = centered<Vectors>(residual, v, panel.residual.zero_point);
       value = _mm512_add_ps(value, _mm512_mul_ps(r, _mm512_set1_ps(panel.residual.multiplier)));
     }
-    if constexpr (Careful) {
+    if constexpr (How == Finish::careful) {
       const float high = static_cast<float>(panel.output.quant_max - panel.output.zero_point);
       value = _mm512_min_ps(_mm512_set1_ps(high), value);
     }
     return _mm512_cvtps_epi32(value);
   }
 
-  template <int Vectors, bool HasResidual>
+  template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE __m256i load_residual(const uint8_t* row, const Panel& panel) {
     if constexpr (!HasResidual) return _mm256_setzero_si256();
+    if constexpr (How == Finish::plain) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + panel.column));
+    }
     const __mmask32 columns = static_cast<__mmask32>((uint64_t{1} << panel.columns) - 1);
     return _mm256_maskz_loadu_epi8(columns, row + panel.column);
   }
 
   // 32 int16 outputs in column order.
-  template <bool HasResidual, bool Careful>
+  template <bool HasResidual, Finish How>
   static FXQUANT_INLINE __m512i words(const Acc (&acc)[2], const uint8_t* residual, const Panel& panel) {
-    const __m256i r = load_residual<2, HasResidual>(residual, panel);
-    const __m512i packed = _mm512_packs_epi32(scaled<2, HasResidual, Careful>(acc[0], 0, r, panel),
-                                              scaled<2, HasResidual, Careful>(acc[1], 1, r, panel));
+    const __m256i r = load_residual<2, HasResidual, How>(residual, panel);
+    const __m512i packed = _mm512_packs_epi32(scaled<2, HasResidual, How>(acc[0], 0, r, panel),
+                                              scaled<2, HasResidual, How>(acc[1], 1, r, panel));
     return _mm512_adds_epi16(packed, _mm512_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
   }
 
+  template <Finish How>
   static FXQUANT_INLINE void write(uint8_t* row, __m256i bytes, const Panel& panel) {
-    if (panel.columns == 32) {
+    if (How == Finish::plain || panel.columns == 32) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + panel.column), bytes);
     } else {
       _mm256_mask_storeu_epi8(row + panel.column, static_cast<__mmask32>((uint64_t{1} << panel.columns) - 1), bytes);
     }
   }
 
-  template <int Rows, bool HasResidual, bool Careful>
+  template <int Rows, bool HasResidual, Finish How>
   static FXQUANT_INLINE void store_pairs(const Acc (*acc)[2], uint8_t* const* y, const uint8_t* const* residual,
                                          const Panel& panel) {
-    const __m512i first = words<HasResidual, Careful>(acc[0], residual[0], panel);
-    const __m512i second = Rows == 2 ? words<HasResidual, Careful>(acc[Rows - 1], residual[Rows - 1], panel) : first;
+    const __m512i first = words<HasResidual, How>(acc[0], residual[0], panel);
+    const __m512i second = Rows == 2 ? words<HasResidual, How>(acc[Rows - 1], residual[Rows - 1], panel) : first;
     __m512i bytes = _mm512_packus_epi16(first, second);
-    bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_min)));
-    bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_max)));
+    if constexpr (How != Finish::plain) {
+      bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_min)));
+      bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_max)));
+    }
     bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
-    if (panel.table) bytes = look_up(bytes, panel.table);
-    write(y[0], _mm512_castsi512_si256(bytes), panel);
-    if constexpr (Rows == 2) write(y[1], _mm512_extracti64x4_epi64(bytes, 1), panel);
+    if (How != Finish::plain && panel.table) bytes = look_up(bytes, panel.table);
+    write<How>(y[0], _mm512_castsi512_si256(bytes), panel);
+    if constexpr (Rows == 2) write<How>(y[1], _mm512_extracti64x4_epi64(bytes, 1), panel);
   }
 
-  template <bool HasResidual, bool Careful>
+  template <bool HasResidual, Finish How>
   static FXQUANT_INLINE void store_single(Acc acc, uint8_t* y, const uint8_t* residual, const Panel& panel) {
-    const __m256i r = load_residual<1, HasResidual>(residual, panel);
+    const __m256i r = load_residual<1, HasResidual, How>(residual, panel);
     __m512i q =
-        _mm512_add_epi32(scaled<1, HasResidual, Careful>(acc, 0, r, panel), _mm512_set1_epi32(panel.output.zero_point));
+        _mm512_add_epi32(scaled<1, HasResidual, How>(acc, 0, r, panel), _mm512_set1_epi32(panel.output.zero_point));
     q = _mm512_max_epi32(q, _mm512_set1_epi32(panel.output.quant_min));
     q = _mm512_min_epi32(q, _mm512_set1_epi32(panel.output.quant_max));
     __m128i bytes = _mm512_cvtepi32_epi8(q);
@@ -109,13 +115,13 @@ struct Avx512Vnni {
     _mm_mask_storeu_epi8(y + panel.column, static_cast<__mmask16>((1U << panel.columns) - 1), bytes);
   }
 
-  template <int Rows, int Vectors, bool HasResidual, bool Careful>
+  template <int Rows, int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE void store(const Acc (*acc)[Vectors], uint8_t* const* y, const uint8_t* const* residual,
                                    const Panel& panel) {
     if constexpr (Vectors == 2) {
-      store_pairs<Rows, HasResidual, Careful>(acc, y, residual, panel);
+      store_pairs<Rows, HasResidual, How>(acc, y, residual, panel);
     } else {
-      for (int m = 0; m < Rows; ++m) store_single<HasResidual, Careful>(acc[m][0], y[m], residual[m], panel);
+      for (int m = 0; m < Rows; ++m) store_single<HasResidual, How>(acc[m][0], y[m], residual[m], panel);
     }
   }
 };

@@ -7,7 +7,7 @@
 //   Activations broadcast(uint32_t)        the same four bytes for every lane
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
-//   store<Rows, Vectors, HasResidual, Careful>(...)    requantizes and writes one or two rows
+//   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
 //
 // Everything is in an anonymous namespace and uses no library template: this header is compiled once an ISA, and the
 // linker must not merge two ISAs' copies. Loops over accumulators are unrolled by construction, since an array that a
@@ -25,6 +25,10 @@
 
 namespace fxquant {
 namespace {
+
+// What the stores of a panel have to see to. plain: every column of the panel exists, there is no table, and the bounds
+// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
+enum class Finish { plain, any, careful };
 
 // Where the rows of one tile lie: input, output and residual.
 template <int Rows>
@@ -45,6 +49,8 @@ struct Panel {
   Requantize output;
   Residual residual;
   const uint8_t* table;  // or null
+  bool plain;            // all of Finish::plain holds
+  int vectors;
 };
 
 FXQUANT_INLINE uint32_t load_step(const uint8_t* p) {
@@ -90,16 +96,16 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
 }
 
 // Requantizes and writes a tile, two rows at a time.
-template <class Machine, int Rows, int Vectors, bool HasResidual, bool Careful>
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
                            const uint8_t* const* residual, const Panel& panel) {
   unroll<Rows / 2>([&](auto i) FXQUANT_UNROLLED {
     constexpr int m = 2 * i;
-    Machine::template store<2, Vectors, HasResidual, Careful>(&acc[m], y + m, residual + m, panel);
+    Machine::template store<2, Vectors, HasResidual, How>(&acc[m], y + m, residual + m, panel);
   });
   if constexpr (Rows % 2 == 1) {
     constexpr int m = Rows - 1;
-    Machine::template store<1, Vectors, HasResidual, Careful>(&acc[m], y + m, residual + m, panel);
+    Machine::template store<1, Vectors, HasResidual, How>(&acc[m], y + m, residual + m, panel);
   }
 }
 
@@ -116,10 +122,20 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
   });
   accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
-  if (rows.residual[0]) {
-    finish<Machine, Rows, Vectors, true, Careful>(acc, rows.y + first, rows.residual + first, panel);
+  const auto store = [&](auto how) FXQUANT_UNROLLED {
+    constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
+    if (rows.residual[0]) {
+      finish<Machine, Rows, Vectors, true, kHow>(acc, rows.y + first, rows.residual + first, panel);
+    } else {
+      finish<Machine, Rows, Vectors, false, kHow>(acc, rows.y + first, rows.residual + first, panel);
+    }
+  };
+  if constexpr (Careful) {
+    store(Index<static_cast<int>(Finish::careful)>{});
+  } else if (Vectors == Machine::kVectors && panel.plain) {
+    store(Index<static_cast<int>(Finish::plain)>{});
   } else {
-    finish<Machine, Rows, Vectors, false, Careful>(acc, rows.y + first, rows.residual + first, panel);
+    store(Index<static_cast<int>(Finish::any)>{});
   }
 }
 
@@ -142,6 +158,18 @@ void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful,
   for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true>(rows, m, taps, panel);
 }
 
+// The same product with a grid of one row, where the rows of all three views follow each other at one distance.
+inline Product flattened(Product p) {
+  const auto even = [](const auto& view) {
+    return !view.data || ((view.h == 1 || view.stride_h == view.w * view.stride_w) &&
+                          (view.n == 1 || view.stride_n == view.h * view.w * view.stride_w));
+  };
+  if (!even(p.a) || !even(p.y) || !even(p.residual)) return p;
+  p.y.w *= p.y.h * p.y.n;
+  p.y.h = p.y.n = 1;
+  return p;
+}
+
 // Walks the grid of output rows in order.
 class RowCursor {
  public:
@@ -153,20 +181,25 @@ class RowCursor {
   }
   template <int Rows>
   void take(TileRows<Rows>& rows, int64_t count) {
-    for (int64_t m = 0; m < count; ++m) {
-      rows.a[m] = a_;
-      rows.y[m] = y_;
-      rows.residual[m] = residual_;
-      next();
+    for (int64_t m = 0; m < count;) {
+      const int64_t left = p_.y.w - w_, run = left < count - m ? left : count - m;
+      for (int64_t i = 0; i < run; ++i) rows.a[m + i] = a_ + i * p_.a.stride_w;
+      for (int64_t i = 0; i < run; ++i) rows.y[m + i] = y_ + i * p_.y.stride_w;
+      const int64_t step = residual_ ? p_.residual.stride_w : 0;
+      for (int64_t i = 0; i < run; ++i) rows.residual[m + i] = residual_ + i * step;
+      skip(run);
+      m += run;
     }
   }
 
  private:
-  void next() {
-    if (++w_ < p_.y.w) {
-      a_ += p_.a.stride_w;
-      y_ += p_.y.stride_w;
-      if (residual_) residual_ += p_.residual.stride_w;
+  // `count` rows further, at most to the end of a row of the grid.
+  void skip(int64_t count) {
+    w_ += count;
+    if (w_ < p_.y.w) {
+      a_ += count * p_.a.stride_w;
+      y_ += count * p_.y.stride_w;
+      if (residual_) residual_ += count * p_.residual.stride_w;
       return;
     }
     w_ = 0;
@@ -196,17 +229,13 @@ template <class Machine>
 class Run {
  public:
   Run(const Product& product, const RunPart& part)
-      : p_(product), part_(part), header_(*product.packed), panels_(panels_of(header_)) {
-    panel_.output = header_.output;
-    panel_.residual = header_.residual;
-    panel_.table = header_.has_table ? header_.table() : nullptr;
-  }
+      : p_(flattened(product)), part_(part), header_(*product.packed), panels_(panels_of(header_)) {}
 
   // Panels that fit in L1 together are swept by each tile; larger ones in pairs, each pair by all tiles, so that whole
   // cache lines are written and every weight is read from afar once.
   void operator()() {
     const int64_t all = part_.panel_end - part_.panel_begin;
-    const int64_t together = all * panels_.bytes <= kCachedWeights ? all : 2;
+    const int64_t together = all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
     for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together) {
       const int64_t end = panel + together < part_.panel_end ? panel + together : part_.panel_end;
       sweep_rows(panel, end);
@@ -214,54 +243,65 @@ class Run {
   }
 
  private:
-  static constexpr int64_t kCachedWeights = 24 * 1024;
+  static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
 
   void sweep_rows(int64_t panel_begin, int64_t panel_end) {
     const int64_t count = part_.row_end - part_.row_begin, tiles = (count + Machine::kRows - 1) / Machine::kRows;
     RowCursor cursor(p_, part_.row_begin);
     TileRows<Machine::kRows> rows;
+    Panel panels[kTogether];
+    for (int64_t i = panel_begin; i < panel_end; ++i) panels[i - panel_begin] = panel_at(i);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t size = count * (t + 1) / tiles - count * t / tiles;
       cursor.take(rows, size);
-      for (int64_t panel = panel_begin; panel < panel_end; ++panel) multiply_panel(rows, size, panel);
+      for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, size, panels[i]);
     }
   }
 
-  void multiply_panel(TileRows<Machine::kRows>& rows, int64_t count, int64_t index) {
-    const int64_t group = index / panels_.per_group, panel = index % panels_.per_group;
-    const int vectors = panels_.vectors(panel);
-    const int64_t columns = static_cast<int64_t>(Machine::kLanes) * vectors;
-    const int64_t first = panel * panels_.layout.columns(), rest = panels_.group_outputs - first;
-    const uint8_t* packed = header_.panels() + group * panels_.group_bytes + panel * panels_.bytes;
-    panel_.bias = reinterpret_cast<const int32_t*>(packed);
-    panel_.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
-    panel_.weights = packed + 8 * columns;
-    panel_.a_offset = group * header_.group_inputs;
-    panel_.column = group * panels_.group_outputs + first;
-    panel_.columns = rest < columns ? rest : columns;
-    const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count));
-    if (vectors == Machine::kVectors) {
-      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel_);
+  Panel panel_at(int64_t index) const {
+    const int64_t group = index / panels_.per_group, at = index % panels_.per_group;
+    const int64_t first = at * panels_.layout.columns(), rest = panels_.group_outputs - first;
+    const uint8_t* packed = header_.panels() + group * panels_.group_bytes + at * panels_.bytes;
+    Panel panel;
+    panel.vectors = panels_.vectors(at);
+    const int64_t columns = static_cast<int64_t>(Machine::kLanes) * panel.vectors;
+    panel.bias = reinterpret_cast<const int32_t*>(packed);
+    panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
+    panel.weights = packed + 8 * columns;
+    panel.a_offset = group * header_.group_inputs;
+    panel.column = group * panels_.group_outputs + first;
+    panel.columns = rest < columns ? rest : columns;
+    panel.output = header_.output;
+    panel.residual = header_.residual;
+    panel.table = header_.has_table ? header_.table() : nullptr;
+    panel.plain =
+        panel.columns == columns && !panel.table && panel.output.quant_min == 0 && panel.output.quant_max == 255;
+    return panel;
+  }
+
+  void multiply_panel(const TileRows<Machine::kRows>& rows, int64_t count, const Panel& panel) const {
+    const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count, panel.a_offset));
+    if (panel.vectors == Machine::kVectors) {
+      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel);
     } else {
-      multiply<Machine, 1>(rows, count, careful, p_.taps, panel_);
+      multiply<Machine, 1>(rows, count, careful, p_.taps, panel);
     }
   }
 
   // Whether a full last step of some row's last tap would end behind the input.
-  bool reads_past_end(const TileRows<Machine::kRows>& rows, int64_t count) const {
+  bool reads_past_end(const TileRows<Machine::kRows>& rows, int64_t count, int64_t a_offset) const {
     const Taps& taps = p_.taps;
     const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + (taps.bytes + 3) / 4 * 4;
     for (int64_t m = 0; m < count; ++m) {
-      if (p_.a_end - rows.a[m] < last + panel_.a_offset) return true;
+      if (p_.a_end - rows.a[m] < last + a_offset) return true;
     }
     return false;
   }
 
-  const Product& p_;
+  const Product p_;
   const RunPart& part_;
   const PackedHeader& header_;
   const Panels panels_;
-  Panel panel_;
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ struct Scalar {
     }
     return acc;
   }
-  template <int Rows, int Vectors, bool HasResidual, bool Careful>
+  template <int Rows, int Vectors, bool HasResidual, Finish How>
   static void store(const Acc (*acc)[Vectors], uint8_t* const* y, const uint8_t* const* residual, const Panel& panel) {
     for (int i = 0; i < panel.columns; ++i) {
       const float term = HasResidual ? residual_term(residual[0][panel.column + i], panel.residual) : 0.0F;

@@ -24,9 +24,9 @@ struct Ymm {
     return _mm256_cvtepu8_epi32(v == 0 ? even_odd : _mm_unpackhi_epi64(even_odd, even_odd));
   }
 
-  // round(acc * multiplier + residual term). If Careful at most quant_max - zero_point, since a conversion turns what
+  // round(acc * multiplier + residual term). If careful at most quant_max - zero_point, since a conversion turns what
   // is beyond int32 into INT_MIN; a NaN passes the minimum and becomes INT_MIN too, as it should.
-  template <int Vectors, bool HasResidual, bool Careful>
+  template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE __m256i scaled(__m256i acc, int v, __m128i residual, const Panel& panel) {
     __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(panel.multiplier + kLanes * v));
     if constexpr (HasResidual) {
@@ -34,7 +34,7 @@ struct Ymm {
       const __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(panel.residual.multiplier));
       value = _mm256_add_ps(value, term);
     }
-    if constexpr (Careful) {
+    if constexpr (How == Finish::careful) {
       const float high = static_cast<float>(panel.output.quant_max - panel.output.zero_point);
       value = _mm256_min_ps(_mm256_set1_ps(high), value);
     }
@@ -55,11 +55,11 @@ struct Ymm {
   }
 
   // The int16 outputs of a row: in column order for pairs, every column quad twice for a single vector.
-  template <int Vectors, bool HasResidual, bool Careful>
+  template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE __m256i words(const Acc (&acc)[Vectors], const uint8_t* residual, const Panel& panel) {
     const __m128i r = load_residual<Vectors, HasResidual>(residual, panel);
-    const __m256i first = scaled<Vectors, HasResidual, Careful>(acc[0], 0, r, panel);
-    const __m256i second = Vectors == 2 ? scaled<Vectors, HasResidual, Careful>(acc[Vectors - 1], 1, r, panel) : first;
+    const __m256i first = scaled<Vectors, HasResidual, How>(acc[0], 0, r, panel);
+    const __m256i second = Vectors == 2 ? scaled<Vectors, HasResidual, How>(acc[Vectors - 1], 1, r, panel) : first;
     return _mm256_adds_epi16(_mm256_packs_epi32(first, second),
                              _mm256_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
   }
@@ -76,18 +76,20 @@ struct Ymm {
     for (int i = 0; i < panel.columns; ++i) row[i] = panel.table ? panel.table[codes[i]] : codes[i];
   }
 
-  template <int Rows, int Vectors, bool HasResidual, bool Careful>
+  template <int Rows, int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE void store(const Acc (*acc)[Vectors], uint8_t* const* y, const uint8_t* const* residual,
                                    const Panel& panel) {
-    __m256i first = words<Vectors, HasResidual, Careful>(acc[0], residual[0], panel);
-    __m256i second = Rows == 2 ? words<Vectors, HasResidual, Careful>(acc[Rows - 1], residual[Rows - 1], panel) : first;
+    __m256i first = words<Vectors, HasResidual, How>(acc[0], residual[0], panel);
+    __m256i second = Rows == 2 ? words<Vectors, HasResidual, How>(acc[Rows - 1], residual[Rows - 1], panel) : first;
     if constexpr (Vectors == 1) {
       first = _mm256_permute4x64_epi64(first, _MM_SHUFFLE(2, 0, 2, 0));
       second = _mm256_permute4x64_epi64(second, _MM_SHUFFLE(2, 0, 2, 0));
     }
     __m256i bytes = _mm256_packus_epi16(first, second);
-    bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(panel.output.quant_min)));
-    bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(panel.output.quant_max)));
+    if constexpr (How != Finish::plain) {
+      bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(panel.output.quant_min)));
+      bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(panel.output.quant_max)));
+    }
     if constexpr (Vectors == 2) bytes = _mm256_permute4x64_epi64(bytes, _MM_SHUFFLE(3, 1, 2, 0));
     write<Vectors>(y[0], _mm256_castsi256_si128(bytes), panel);
     if constexpr (Rows == 2) {
