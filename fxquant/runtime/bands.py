@@ -89,4 +89,4 @@ def _size(call: Call) -> int:
 
 
 def _weights(chain: Sequence[Call]) -> int:
-    return sum(call.weights for call in chain)
+    return sum(call.packed[1] for call in chain if call.packed is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch.fx import Node
 
 from fxquant.kernels.library import View
 from fxquant.runtime.value import Value
+
+NOTHING = (0, 0)  # for `ahead`
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Call:
 
     The first operand is written, the second is the one that `window` speaks of: with one, images can be computed some
     rows at a time. A kernel that takes a range of rows has it as `rows`, in front of its other arguments; others are
-    given narrower operands. `weights`: how many bytes it reads beside its operands.
+    given narrower operands. `packed`: address and size of its weights. `ahead`: address and size of those that a later
+    call wants, for kernels that fetch them meanwhile; None for the others.
     """
 
     node: Node
@@ -39,7 +43,8 @@ class Call:
     constants: tuple[Any, ...]
     window: Window | None = None
     rows: tuple[int, int] | None = None
-    weights: int = 0
+    packed: tuple[int, int] | None = None
+    ahead: tuple[int, int] | None = None
 
     @property
     def y(self) -> Value:
@@ -61,10 +66,21 @@ class Call:
     def arguments(self) -> tuple[Any, ...]:
         """As the native program takes them; valid once buffers are arranged."""
         views: list[View] = [() if value is None else value.native for value in self.operands]
-        return (*views, *(self.rows or ()), *self.constants)
+        return (*views, *(self.rows or ()), *(self.packed or ()), *(self.ahead or ()), *self.constants)
 
     def rows_only(self, begin: int, end: int) -> Call:
         """The part of the call that computes the rows [begin, end) of images."""
         if self.rows is not None:
             return replace(self, rows=(begin, end))
         return replace(self, operands=tuple(v and v.narrow(2, begin, end - begin) for v in self.operands))
+
+
+def fetching_ahead(calls: Sequence[Call], most: int) -> list[Call]:
+    """The same calls, where each that can fetch weights ahead fetches those of the next, up to `most` bytes."""
+    result: list[Call] = []
+    wanted = NOTHING
+    for call in reversed(calls):
+        result.insert(0, call if call.ahead is None else replace(call, ahead=wanted))
+        if call.ahead is not None and call.packed is not None:
+            wanted = (call.packed[0], min(call.packed[1], most))
+    return result

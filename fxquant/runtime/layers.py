@@ -14,7 +14,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import ConvGeometry, _kernels
 from fxquant.ops.integer.pool import known_size
 from fxquant.ops.integer.resize import resizing
-from fxquant.runtime.call import Window
+from fxquant.runtime.call import NOTHING, Window
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Halo, Value
 from fxquant.target import active_isa
@@ -73,14 +73,14 @@ class Int8Conv2d(_Weighted):
         residual = None if residual is None else planner.images(residual)
         packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
         geometry, has_halo = self.derived_geometry, x.halo.covers(self.halo)
-        shape = {"rows": (0, y.shape[2]), "weights": packed[1]}
+        shape = {"rows": (0, y.shape[2]), "packed": packed}
         if self.derived_kernel is kernels.depthwise_conv2d:
             window = self._window() if _kernels.depthwise_in_rows(packed[0]) else None
-            return planner.call("depthwise_conv2d", (y, x, residual), *packed, active_isa(), window=window, **shape)
+            return planner.call("depthwise_conv2d", (y, x, residual), active_isa(), window=window, **shape)
         scratch = planner.scratch(_kernels.conv2d_scratch_size(x.native, geometry, packed[0], has_halo))
         window = self._window() if scratch is None else None
-        constants = (*packed, geometry, has_halo, active_isa())
-        return planner.call("conv2d", (y, x, residual, scratch), *constants, window=window, **shape)
+        operands, constants = (y, x, residual, scratch), (geometry, has_halo, active_isa())
+        return planner.call("conv2d", operands, *constants, window=window, ahead=NOTHING, **shape)
 
     def _window(self) -> Window:
         g = ConvGeometry(*self.derived_geometry)
@@ -108,7 +108,7 @@ class Int8Linear(_Weighted):
         residual = self._residual(y, residual)
         operands = (planner.rows(y), planner.rows(x), None if residual is None else planner.rows(residual))
         packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
-        planner.call("linear", operands, *packed, active_isa())
+        planner.call("linear", operands, active_isa(), packed=packed, ahead=NOTHING)
 
 
 class _Plain(Layer):

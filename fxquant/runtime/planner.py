@@ -23,7 +23,7 @@ from fxquant.kernels import _kernels
 from fxquant.kernels.library import ABSOLUTE
 from fxquant.ops.op import op_of
 from fxquant.runtime.bands import in_bands
-from fxquant.runtime.call import Call, Window
+from fxquant.runtime.call import Call, Window, fetching_ahead
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
 from fxquant.runtime.value import Halo, Value
@@ -121,7 +121,8 @@ class Planner:
                 if each is not None:
                     self.tenants.setdefault(each.buffer, []).append(node)
         outputs = self._outputs()
-        self.calls = in_bands(self.calls, _kernels.cache_bytes())
+        cache = _kernels.cache_bytes()
+        self.calls = fetching_ahead(in_bands(self.calls, cache), cache // 2)
         for step, call in enumerate(self.calls):
             for value in call.operands:
                 if value is not None:

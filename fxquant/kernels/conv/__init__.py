@@ -111,7 +111,7 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
             torch.get_num_threads(),
             *(view(y), view(x), view(residual), view(scratch)),
             *(0, y.shape[2]),
-            *(packed.data_ptr(), packed.numel(), geometry, False, active_isa()),
+            *(packed.data_ptr(), packed.numel(), 0, 0, geometry, False, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None

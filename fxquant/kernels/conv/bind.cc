@@ -26,8 +26,8 @@ int64_t scratch_size(const View& x, const std::vector<int64_t>& geometry, uintpt
 }
 
 Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
-                 int64_t row_end, uintptr_t packed, int64_t packed_bytes, const std::vector<int64_t>& geometry,
-                 bool x_has_halo, int isa) {
+                 int64_t row_end, uintptr_t packed, int64_t packed_bytes, uintptr_t next, int64_t next_bytes,
+                 const std::vector<int64_t>& geometry, bool x_has_halo, int isa) {
   Conv conv;
   conv.packed = &packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
   conv.geometry = geometry_of(geometry);
@@ -35,6 +35,7 @@ Step conv2d_step(const View& y, const View& x, const View& residual, const View&
   conv.residual = images_of<const uint8_t>(residual);
   conv.y = images_of<uint8_t>(y);
   conv.x_has_halo = x_has_halo;
+  conv.next = {pointer<const uint8_t>(next), next_bytes};
   conv.row_begin = row_begin;
   conv.row_end = row_end;
   check_conv(*conv.packed, conv.geometry, conv.x.c, residual.present);

@@ -32,6 +32,7 @@ struct Conv {
   Nhwc<const uint8_t> residual;  // data is null where the layer has none
   Nhwc<uint8_t> y;
   bool x_has_halo = false;  // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
+  Span next;                // as of Product
   int64_t row_begin = 0, row_end = INT64_MAX;  // which rows of y to compute; a part of them only without scratch
   uint8_t* scratch = nullptr;                  // of conv_scratch_size bytes
 };

@@ -154,7 +154,7 @@ def linear(x: Tensor, packed: Tensor, residual: Tensor | None, out_features: int
         _kernels.linear(
             torch.get_num_threads(),
             *(view(rows_of(y)), view(rows_of(x)), view(residual if residual is None else rows_of(residual))),
-            *(packed.data_ptr(), packed.numel(), active_isa()),
+            *(packed.data_ptr(), packed.numel(), 0, 0, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None

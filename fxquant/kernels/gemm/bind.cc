@@ -38,7 +38,8 @@ int64_t pack(uintptr_t packed, int layer, int64_t in_channels, int64_t out_chann
 }
 
 // x [rows, K], y and residual [rows, N], a row's elements side by side.
-Step linear_step(const View& y, const View& x, const View& residual, uintptr_t packed, int64_t packed_bytes, int isa) {
+Step linear_step(const View& y, const View& x, const View& residual, uintptr_t packed, int64_t packed_bytes,
+                 uintptr_t next, int64_t next_bytes, int isa) {
   const PackedHeader& header =
       packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::linear, static_cast<Isa>(isa));
   if (x.shape.at(1) != header.in_channels) throw nb::value_error("the weights were packed for another in_features");
@@ -51,7 +52,7 @@ Step linear_step(const View& y, const View& x, const View& residual, uintptr_t p
           has_residual = residual.present](const Frame& frame) {
     linear(header, frame.at<const uint8_t>(from), rows, x_stride,
            has_residual ? frame.at<const uint8_t>(added) : nullptr, r_stride, frame.at<uint8_t>(to), y_stride,
-           frame.threads);
+           frame.threads, {pointer<const uint8_t>(next), next_bytes});
   };
 }
 

@@ -68,7 +68,7 @@ void run_product(const Product& product, int threads) {
 }
 
 void linear(const PackedHeader& packed, const uint8_t* x, int64_t rows, int64_t x_stride, const uint8_t* residual,
-            int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads) {
+            int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads, Span next) {
   Product product;
   product.packed = &packed;
   product.a = {x, 1, 1, rows, packed.in_channels, 0, 0, x_stride};
@@ -76,6 +76,7 @@ void linear(const PackedHeader& packed, const uint8_t* x, int64_t rows, int64_t 
   product.taps.bytes = packed.tap_bytes;
   product.residual = {residual, 1, 1, rows, packed.out_channels, 0, 0, residual_stride};
   product.y = {y, 1, 1, rows, packed.out_channels, 0, 0, y_stride};
+  product.next = next;
   run_product(product, threads);
 }
 

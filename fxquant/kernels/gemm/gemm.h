@@ -72,6 +72,11 @@ struct Taps {
   int64_t h = 1, w = 1, stride_h = 0, stride_w = 0, bytes = 0;
 };
 
+struct Span {
+  const uint8_t* data = nullptr;
+  int64_t bytes = 0;
+};
+
 // One run over packed weights. `a`, `residual` and `y` have the same n, h, w: the grid of output rows. a.at(n, h, w) is
 // the row pointer of that output row; residual.data is null where the layer has none. Bytes of `a` are read only in
 // front of a_end, bytes of y written only where an output is. y may be the residual itself.
@@ -82,6 +87,7 @@ struct Product {
   Taps taps;
   Nhwc<const uint8_t> residual;
   Nhwc<uint8_t> y;
+  Span next;  // packed weights that are wanted next, to be fetched into the cache meanwhile; or none
 };
 
 // Computes the product on at most `threads` threads with the ISA that the weights were packed for.
@@ -89,6 +95,6 @@ void run_product(const Product& product, int threads);
 
 // y[m, n] for x [rows, in_channels] and y [rows, out_channels] with row strides; residual (or null) is laid out as y.
 void linear(const PackedHeader& packed, const uint8_t* x, int64_t rows, int64_t x_stride, const uint8_t* residual,
-            int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads);
+            int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads, Span next = {});
 
 }  // namespace fxquant

@@ -53,6 +53,12 @@ struct Panel {
   int vectors;
 };
 
+// What a tile fetches into the L2 cache while it computes: `step` bytes further with every step of four k.
+struct Ahead {
+  const uint8_t* at;
+  int64_t step;
+};
+
 FXQUANT_INLINE uint32_t load_step(const uint8_t* p) {
   uint32_t value;
   __builtin_memcpy(&value, p, 4);
@@ -71,7 +77,7 @@ FXQUANT_INLINE uint32_t load_rest(const uint8_t* p, int64_t count) {
 // that reads 4 - r bytes too many (they meet zero weights), or none too many if Careful.
 template <class Machine, int Rows, int Vectors, bool Careful>
 FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
-                               const Taps& taps, const uint8_t* weights) {
+                               const Taps& taps, const uint8_t* weights, Ahead ahead) {
   const auto step = [&](const auto& load) FXQUANT_UNROLLED {
     typename Machine::Weights b[Vectors];
     unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
@@ -80,6 +86,8 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
       unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
     });
     weights += Vectors * Machine::kStepBytes;
+    __builtin_prefetch(ahead.at, 0, 2);
+    ahead.at += ahead.step;
   };
   const int64_t whole = Careful ? taps.bytes / 4 * 4 : (taps.bytes + 3) / 4 * 4;
   for (int64_t i = 0; i < taps.h; ++i) {
@@ -112,7 +120,8 @@ FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], ui
 // One tile: Rows rows from `first` on, times one panel. A Careful one reads no byte behind a tap, and its store takes
 // values beyond int32. Both are rare, so Careful tiles have one row.
 template <class Machine, int Rows, int Vectors, bool Careful>
-void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel) {
+void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel,
+                   const Ahead& ahead) {
   typename Machine::Acc acc[Rows][Vectors];
   const uint8_t* a[Rows];
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
@@ -120,7 +129,7 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
-  accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
+  accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
   const auto store = [&](auto how) FXQUANT_UNROLLED {
     constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
@@ -140,7 +149,7 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
 }
 
 template <class Machine>
-using MultiplyTile = void (*)(const TileRows<Machine::kRows>&, int, const Taps&, const Panel&);
+using MultiplyTile = void (*)(const TileRows<Machine::kRows>&, int, const Taps&, const Panel&, const Ahead&);
 
 // Whichever tile has `rows` rows.
 template <class Machine, int Vectors, int... Rows>
@@ -150,13 +159,42 @@ MultiplyTile<Machine> tile_of_rows(int64_t rows, std::integer_sequence<int, Rows
 }
 
 template <class Machine, int Vectors>
-void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful, const Taps& taps, const Panel& panel) {
+void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful, const Taps& taps, const Panel& panel,
+              const Ahead& ahead) {
   if (!careful) {
-    tile_of_rows<Machine, Vectors>(count, std::make_integer_sequence<int, Machine::kRows>{})(rows, 0, taps, panel);
+    tile_of_rows<Machine, Vectors>(count, std::make_integer_sequence<int, Machine::kRows>{})(rows, 0, taps, panel,
+                                                                                             ahead);
     return;
   }
-  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true>(rows, m, taps, panel);
+  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true>(rows, m, taps, panel, ahead);
 }
+
+// The weights that come after those being multiplied: the rest of this product's, then the next one's. At batch 1 the
+// weights of a network do not stay in the L2 cache from one run to the next, so tiles fetch them, all at one pace.
+class Upcoming {
+ public:
+  // Over `calls` tiles of `steps` steps each.
+  Upcoming(Span own, Span next, int64_t calls, int64_t steps) : now_(own), next_(next) {
+    const int64_t even = (own.bytes + next.bytes + calls - 1) / calls, most = 64 * steps;
+    pace_ = even < most ? even : most;
+    step_ = (pace_ + steps - 1) / steps;
+  }
+  Ahead take() {
+    if (now_.bytes <= 0) {
+      now_ = next_;
+      next_ = {};
+    }
+    if (now_.bytes <= 0) return {now_.data, 0};
+    const Ahead ahead = {now_.data, step_};
+    now_.data += pace_;
+    now_.bytes -= pace_;
+    return ahead;
+  }
+
+ private:
+  Span now_, next_;
+  int64_t pace_, step_;
+};
 
 // The same product with a grid of one row, where the rows of all three views follow each other at one distance.
 inline Product flattened(Product p) {
@@ -229,15 +267,19 @@ template <class Machine>
 class Run {
  public:
   Run(const Product& product, const RunPart& part)
-      : p_(flattened(product)), part_(part), header_(*product.packed), panels_(panels_of(header_)) {}
+      : p_(flattened(product)),
+        part_(part),
+        header_(*product.packed),
+        panels_(panels_of(header_)),
+        tiles_((part.row_end - part.row_begin + Machine::kRows - 1) / Machine::kRows),
+        together_(panels_together()),
+        upcoming_(own_panels(), share_of_next(), tiles_ * (part.panel_end - part.panel_begin), panels_.steps) {}
 
   // Panels that fit in L1 together are swept by each tile; larger ones in pairs, each pair by all tiles, so that whole
   // cache lines are written and every weight is read from afar once.
   void operator()() {
-    const int64_t all = part_.panel_end - part_.panel_begin;
-    const int64_t together = all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
-    for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together) {
-      const int64_t end = panel + together < part_.panel_end ? panel + together : part_.panel_end;
+    for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together_) {
+      const int64_t end = panel + together_ < part_.panel_end ? panel + together_ : part_.panel_end;
       sweep_rows(panel, end);
     }
   }
@@ -245,14 +287,36 @@ class Run {
  private:
   static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
 
+  int64_t panels_together() const {
+    const int64_t all = part_.panel_end - part_.panel_begin;
+    return all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
+  }
+  const uint8_t* panel_data(int64_t index) const {
+    return header_.panels() + index / panels_.per_group * panels_.group_bytes +
+           index % panels_.per_group * panels_.bytes;
+  }
+  // The panels of this part, but for those that come first.
+  Span own_panels() const {
+    const uint8_t* begin = panel_data(part_.panel_begin + together_);
+    return {begin, panel_data(part_.panel_end) - begin};
+  }
+  // Of the next product's weights the share that this part has of the present one, since the threads split it alike.
+  Span share_of_next() const {
+    const int64_t rows = p_.y.n * p_.y.h * p_.y.w, panels = panels_.per_group * header_.packed_groups;
+    const int64_t all = rows * panels;
+    const int64_t begin = part_.row_begin * panels + part_.panel_begin * (part_.row_end - part_.row_begin);
+    const int64_t mine = (part_.row_end - part_.row_begin) * (part_.panel_end - part_.panel_begin);
+    return {p_.next.data + p_.next.bytes * begin / all, p_.next.bytes * mine / all};
+  }
+
   void sweep_rows(int64_t panel_begin, int64_t panel_end) {
-    const int64_t count = part_.row_end - part_.row_begin, tiles = (count + Machine::kRows - 1) / Machine::kRows;
+    const int64_t count = part_.row_end - part_.row_begin;
     RowCursor cursor(p_, part_.row_begin);
     TileRows<Machine::kRows> rows;
     Panel panels[kTogether];
     for (int64_t i = panel_begin; i < panel_end; ++i) panels[i - panel_begin] = panel_at(i);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t size = count * (t + 1) / tiles - count * t / tiles;
+    for (int64_t t = 0; t < tiles_; ++t) {
+      const int64_t size = count * (t + 1) / tiles_ - count * t / tiles_;
       cursor.take(rows, size);
       for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, size, panels[i]);
     }
@@ -261,7 +325,7 @@ class Run {
   Panel panel_at(int64_t index) const {
     const int64_t group = index / panels_.per_group, at = index % panels_.per_group;
     const int64_t first = at * panels_.layout.columns(), rest = panels_.group_outputs - first;
-    const uint8_t* packed = header_.panels() + group * panels_.group_bytes + at * panels_.bytes;
+    const uint8_t* packed = panel_data(index);
     Panel panel;
     panel.vectors = panels_.vectors(at);
     const int64_t columns = static_cast<int64_t>(Machine::kLanes) * panel.vectors;
@@ -279,12 +343,13 @@ class Run {
     return panel;
   }
 
-  void multiply_panel(const TileRows<Machine::kRows>& rows, int64_t count, const Panel& panel) const {
+  void multiply_panel(const TileRows<Machine::kRows>& rows, int64_t count, const Panel& panel) {
+    const Ahead ahead = upcoming_.take();
     const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count, panel.a_offset));
     if (panel.vectors == Machine::kVectors) {
-      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel);
+      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel, ahead);
     } else {
-      multiply<Machine, 1>(rows, count, careful, p_.taps, panel);
+      multiply<Machine, 1>(rows, count, careful, p_.taps, panel, ahead);
     }
   }
 
@@ -302,6 +367,8 @@ class Run {
   const RunPart& part_;
   const PackedHeader& header_;
   const Panels panels_;
+  const int64_t tiles_, together_;
+  Upcoming upcoming_;
 };
 
 }  // namespace
