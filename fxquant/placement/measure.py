@@ -1,7 +1,8 @@
 """How long the units of a model take on this machine, with the threads that torch has now.
 
 float       every op as eager torch runs it, its dispatch included
-int8        of each kernel: time(x) - time(the same of no images), and what a region adds (overhead.py)
+int8        of each kernel: time(x) - time(the same of no images), and what a region adds (overhead.py);
+            data movement takes no longer than in float
 quantize    the kernel, likewise, and what entering and leaving a region costs
 dequantize  the kernel
 """
@@ -87,9 +88,17 @@ def _kernel(single: GraphModule, overhead: float) -> Kernel:
     in_float = [call for _, call in _calls(single)]
     pairs = _int8_calls(in_int8(single))
     seconds = least_seconds([*in_float, *(call for pair in pairs for call in pair)])
-    float_seconds, int8_seconds = seconds[: len(in_float)], seconds[len(in_float) :]
+    float_seconds = sum(seconds[: len(in_float)])
     kernels = sum(isinstance(call.func, Layer) for call, _ in pairs)
-    return Kernel(int8=_differences(int8_seconds) + kernels * overhead, float=sum(float_seconds))
+    int8_seconds = _differences(seconds[len(in_float) :]) + kernels * overhead
+    if _moves(single):
+        int8_seconds = min(int8_seconds, float_seconds)
+    return Kernel(int8_seconds, float_seconds)
+
+
+def _moves(single: GraphModule) -> bool:
+    """Whether the unit only moves data: a quarter of the bytes in int8, so this alone is no reason to leave it."""
+    return all(row.moves for node in single.graph.nodes if (row := op_of(node)) is not None)
 
 
 def _seconds(call: Call) -> float:

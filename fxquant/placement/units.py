@@ -3,6 +3,7 @@
 relu(conv(x)), conv(x) + r, …       one kernel computes both, so the value between them has no qparams
 silu(conv(x)), gelu(linear(x)) …    the epilogue applies the table, which costs next to nothing
 conv(pad(x))                        the convolution pads
+reshape(permute(x)) …               whether one copies depends on the other; so does its time
 chunk and the tensors that it returns
 """
 
@@ -35,15 +36,9 @@ def _inseparable(node: Node, reader: Node) -> bool:
         return True
     if len(readers_of(node)) > 1:
         return False
-    absorbed = quant_of(node).absorbed_by == reader.name
-    return absorbed or (_is_weighted(node) and is_table(reader)) or (_pads(node) and _is_weighted(reader))
-
-
-def _is_weighted(node: Node) -> bool:
-    row = op_of(node)
-    return row is not None and row.weight is not None
-
-
-def _pads(node: Node) -> bool:
-    row = op_of(node)
-    return row is not None and row.name == "pad"
+    first, second = op_of(node), op_of(reader)
+    if quant_of(node).absorbed_by == reader.name or first is None or second is None:
+        return True
+    return bool(
+        (first.weight and is_table(reader)) or (first.moves and second.moves) or (first.name == "pad" and second.weight)
+    )

@@ -65,6 +65,18 @@ def test_movement_costs_its_call_in_either_precision() -> None:
 
 
 @pytest.mark.usefixtures("clock")
+def test_movement_takes_no_longer_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_bytes(call: Callable[[], Any]) -> float:
+        result = call()
+        return 9.0 if isinstance(result, Tensor) and result.dtype is torch.uint8 else 3.0
+
+    monkeypatch.setattr(measure, "least_seconds", lambda calls: [slow_bytes(call) for call in calls])
+    pool, flatten = kernels(lambda m, x: F.avg_pool2d(x, 1).flatten(1))
+    assert pool is not None
+    assert flatten == Kernel(int8=3.0, float=3.0)
+
+
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("code", "x"),
     [

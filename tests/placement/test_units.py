@@ -37,6 +37,11 @@ def pieces(m: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     return F.max_pool2d(a, 2), b
 
 
+def moved(m: Any, x: Tensor) -> Tensor:
+    a, b = torch.chunk(m.a(x).flatten(2).permute(0, 2, 1), 2, 1)
+    return torch.cat([a.unsqueeze(1), b.unsqueeze(1)], 1)
+
+
 def apart(m: Any, x: Tensor) -> Tensor:
     return F.max_pool2d(m.b(m.a(x)), 2).flatten(1)
 
@@ -49,6 +54,7 @@ def apart(m: Any, x: Tensor) -> Tensor:
         (table_read_beside, ["conv2d", "silu", "add"]),
         (padded, ["conv2d", "pad conv2d_1"]),
         (pieces, ["conv2d", "chunk getitem getitem_1", "max_pool2d"]),
+        (moved, ["conv2d", "flatten permute chunk getitem getitem_1 unsqueeze unsqueeze_1 cat"]),
         (apart, ["conv2d", "conv2d_1", "max_pool2d", "flatten"]),
     ],
 )
