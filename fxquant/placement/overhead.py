@@ -21,6 +21,8 @@ from fxquant.placement.timing import least_seconds
 from fxquant.qconfig_mapping import get_default_qconfig_mapping
 
 FEW, MANY, FEATURES = 1, 17, 16
+# Everything depends on this one fit, so it takes longer than other measurements.
+TURNS, SECONDS = 1000, 0.1
 
 
 class Overhead(NamedTuple):
@@ -33,7 +35,7 @@ class Overhead(NamedTuple):
 def measured_overhead() -> Overhead:
     """The fit on this machine. A linear of 16 features counts as no arithmetic."""
     x = torch.randn(1, FEATURES)
-    nothing, few, many = least_seconds([partial(_quantized(n, x), x) for n in (0, FEW, MANY)], turns=200)
+    nothing, few, many = least_seconds([partial(_quantized(n, x), x) for n in (0, FEW, MANY)], TURNS, SECONDS)
     kernel = max((many - few) / (MANY - FEW), 0.0)
     return Overhead(max(few - nothing - FEW * kernel, 0.0), kernel)
 
