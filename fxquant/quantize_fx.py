@@ -14,6 +14,7 @@ from fxquant.errors import ConfigError
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import run_stage
 from fxquant.graph.trace import trace
+from fxquant.placement import MeasuredCosts, fastest
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
 from fxquant.runtime.quantized_module import QuantizedModule, finished
 
@@ -58,18 +59,34 @@ def prepare_fx(
     return prepared
 
 
-def convert_fx(graph_module: GraphModule) -> QuantizedModule:
+PLACEMENTS = ("configured", "fastest")
+
+
+def convert_fx(graph_module: GraphModule, placement: str = "configured") -> QuantizedModule:
     """The int8 model that a calibrated `prepare_fx` result stands for. The prepared model is not modified.
 
-    Warns with CalibrationWarning where an observer saw no data. Raises ConfigError if `graph_module` was not prepared.
+    `placement`: "configured" runs in int8 what the QConfigMapping says and a kernel can; "fastest" measures on this
+    machine, at the example's shapes and with torch's current threads, and leaves in float what is faster there (see
+    docs/placement.md).
+
+    Warns with CalibrationWarning where an observer saw no data. Raises ConfigError if `graph_module` was not prepared,
+    or for another `placement`.
     """
+    if placement not in PLACEMENTS:
+        raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
     if not isinstance(graph_module, GraphModule) or "qconfig_mapping" not in graph_module.meta:
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    converted = copy.deepcopy(graph_module)
+    if placement == "fastest":
+        return fastest(graph_module, MeasuredCosts(), _converted)
+    return _converted(copy.deepcopy(graph_module))
+
+
+def _converted(converted: GraphModule) -> QuantizedModule:
+    name = type(converted).__name__
     for stage in ("convert", "fold", "lower"):
         converted = run_stage(converted, stage)
     explanation = explanation_of(converted)
-    return finished(run_stage(converted, "plan"), type(graph_module).__name__, {"explanation": explanation})
+    return finished(run_stage(converted, "plan"), name, {"explanation": explanation})
 
 
 def _check_float(model: nn.Module) -> None:

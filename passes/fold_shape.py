@@ -7,21 +7,14 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
-
-_SHAPE = ("size", "shape", "dim", "ndim", "numel", "__len__")
+from fxquant.graph.shapes import asks_shape
 
 
 @register_pass(stage="fold")
 def fold_shape(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         real = node.args[0] if node.args else None
-        if _asks_shape(node) and isinstance(real, Node) and real.target is ops.dequantize:
+        if asks_shape(node) and isinstance(real, Node) and real.target is ops.dequantize:
             (integer,) = real.all_input_nodes
             surgery.replace_in(integer, real, [node])
     return surgery.clean(gm)
-
-
-def _asks_shape(node: Node) -> bool:
-    if node.op == "call_method":
-        return node.target in _SHAPE
-    return node.target is getattr and node.args[1] in _SHAPE

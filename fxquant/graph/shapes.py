@@ -18,7 +18,10 @@ from torch.utils import _pytree as pytree
 from fxquant.errors import InputError
 from fxquant.graph.inputs import is_constant
 from fxquant.graph.origin import where
+from fxquant.graph.watching import value_of
 from fxquant.ops.op import op_of
+
+_SHAPE = ("size", "shape", "dim", "ndim", "numel", "__len__")
 
 
 def propagate_shapes(gm: GraphModule, example_inputs: Any) -> GraphModule:
@@ -48,20 +51,42 @@ def infer_shapes(gm: GraphModule) -> GraphModule:
     for node in gm.graph.nodes:
         row = op_of(node)
         if row is not None and "shape" not in node.meta:
-            with contextlib.suppress(_Unknown), torch.no_grad():
+            with contextlib.suppress(Unknown), torch.no_grad():
                 value = row.body(*map_arg(node.args, _stand_in), **map_arg(node.kwargs, _stand_in))
                 node.meta["shape"], node.meta["dtype"] = _describe(value)
     return gm
 
 
-class _Unknown(Exception):
-    pass
+class Unknown(Exception):
+    """The example's shapes do not decide a value."""
+
+
+def asks_shape(node: Node) -> bool:
+    """Whether `node` reads only the shape of its input, not the numbers in it."""
+    if node.op == "call_method":
+        return node.target in _SHAPE
+    return node.target is getattr and node.args[1] in _SHAPE
+
+
+def number_of(node: Node) -> Any:
+    """The value that `node` computes from shapes, as those of the example were. Raises Unknown if it takes more."""
+    node = value_of(node)
+    if node.meta.get("shape") is not None:
+        return _stand_in(node)
+    if node.op not in ("call_function", "call_method"):
+        raise Unknown(node.name)
+    args, kwargs = map_arg(node.args, number_of), map_arg(node.kwargs, number_of)
+    call: Any = getattr(type(args[0]), str(node.target)) if node.op == "call_method" else node.target
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:  # whatever users call on numbers may raise whatever it likes
+        raise Unknown(node.name) from error
 
 
 def _stand_in(node: Node) -> Any:
     shape, dtype = node.meta.get("shape"), node.meta.get("dtype")
     if shape is None:
-        raise _Unknown
+        raise Unknown
     if isinstance(shape, torch.Size):
         return torch.empty(shape, dtype=dtype, device="meta")
     return tuple(torch.empty(each, device="meta") for each in shape)

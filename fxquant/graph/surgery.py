@@ -14,7 +14,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from fxquant.graph.origin import Origin
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
-_VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams")
+_VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams", "conversion")
 
 
 class _RecordingTracer(GraphAppendingTracer):
@@ -62,6 +62,9 @@ def _stamp(node: Node, origin: Origin | None, sources: Sequence[Node]) -> None:
     if origins:
         node.meta["origin"] = origins[0]
         node.meta["absorbed"] = tuple(dict.fromkeys(origins))
+    estimates = [e for s in sources for e in s.meta.get("estimates", ())]
+    if estimates:
+        node.meta["estimates"] = tuple(dict.fromkeys(estimates))
 
 
 def absorbed_origins(node: Node) -> tuple[Origin, ...]:
@@ -76,7 +79,7 @@ def replace(node: Node, new: Node) -> None:
     for key in _VALUE_META:
         if key in node.meta:
             new.meta.setdefault(key, node.meta[key])
-    for key in ("origin", "absorbed"):
+    for key in ("origin", "absorbed", "estimates"):
         if key in node.meta and key not in new.meta and new.op != "placeholder":
             new.meta[key] = node.meta[key]
     node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)

@@ -1,0 +1,64 @@
+"""What was placed wins only if it is faster than what was configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from graphs import Written
+from stub import StubCosts, image, prepared
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from fxquant import explain
+from fxquant.placement import fastest, race
+from fxquant.quantize_fx import _converted
+
+X = image(2, 4)
+
+
+def linear(x: Tensor = X) -> GraphModule:
+    return prepared(nn.Sequential(nn.Linear(4, 4)).eval(), x)
+
+
+FLOAT_PAYS, INT8_PAYS = StubCosts(lambda _: (9, 1)), StubCosts(lambda _: (1, 99))
+
+
+def runs(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[int]:
+    """Lets the race end with these times; the list grows by the number of models in each race."""
+    races: list[int] = []
+
+    def race_of(calls: Sequence[Callable[[], Any]]) -> list[float]:
+        races.append(len(calls))
+        assert all(call().shape == (2, 4) for call in calls)
+        return list(seconds)
+
+    monkeypatch.setattr(race, "least_seconds", race_of)
+    return races
+
+
+@pytest.mark.parametrize(("seconds", "float_rows"), [((1.0, 2.0), 1), ((2.0, 1.0), 0)])
+def test_the_faster_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], float_rows: int
+) -> None:
+    races = runs(monkeypatch, *seconds)
+    explanation = explain(fastest(linear(), FLOAT_PAYS, _converted))
+    assert races == [2]
+    assert len(explanation.float_rows) == float_rows
+    assert any(row.float_us == pytest.approx(1) for row in explanation.rows)
+
+
+def test_without_a_difference_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    races = runs(monkeypatch)
+    assert explain(fastest(linear(), INT8_PAYS, _converted)).float_rows == ()
+    assert races == []
+
+
+def test_inputs_that_are_no_real_numbers_leave_it_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    races = runs(monkeypatch)
+    model = Written(lambda m, i: m.head(m.rows(i)), rows=nn.Embedding(5, 4), head=nn.Linear(4, 4))
+    explanation = explain(fastest(prepared(model, torch.tensor([1, 3])), FLOAT_PAYS, _converted))
+    assert races == []
+    assert "linear" in [row.op for row in explanation.float_rows]
