@@ -89,6 +89,16 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
   }
 }
 
+// How a Machine runs over k. One whose registers hold more than a step of a row specializes it.
+template <class Machine>
+struct Accumulate {
+  template <int Rows, int Vectors, bool Careful>
+  static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
+                                 const Taps& taps, const uint8_t* weights) {
+    accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights);
+  }
+};
+
 // Requantizes and writes a tile, two rows at a time.
 template <class Machine, int Rows, int Vectors, bool HasResidual, bool Careful>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
@@ -114,7 +124,7 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
-  accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
+  Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
   if (rows.residual[0]) {
     finish<Machine, Rows, Vectors, true, Careful>(acc, rows.y + first, rows.residual + first, panel);
@@ -239,7 +249,8 @@ class Run {
     panel_.a_offset = group * header_.group_inputs;
     panel_.column = group * panels_.group_outputs + first;
     panel_.columns = rest < columns ? rest : columns;
-    const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count));
+    const bool careful =
+        !header_.bounded || (p_.taps.bytes % panels_.layout.step() != 0 && reads_past_end(rows, count));
     if (vectors == Machine::kVectors) {
       multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel_);
     } else {
@@ -250,7 +261,8 @@ class Run {
   // Whether a full last step of some row's last tap would end behind the input.
   bool reads_past_end(const TileRows<Machine::kRows>& rows, int64_t count) const {
     const Taps& taps = p_.taps;
-    const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + (taps.bytes + 3) / 4 * 4;
+    const int64_t step = panels_.layout.step(), tap = (taps.bytes + step - 1) / step * step;
+    const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + tap;
     for (int64_t m = 0; m < count; ++m) {
       if (p_.a_end - rows.a[m] < last + panel_.a_offset) return true;
     }
