@@ -26,7 +26,7 @@ struct NeonLanes {
   }
   static F32 set(float value) { return vdupq_n_f32(value); }
   static F32 from_u8(uint64_t bytes) { return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(bytes))))); }
-  static F32 load_u8(const uint8_t* p) { return from_u8(read<uint32_t>(p)); }
+  static F32 load_u8(const uint8_t* p) { return from_u8(load_as<uint32_t>(p)); }
   static F32 load_u8(const uint8_t* p, int64_t count) { return from_u8(load_bytes(p, count)); }
   static F32 load_f32(const float* p) { return vld1q_f32(p); }
   static F32 load_f32(const float* p, int64_t count) {
