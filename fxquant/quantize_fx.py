@@ -66,9 +66,10 @@ def convert_fx(graph_module: GraphModule) -> QuantizedModule:
     if not isinstance(graph_module, GraphModule) or "qconfig_mapping" not in graph_module.meta:
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
     converted = copy.deepcopy(graph_module)
-    for stage in ("convert", "fold", "lower", "plan"):
+    for stage in ("convert", "fold", "lower"):
         converted = run_stage(converted, stage)
-    return finished(converted, type(graph_module).__name__, {"explanation": explanation_of(converted)})
+    explanation = explanation_of(converted)
+    return finished(run_stage(converted, "plan"), type(graph_module).__name__, {"explanation": explanation})
 
 
 def _check_float(model: nn.Module) -> None:

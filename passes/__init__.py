@@ -31,6 +31,7 @@ from . import (  # noqa: F401  importing a pass registers it
     normalize_spellings,
     observe_activations,
     observe_weights,
+    plan_regions,
 )
 
 PIPELINE: dict[str, tuple[str, ...]] = {
@@ -62,5 +63,5 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_constant",
     ),
     "lower": ("lower_layers",),
-    "plan": (),
+    "plan": ("plan_regions",),
 }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch.fx import GraphModule, Node
 
+from fxquant.graph.extract import inlined
 from fxquant.graph.surgery import absorbed_origins
 from fxquant.ops.op import op_of
 from fxquant.runtime.layer import Layer
+from fxquant.runtime.region import Int8Region
 
 
 def structure(gm: GraphModule) -> str:
     """A line a node: its name, what computes it, the values it reads, and what it absorbed of the model."""
+    gm = inlined(gm, Int8Region)
     return "".join(_line(gm, node) for node in gm.graph.nodes if node.op != "get_attr")
 
 

@@ -16,10 +16,12 @@ from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError, MissingError
 from fxquant.graph.annotation import quant_of
+from fxquant.graph.extract import inlined
 from fxquant.graph.origin import origin_of
 from fxquant.graph.surgery import absorbed_origins
 from fxquant.ops.op import op_name
 from fxquant.qparams import QParams
+from fxquant.runtime.region import Int8Region
 
 FORMATS = ("svg", "png", "pdf", "dot")
 COLORS = {"int8": "#cdeac0", "float": "#ffd6ba", "observer": "#cfe0fc"}
@@ -51,7 +53,11 @@ def draw(gm: GraphModule, path: str | Path) -> Path:
 
 
 def digraph(gm: GraphModule) -> graphviz.Digraph:
-    """The drawing in Graphviz's language: one node for each fx node but the get_attr ones, under its name."""
+    """The drawing in Graphviz's language: one node for each fx node but the get_attr ones, under its name.
+
+    Of regions that run as one, the nodes within are shown.
+    """
+    gm = inlined(gm, Int8Region)
     kinds = node_kinds(gm)
     drawing = graphviz.Digraph(
         gm.__class__.__name__,

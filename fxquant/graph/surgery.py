@@ -168,7 +168,18 @@ def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing:
     return get_attr(gm, name, near)
 
 
-def set_constant(gm: GraphModule, target: str, tensor: Tensor) -> None:
+def hand_over(gm: GraphModule, root: nn.Module, path: str) -> None:
+    """Registers the module or tensor at the dotted `path` of `gm` under that path of `root`; a module leaves `gm`."""
+    owner, _, name = path.rpartition(".")
+    value = getattr(gm.get_submodule(owner), name)
+    if isinstance(value, nn.Module):
+        gm.delete_submodule(path)
+        _container(root, owner).add_module(name, value)
+    else:
+        set_constant(root, path, value)
+
+
+def set_constant(gm: nn.Module, target: str, tensor: Tensor) -> None:
     """Makes the attribute at the dotted path `target` a buffer that holds `tensor`, whatever it was before."""
     path, _, name = target.rpartition(".")
     owner = _container(gm, path)
@@ -244,7 +255,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _container(gm: GraphModule, path: str) -> nn.Module:
+def _container(gm: nn.Module, path: str) -> nn.Module:
     owner: nn.Module = gm
     for name in filter(None, path.split(".")):
         child = owner._modules.get(name)

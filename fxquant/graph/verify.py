@@ -8,10 +8,12 @@ from torch.fx import GraphModule, Node
 
 from fxquant.errors import VerifyError
 from fxquant.graph.annotation import activations
+from fxquant.graph.extract import inlined
 from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import where
 from fxquant.graph.surgery import is_tensor
 from fxquant.ops.op import SPELLINGS, op_of
+from fxquant.runtime.region import Int8Region
 
 Promise = Callable[[GraphModule], Iterator[tuple[Node, str]]]  # every node that breaks it, and how
 
@@ -70,6 +72,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
 def verify(gm: GraphModule, stage: str) -> None:
     """Raises VerifyError naming every node that breaks a promise of `stage`."""
     gm.graph.lint()
+    gm = inlined(gm, Int8Region)
     broken = [
         f"  {node.name}, from {where(node)}: {problem}" for promise in PROMISES[stage] for node, problem in promise(gm)
     ]

@@ -10,7 +10,7 @@ from fxquant.kernels.elementwise import add, mul
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.lookup import lookup
-from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
 
@@ -32,5 +32,6 @@ __all__ = [
     "pack_conv2d",
     "pack_depthwise_conv2d",
     "pack_linear",
+    "pool_windows",
     "quantize",
 ]

@@ -1,19 +1,46 @@
-// The extension module fxquant._kernels: every family adds its functions.
+// The extension module fxquant._kernels: every family adds its functions, and its steps to the class Program.
 #include "base/bind.h"
 
 #include <nanobind/stl/string.h>
+#include <unistd.h>
 
 namespace nb = nanobind;
 
 namespace fxquant {
-void bind_gemm(nb::module_& m);
-void bind_conv(nb::module_& m);
-void bind_depthwise(nb::module_& m);
-void bind_elementwise(nb::module_& m);
-void bind_pool(nb::module_& m);
-void bind_resize(nb::module_& m);
-void bind_lookup(nb::module_& m);
-void bind_quantize(nb::module_& m);
+void bind_gemm(nb::module_& m, ProgramClass& program);
+void bind_conv(nb::module_& m, ProgramClass& program);
+void bind_depthwise(nb::module_& m, ProgramClass& program);
+void bind_elementwise(nb::module_& m, ProgramClass& program);
+void bind_pool(nb::module_& m, ProgramClass& program);
+void bind_resize(nb::module_& m, ProgramClass& program);
+void bind_lookup(nb::module_& m, ProgramClass& program);
+void bind_quantize(nb::module_& m, ProgramClass& program);
+void bind_copy(nb::module_& m, ProgramClass& program);
+
+namespace {
+
+// Of the L2 cache of a core, or a common size where the system does not tell.
+int64_t cache_bytes() {
+  constexpr int64_t kCommon = 1 << 20;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  const int64_t size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return size > 0 ? size : kCommon;
+#else
+  return kCommon;
+#endif
+}
+
+void run(Program& program, int threads, const nb::tuple& addresses, double* seconds) {
+  if (static_cast<int64_t>(addresses.size()) != program.externals()) {
+    throw nb::value_error("not as many addresses as the program has inputs and outputs");
+  }
+  const auto fill = [&](uintptr_t* bases) {
+    for (size_t i = 0; i < addresses.size(); ++i) bases[i] = nb::cast<uintptr_t>(addresses[i]);
+  };
+  program.run(threads, fill, seconds);
+}
+
+}  // namespace
 }  // namespace fxquant
 
 NB_MODULE(_kernels, m) {
@@ -22,12 +49,26 @@ NB_MODULE(_kernels, m) {
   m.def("isa_supported", [](int isa) { return isa_supported(static_cast<Isa>(isa)); });
   m.def("best_isa", [] { return static_cast<int>(best_isa()); });
   m.attr("isa_count") = kIsaCount;
-  bind_gemm(m);
-  bind_conv(m);
-  bind_depthwise(m);
-  bind_elementwise(m);
-  bind_pool(m);
-  bind_resize(m);
-  bind_lookup(m);
-  bind_quantize(m);
+  m.def("cache_bytes", &cache_bytes);
+  ProgramClass program(m, "Program");
+  program.def(nb::init<int64_t, int64_t>())
+      .def("run", [](Program& p, int threads, const nb::args& addresses) { run(p, threads, addresses, nullptr); })
+      .def("run_timed",
+           [](Program& p, int threads, const nb::args& addresses) {
+             std::vector<double> seconds(static_cast<size_t>(p.size()));
+             run(p, threads, addresses, seconds.data());
+             return seconds;
+           })
+      .def_prop_ro("arena_bytes", &Program::arena_bytes)
+      .def_prop_ro("arenas", &Program::arenas)
+      .def("__len__", &Program::size);
+  bind_gemm(m, program);
+  bind_conv(m, program);
+  bind_depthwise(m, program);
+  bind_elementwise(m, program);
+  bind_pool(m, program);
+  bind_resize(m, program);
+  bind_lookup(m, program);
+  bind_quantize(m, program);
+  bind_copy(m, program);
 }

@@ -6,8 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 LIBRARY = torch.library.Library("fxquant", "DEF")
+
+# What a kernel is told about a tensor: base, offset in bytes, shape, strides in elements (kernels/base/view.h). An
+# absent one is ().
+View = tuple[int, int, tuple[int, ...], tuple[int, ...]] | tuple[()]
+ABSOLUTE = -1  # the base of a view whose offset is an address
+
+
+def view(x: Tensor | None) -> View:
+    """`x` where it lies in memory."""
+    return () if x is None else (ABSOLUTE, x.data_ptr(), x.shape, x.stride())
 
 
 def torch_op(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,13 +7,18 @@ another machine, and never saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fxquant.errors import InputError
+from fxquant.runtime.programs import forget_programs
+from fxquant.runtime.value import Halo, Value
+
+if TYPE_CHECKING:
+    from fxquant.runtime.planner import Planner
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
 LayerType = TypeVar("LayerType", bound="type[Layer]")
@@ -27,6 +32,10 @@ class Layer(nn.Module):
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
     takes_integers = True
     gives_integers = True
+    # Positions of the inputs that the kernel may write its result over.
+    overwrites: tuple[int, ...] = ()
+    # What the kernel wants around its first input, so as to read it in place.
+    halo = Halo()
     # The place in the user's model, for messages.
     where = ""
 
@@ -69,6 +78,14 @@ class Layer(nn.Module):
         """Calls the kernel."""
         raise NotImplementedError
 
+    def macs(self, shape: Sequence[int]) -> int:
+        """How many multiply-adds a result of `shape` takes."""
+        return 0
+
+    def emit(self, planner: Planner, y: Value, *inputs: Any) -> None:
+        """Appends to a program the kernel calls that write to `y` what `run` computes of `inputs`."""
+        raise NotImplementedError
+
     def forward(self, *inputs: Any) -> Any:
         """Runs the kernel. Raises InputError, naming the place, for a tensor that the layer cannot take."""
         try:
@@ -79,6 +96,7 @@ class Layer(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.derive()
+        forget_programs()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what is derived: it belongs to this machine."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fxquant import kernels, ops
 from fxquant.errors import InputError
-from fxquant.kernels import ConvGeometry
+from fxquant.kernels import ConvGeometry, _kernels
 from fxquant.ops.integer.pool import known_size
 from fxquant.ops.integer.resize import resizing
+from fxquant.runtime.call import Window
 from fxquant.runtime.layer import Layer, computes
+from fxquant.runtime.value import Halo, Value
+from fxquant.target import active_isa
+
+if TYPE_CHECKING:
+    from fxquant.runtime.planner import Planner
 
 
 class _Weighted(Layer):
@@ -24,6 +31,16 @@ class _Weighted(Layer):
     def _packing(self) -> dict[str, Any]:
         names = {"x_zero_point": "x_zero_point", "output": "output", "residual": "residual_params", "table": "table"}
         return {argument: self.constant(name) for argument, name in names.items()}
+
+    def macs(self, shape: Sequence[int]) -> int:
+        """For each output element, the weights of one output channel."""
+        weight = self.constant("weight")
+        return int(torch.Size(shape).numel() * weight[0].numel())
+
+    def _residual(self, y: Value, residual: Value | None) -> Value | None:
+        if residual is not None and residual.shape != y.shape:
+            raise InputError(f"the residual must be of shape {list(y.shape)}, not {list(residual.shape)}")
+        return residual
 
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.constant("weight"), self.constant("bias"), self.constant("multiplier")
@@ -44,9 +61,34 @@ class Int8Conv2d(_Weighted):
         self.derived_packed = pack(weight, bias, multiplier, geometry=geometry, **self._packing())
         self.derived_geometry = list(geometry)
         self.derived_kernel = kernels.depthwise_conv2d if depthwise else kernels.conv2d
+        # Depthwise kernels treat borders on their own; the product may write over the residual, tile by tile.
+        self.overwrites = () if depthwise else (1,)
+        self.halo = Halo() if depthwise else _halo(geometry)
 
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         return self.derived_kernel(x, self.derived_packed, residual, self.derived_geometry)
+
+    def emit(self, planner: Planner, y: Value, x: Value, residual: Value | None = None) -> None:
+        x, residual = planner.images(x), self._residual(y, residual)
+        residual = None if residual is None else planner.images(residual)
+        packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
+        geometry, has_halo = self.derived_geometry, x.halo.covers(self.halo)
+        shape = {"rows": (0, y.shape[2]), "weights": packed[1]}
+        if self.derived_kernel is kernels.depthwise_conv2d:
+            window = self._window() if _kernels.depthwise_in_rows(packed[0]) else None
+            return planner.call("depthwise_conv2d", (y, x, residual), *packed, active_isa(), window=window, **shape)
+        scratch = planner.scratch(_kernels.conv2d_scratch_size(x.native, geometry, packed[0], has_halo))
+        window = self._window() if scratch is None else None
+        constants = (*packed, geometry, has_halo, active_isa())
+        return planner.call("conv2d", (y, x, residual, scratch), *constants, window=window, **shape)
+
+    def _window(self) -> Window:
+        g = ConvGeometry(*self.derived_geometry)
+        return Window((g.kernel_h - 1) * g.dilation_h + 1, g.stride_h, g.pad_top)
+
+
+def _halo(g: ConvGeometry) -> Halo:
+    return Halo(max(g.pad_top, g.pad_bottom), max(g.pad_left, g.pad_right))
 
 
 @computes(ops.int8_linear)
@@ -60,18 +102,38 @@ class Int8Linear(_Weighted):
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         return kernels.linear(x, self.derived_packed, residual, self.derived_features)
 
+    overwrites = (1,)
+
+    def emit(self, planner: Planner, y: Value, x: Value, residual: Value | None = None) -> None:
+        residual = self._residual(y, residual)
+        operands = (planner.rows(y), planner.rows(x), None if residual is None else planner.rows(residual))
+        packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
+        planner.call("linear", operands, *packed, active_isa())
+
 
 class _Plain(Layer):
     """A layer whose kernel takes its constants as plain arguments, in the order of the integer op."""
 
     names: tuple[str, ...] = ()
     kernel: Callable[..., Tensor]
+    native = ""  # the kernel's name in programs
 
     def derive(self) -> None:
         self.derived_arguments = [argument for name in self.names for argument in _flat(self.constant(name))]
 
     def run(self, *inputs: Tensor) -> Tensor:
         return type(self).kernel(*inputs, *self.derived_arguments)
+
+
+class _Binary(_Plain):
+    """Two tensors that broadcast to the result's shape."""
+
+    inputs = ("a", "b")
+    overwrites = (0, 1)
+
+    def emit(self, planner: Planner, y: Value, a: Value, b: Value) -> None:
+        operands = (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b)))
+        planner.call(self.native, operands, *self.derived_arguments, active_isa())
 
 
 def _flat(value: Any) -> list[Any]:
@@ -82,21 +144,21 @@ def _flat(value: Any) -> list[Any]:
 
 
 @computes(ops.int8_add)
-class Int8Add(_Plain):
+class Int8Add(_Binary):
     """uint8 + uint8 -> uint8, broadcast."""
 
-    inputs = ("a", "b")
     names = ("a_multiplier", "b_multiplier", "a_zero_point", "b_zero_point", "output")
     kernel = staticmethod(kernels.add)
+    native = "add"
 
 
 @computes(ops.int8_mul)
-class Int8Mul(_Plain):
+class Int8Mul(_Binary):
     """uint8 * uint8 -> uint8, broadcast."""
 
-    inputs = ("a", "b")
     names = ("multiplier", "a_zero_point", "b_zero_point", "output")
     kernel = staticmethod(kernels.mul)
+    native = "mul"
 
 
 @computes(ops.lookup)
@@ -105,6 +167,12 @@ class Lookup(_Plain):
 
     names = ("table",)
     kernel = staticmethod(kernels.lookup)
+    overwrites = (0,)
+
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        table = self.constant("table").contiguous()
+        kernel = "lookup" if table.dim() == 1 else "lookup_per_channel"
+        planner.call(kernel, (y, x), planner.constant(table), active_isa(), window=Window())
 
 
 @computes(ops.int8_pad)
@@ -117,6 +185,17 @@ class Int8Pad(Layer):
     def run(self, x: Tensor) -> Any:
         return F.pad(x, *self.derived_arguments)
 
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        amounts, _, code = self.derived_arguments
+        inner = y
+        for i, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
+            dim = len(x.shape) - 1 - i
+            kept = x.shape[dim] + min(before, 0) + min(after, 0)
+            x = x.narrow(dim, max(-before, 0), kept)
+            inner = inner.narrow(dim, max(before, 0), kept)
+        planner.call("fill", (y,), code)
+        planner.call("copy", (inner, x))
+
 
 @computes(ops.int8_max_pool2d)
 class Int8MaxPool2d(_Plain):
@@ -124,6 +203,10 @@ class Int8MaxPool2d(_Plain):
 
     names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     kernel = staticmethod(kernels.max_pool2d)
+
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        windows = kernels.pool_windows(x.shape[2:], *self.derived_arguments)
+        planner.call("max_pool2d", (y, planner.images(x)), *windows[1:], active_isa())
 
 
 @computes(ops.int8_avg_pool2d)
@@ -136,6 +219,12 @@ class Int8AvgPool2d(_Plain):
     )
     kernel = staticmethod(kernels.avg_pool2d)
 
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        kernel, stride, padding, ceil_mode, include_padding, divisor, *requantize = self.derived_arguments
+        windows = kernels.pool_windows(x.shape[2:], kernel, stride, padding, (1,), ceil_mode)
+        constants = (*windows[1:4], include_padding, divisor or 0, *requantize, active_isa())
+        planner.call("avg_pool2d", (y, planner.images(x)), *constants)
+
 
 @computes(ops.int8_adaptive_avg_pool2d)
 class Int8AdaptiveAvgPool2d(_Plain):
@@ -147,6 +236,9 @@ class Int8AdaptiveAvgPool2d(_Plain):
         (x,), (output_size, *requantize) = inputs, self.derived_arguments
         return kernels.adaptive_avg_pool2d(x, known_size(x, output_size), *requantize)  # type: ignore[no-any-return]
 
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        planner.call("adaptive_avg_pool2d", (y, planner.images(x)), *self.derived_arguments[1:], active_isa())
+
 
 class _Interpolate(Layer):
     """The output's size may depend on the input's, or be that of another tensor, so it is found at run time."""
@@ -154,6 +246,7 @@ class _Interpolate(Layer):
     inputs = ("x", "size")
     names: tuple[str, ...] = ()
     kernel: Callable[..., Tensor]
+    native = ""  # the kernel's name in programs
 
     def derive(self) -> None:
         self.derived_scale = self.constant("scale")
@@ -163,6 +256,10 @@ class _Interpolate(Layer):
         size, scale = resizing(x, size, self.derived_scale)
         return type(self).kernel(x, size, scale, *self.derived_arguments)
 
+    def emit(self, planner: Planner, y: Value, x: Value, size: Any = None) -> None:
+        _, scale = resizing(x.meta(), size, self.derived_scale)
+        planner.call(self.native, (y, planner.images(x)), *scale, *self.derived_arguments, active_isa())
+
 
 @computes(ops.int8_interpolate_bilinear)
 class Int8InterpolateBilinear(_Interpolate):
@@ -170,6 +267,7 @@ class Int8InterpolateBilinear(_Interpolate):
 
     names = ("align_corners", "x_zero_point")
     kernel = staticmethod(kernels.interpolate_bilinear)
+    native = "interpolate_bilinear"
 
 
 @computes(ops.int8_interpolate_nearest)
@@ -177,6 +275,7 @@ class Int8InterpolateNearest(_Interpolate):
     """uint8 [N, C, H, W] -> uint8 [N, C, OH, OW]."""
 
     kernel = staticmethod(kernels.interpolate_nearest)
+    native = "interpolate_nearest"
 
 
 @computes(ops.quantize)
@@ -189,12 +288,22 @@ class Quantize(Layer):
         q = self.constant("q")
         self.derived_arguments = (q.scale, q.zero_point, q.quant_min, q.quant_max)
 
-    def run(self, x: Tensor) -> Any:
+    def forward(self, *inputs: Any) -> Any:
+        """Checks what the user passed, where it may be the model's input, and runs the kernel."""
+        (x,) = inputs
         if not isinstance(x, Tensor):
-            raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
+            raise InputError(f"{self.where}: a {type(x).__name__}; pass a float32 tensor")
         if x.device.type != "cpu":
-            raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
+            raise InputError(f"{self.where}: a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
+        return super().forward(x)
+
+    def run(self, x: Tensor) -> Any:
         return kernels.quantize(x, *self.derived_arguments)
+
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        if x.dtype is not torch.float32:
+            raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
+        planner.call("quantize", (y, x), *self.derived_arguments, active_isa(), window=Window())
 
 
 @computes(ops.dequantize)
@@ -209,3 +318,6 @@ class Dequantize(Layer):
 
     def run(self, x: Tensor) -> Any:
         return kernels.dequantize(x, *self.derived_arguments)
+
+    def emit(self, planner: Planner, y: Value, x: Value) -> None:
+        planner.call("dequantize", (y, x), *self.derived_arguments, active_isa())

@@ -13,6 +13,12 @@ struct Nhwc {
   int64_t stride_n = 0, stride_h = 0, stride_w = 0;
 
   T* at(int64_t in, int64_t ih, int64_t iw) const { return data + in * stride_n + ih * stride_h + iw * stride_w; }
+  // The same view of memory that begins at `to`.
+  Nhwc with(T* to) const {
+    Nhwc view = *this;
+    view.data = to;
+    return view;
+  }
   bool dense() const { return stride_w == c && stride_h == w * stride_w && stride_n == h * stride_h; }
 };
 

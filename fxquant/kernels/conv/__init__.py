@@ -16,7 +16,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.gemm import Layer, pack_product, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import ABSOLUTE, torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
@@ -80,7 +80,10 @@ def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
     out_h, out_w = g.output_size(*shape[2:])
     if out_h < 1 or out_w < 1:
         raise InputError(f"an image of {shape[2]} x {shape[3]} pixels is smaller than the kernel: {g}")
-    return _Plan((shape[0], g.out_channels, out_h, out_w), _kernels.conv2d_scratch_size(*shape, *geometry))
+    _, c, h, w = shape
+    dense = (ABSOLUTE, 0, shape, (c * h * w, 1, c * w, c))
+    scratch = _kernels.conv2d_scratch_size(dense, geometry, 0, False)
+    return _Plan((shape[0], g.out_channels, out_h, out_w), scratch)
 
 
 def _conv2d_shape(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
@@ -105,16 +108,10 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     scratch = torch.empty(plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
     try:
         _kernels.conv2d(
-            x.data_ptr(),
-            0 if residual is None else residual.data_ptr(),
-            y.data_ptr(),
-            0 if scratch is None else scratch.data_ptr(),
             torch.get_num_threads(),
-            packed.data_ptr(),
-            packed.numel(),
-            active_isa(),
-            *x.shape,
-            *geometry,
+            *(view(y), view(x), view(residual), view(scratch)),
+            *(0, y.shape[2]),
+            *(packed.data_ptr(), packed.numel(), geometry, False, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None

@@ -1,4 +1,7 @@
+// Steps of conv2d, and the scratch that they need.
 #include "base/bind.h"
+
+#include <vector>
 
 #include "conv/conv.h"
 
@@ -7,46 +10,50 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-// The sizes of a call, in the order in which Python passes them: x is dense, channels last.
-Conv conv_of(int64_t n, int64_t c, int64_t h, int64_t w, const ConvGeometry& g) {
+// The fields of Python's ConvGeometry, in order.
+ConvGeometry geometry_of(const std::vector<int64_t>& g) {
+  if (g.size() != 12) throw nb::value_error("a convolution's geometry has twelve numbers");
+  return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]};
+}
+
+int64_t scratch_size(const View& x, const std::vector<int64_t>& geometry, uintptr_t packed, bool x_has_halo) {
   Conv conv;
-  conv.geometry = g;
-  conv.x = {nullptr, n, h, w, c, h * w * c, w * c, c};
-  const int64_t oh = g.output_h(h), ow = g.output_w(w), o = g.out_channels;
-  conv.y = {nullptr, n, oh, ow, o, oh * ow * o, ow * o, o};
-  conv.residual = {nullptr, n, oh, ow, o, oh * ow * o, ow * o, o};
-  return conv;
+  conv.geometry = geometry_of(geometry);
+  conv.x = images_of<const uint8_t>(x);
+  conv.packed = pointer<const PackedHeader>(packed);
+  conv.x_has_halo = x_has_halo;
+  return conv_scratch_size(conv);
 }
 
-int64_t scratch_size(int64_t n, int64_t c, int64_t h, int64_t w, int64_t out_channels, int64_t kernel_h,
-                     int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_top, int64_t pad_left,
-                     int64_t pad_bottom, int64_t pad_right, int64_t dilation_h, int64_t dilation_w, int64_t groups) {
-  const ConvGeometry g = {out_channels, kernel_h,   kernel_w,  stride_h,   stride_w,   pad_top,
-                          pad_left,     pad_bottom, pad_right, dilation_h, dilation_w, groups};
-  return conv_scratch_size(conv_of(n, c, h, w, g));
-}
-
-void conv2d(uintptr_t x, uintptr_t residual, uintptr_t y, uintptr_t scratch, int threads, uintptr_t packed,
-            int64_t packed_bytes, int isa, int64_t n, int64_t c, int64_t h, int64_t w, int64_t out_channels,
-            int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_top, int64_t pad_left,
-            int64_t pad_bottom, int64_t pad_right, int64_t dilation_h, int64_t dilation_w, int64_t groups) {
-  const ConvGeometry g = {out_channels, kernel_h,   kernel_w,  stride_h,   stride_w,   pad_top,
-                          pad_left,     pad_bottom, pad_right, dilation_h, dilation_w, groups};
-  Conv conv = conv_of(n, c, h, w, g);
+Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
+                 int64_t row_end, uintptr_t packed, int64_t packed_bytes, const std::vector<int64_t>& geometry,
+                 bool x_has_halo, int isa) {
+  Conv conv;
   conv.packed = &packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
-  conv.x.data = pointer<const uint8_t>(x);
-  conv.residual.data = pointer<const uint8_t>(residual);
-  conv.y.data = pointer<uint8_t>(y);
-  conv.scratch = pointer<uint8_t>(scratch);
-  const nb::gil_scoped_release released;
-  run_conv(conv, threads);
+  conv.geometry = geometry_of(geometry);
+  conv.x = images_of<const uint8_t>(x);
+  conv.residual = images_of<const uint8_t>(residual);
+  conv.y = images_of<uint8_t>(y);
+  conv.x_has_halo = x_has_halo;
+  conv.row_begin = row_begin;
+  conv.row_end = row_end;
+  check_conv(*conv.packed, conv.geometry, conv.x.c, residual.present);
+  return [=, to = y.place, from = x.place, add = residual.place, has_residual = residual.present,
+          temporary = scratch.place, has_scratch = scratch.present](const Frame& frame) {
+    Conv call = conv;
+    call.x.data = frame.at<const uint8_t>(from);
+    call.y.data = frame.at<uint8_t>(to);
+    if (has_residual) call.residual.data = frame.at<const uint8_t>(add);
+    if (has_scratch) call.scratch = frame.at<uint8_t>(temporary);
+    run_conv(call, frame.threads);
+  };
 }
 
 }  // namespace
 
-void bind_conv(nb::module_& m) {
+void bind_conv(nb::module_& m, ProgramClass& program) {
   m.def("conv2d_scratch_size", &scratch_size);
-  m.def("conv2d", &conv2d);
+  bind_step(m, program, "conv2d", conv2d_step);
 }
 
 }  // namespace fxquant

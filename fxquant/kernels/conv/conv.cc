@@ -63,6 +63,13 @@ Nhwc<T> images_from(Nhwc<T> view, int64_t first, int64_t count) {
   return view;
 }
 
+template <class T>
+Nhwc<T> rows_of(Nhwc<T> view, int64_t begin, int64_t end) {
+  if (view.data) view.data += begin * view.stride_h;
+  view.h = end - begin;
+  return view;
+}
+
 void copy_row(const uint8_t* from, const Nhwc<const uint8_t>& x, uint8_t* to) {
   if (x.stride_w == x.c) {
     std::memcpy(to, from, static_cast<size_t>(x.w * x.c));
@@ -93,11 +100,12 @@ void copy_padded(const Conv& c, const Nhwc<const uint8_t>& x, const Nhwc<uint8_t
 void run_on(const Conv& c, const Nhwc<const uint8_t>& input, const uint8_t* input_end, int64_t first, int threads) {
   const ConvGeometry& g = c.geometry;
   const bool one_tap = row_is_one_tap(c) && input.stride_w == input.c;
+  const int64_t row_end = std::min(c.row_end, c.y.h);
   Product p;
   p.packed = c.packed;
-  p.y = images_from(c.y, first, input.n);
-  p.residual = images_from(c.residual, first, input.n);
-  p.a = {input.data,
+  p.y = rows_of(images_from(c.y, first, input.n), c.row_begin, row_end);
+  p.residual = rows_of(images_from(c.residual, first, input.n), c.row_begin, row_end);
+  p.a = {input.data + c.row_begin * g.stride_h * input.stride_h,
          input.n,
          p.y.h,
          p.y.w,
@@ -131,20 +139,6 @@ void run_on_copies(const Conv& c, int threads) {
   }
 }
 
-void check(const Conv& c) {
-  const PackedHeader& p = *c.packed;
-  const ConvGeometry& g = c.geometry;
-  const auto require = [](bool holds, const char* reason) {
-    if (!holds) throw std::invalid_argument(reason);
-  };
-  require(c.x.c == p.in_channels, "conv2d: the input does not have as many channels as the weights were packed for");
-  require(g.out_channels == p.out_channels && g.kernel_h == p.kernel_h && g.kernel_w == p.kernel_w &&
-              g.groups == p.groups && (g.dilation_w == 1 || !p.merged_row),
-          "conv2d: the geometry is not the one that the weights were packed for");
-  require((c.residual.data != nullptr) == (p.has_residual != 0),
-          "conv2d: a residual must be given exactly if the weights were packed for one");
-}
-
 }  // namespace
 
 int64_t ConvGeometry::output_h(int64_t h) const {
@@ -155,13 +149,26 @@ int64_t ConvGeometry::output_w(int64_t w) const {
   return output_size(w, pad_left, pad_right, kernel_w, dilation_w, stride_w);
 }
 
+void check_conv(const PackedHeader& packed, const ConvGeometry& g, int64_t in_channels, bool has_residual) {
+  const auto require = [](bool holds, const char* reason) {
+    if (!holds) throw std::invalid_argument(reason);
+  };
+  require(in_channels == packed.in_channels,
+          "conv2d: the input does not have as many channels as the weights were packed for");
+  require(g.out_channels == packed.out_channels && g.kernel_h == packed.kernel_h && g.kernel_w == packed.kernel_w &&
+              g.groups == packed.groups && (g.dilation_w == 1 || !packed.merged_row),
+          "conv2d: the geometry is not the one that the weights were packed for");
+  require(has_residual == (packed.has_residual != 0),
+          "conv2d: a residual must be given exactly if the weights were packed for one");
+}
+
 int64_t conv_scratch_size(const Conv& conv) {
   return needs_copy(conv) ? images_of_block(conv) * padded_view(conv, 1).stride_n + kSlack : 0;
 }
 
 void run_conv(const Conv& conv, int threads) {
   if (conv.y.n * conv.y.h * conv.y.w == 0) return;  // also, tensors without elements have no address to check
-  check(conv);
+  check_conv(*conv.packed, conv.geometry, conv.x.c, conv.residual.data != nullptr);
   if (needs_copy(conv)) {
     run_on_copies(conv, threads);
   } else {

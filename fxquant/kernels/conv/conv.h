@@ -31,15 +31,19 @@ struct Conv {
   Nhwc<const uint8_t> x;
   Nhwc<const uint8_t> residual;  // data is null where the layer has none
   Nhwc<uint8_t> y;
-  bool x_has_halo = false;     // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
-  uint8_t* scratch = nullptr;  // of conv_scratch_size bytes
+  bool x_has_halo = false;  // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
+  int64_t row_begin = 0, row_end = INT64_MAX;  // which rows of y to compute; a part of them only without scratch
+  uint8_t* scratch = nullptr;                  // of conv_scratch_size bytes
 };
 
 // Bytes of scratch; 0 if x can be read in place. Pointers are not followed, but for `packed`, which may be null if
 // x.stride_w == x.c.
 int64_t conv_scratch_size(const Conv& conv);
 
-// Throws std::invalid_argument if the geometry is not the one that the weights were packed for.
+// Throws std::invalid_argument unless the weights were packed for this geometry and these channels.
+void check_conv(const PackedHeader& packed, const ConvGeometry& geometry, int64_t in_channels, bool has_residual);
+
+// Throws as check_conv does.
 void run_conv(const Conv& conv, int threads);
 
 }  // namespace fxquant

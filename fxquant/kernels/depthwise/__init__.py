@@ -18,7 +18,7 @@ from fxquant.kernels import _kernels
 from fxquant.kernels.conv import check_geometry
 from fxquant.kernels.gemm import check_weights, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
@@ -105,20 +105,11 @@ def depthwise_conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometr
     if n == 0:
         return y  # without an image no tensor has an address
     try:
-        _kernels.depthwise_run(
-            x.data_ptr(),
-            packed.data_ptr(),
-            packed.numel(),
-            0 if residual is None else residual.data_ptr(),
-            y.data_ptr(),
-            n,
-            c,
-            h,
-            w,
-            oh,
-            ow,
-            active_isa(),
+        _kernels.depthwise_conv2d(
             torch.get_num_threads(),
+            *(view(y), view(x), view(residual)),
+            *(0, oh),
+            *(packed.data_ptr(), packed.numel(), active_isa()),
         )
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -1,4 +1,4 @@
-// depthwise_packed_bytes, depthwise_pack and depthwise_run for Python. Tensors arrive as addresses, sizes and strides.
+// Packing of depthwise filters, and their steps.
 #include "base/bind.h"
 
 #include "base/packed.h"
@@ -54,25 +54,29 @@ const PackedDepthwise& packed_layer(uintptr_t packed, int64_t packed_bytes, int 
   return layer;
 }
 
-// Dense channels-last tensors; a zero residual address means none. The sizes of y follow from the geometry.
-void run(uintptr_t x, uintptr_t packed, int64_t packed_bytes, uintptr_t residual, uintptr_t y, int64_t n, int64_t c,
-         int64_t h, int64_t w, int64_t oh, int64_t ow, int isa, int threads) {
-  const PackedDepthwise& layer = packed_layer(packed, packed_bytes, isa, c, residual != 0);
-  const auto output_h = layer.transposed ? layer.geometry.output_w(h) : layer.geometry.output_h(h);
-  const auto output_w = layer.transposed ? layer.geometry.output_h(w) : layer.geometry.output_w(w);
-  if (output_h != oh || output_w != ow) throw nb::value_error("geometry is not the one that was packed");
-  nb::gil_scoped_release release;
-  depthwise_run(layer, {pointer<const uint8_t>(x), n, h, w, c, h * w * c, w * c, c},
-                {pointer<const uint8_t>(residual), n, oh, ow, c, oh * ow * c, ow * c, c},
-                {pointer<uint8_t>(y), n, oh, ow, c, oh * ow * c, ow * c, c}, threads);
+Step run_step(const View& y, const View& x, const View& residual, int64_t row_begin, int64_t row_end, uintptr_t packed,
+              int64_t packed_bytes, int isa) {
+  const Nhwc<const uint8_t> from = images_of<const uint8_t>(x), added = images_of<const uint8_t>(residual);
+  const Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  const PackedDepthwise& layer = packed_layer(packed, packed_bytes, isa, from.c, residual.present);
+  const auto output_h = layer.transposed ? layer.geometry.output_w(from.h) : layer.geometry.output_h(from.h);
+  const auto output_w = layer.transposed ? layer.geometry.output_h(from.w) : layer.geometry.output_w(from.w);
+  if (output_h != to.h || output_w != to.w) throw nb::value_error("geometry is not the one that was packed");
+  return [=, &layer, to_place = y.place, from_place = x.place, added_place = residual.place,
+          has_residual = residual.present](const Frame& frame) {
+    depthwise_run(layer, from.with(frame.at<const uint8_t>(from_place)),
+                  added.with(has_residual ? frame.at<const uint8_t>(added_place) : nullptr),
+                  to.with(frame.at<uint8_t>(to_place)), frame.threads, row_begin, row_end);
+  };
 }
 
 }  // namespace
 
-void bind_depthwise(nb::module_& m) {
+void bind_depthwise(nb::module_& m, ProgramClass& program) {
   m.def("depthwise_packed_bytes", packed_bytes);
   m.def("depthwise_pack", pack);
-  m.def("depthwise_run", run);
+  m.def("depthwise_in_rows", [](uintptr_t packed) { return !pointer<const PackedDepthwise>(packed)->transposed; });
+  bind_step(m, program, "depthwise_conv2d", run_step);
 }
 
 }  // namespace fxquant

@@ -34,17 +34,23 @@ struct Partition {
   int64_t widest, blocks, band, bands;  // all blocks but the last are the widest
 };
 
-Partition partition(const PackedDepthwise& layer, const Nhwc<const uint8_t>& x, const Nhwc<uint8_t>& y, int threads) {
+// Output rows of every image.
+struct Rows {
+  int64_t begin, end;
+};
+
+Partition partition(const PackedDepthwise& layer, const Nhwc<const uint8_t>& x, const Nhwc<uint8_t>& y, Rows rows,
+                    int threads) {
   Partition p;
   p.widest = depthwise_block_width(layer.isa, std::numeric_limits<int32_t>::max());
   p.blocks = (layer.channels + p.widest - 1) / p.widest;
   p.band = kBandBytes / (x.w * x.c * layer.geometry.stride_h + 1);
   const int64_t wanted = threads > 1 ? kTasksPerThread * threads / (p.blocks * y.n) + 1 : 1;
-  const int64_t shared = (y.h + wanted - 1) / wanted;
+  const int64_t shared = (rows.end - rows.begin + wanted - 1) / wanted;
   if (shared < p.band) p.band = shared;
   p.band = (p.band + 3) / 4 * 4;
   if (p.band < 4) p.band = 4;
-  p.bands = (y.h + p.band - 1) / p.band;
+  p.bands = (rows.end - rows.begin + p.band - 1) / p.band;
   return p;
 }
 
@@ -56,19 +62,19 @@ Nhwc<T> from(const Nhwc<T>& t, int64_t image, int64_t channel) {
 }
 
 void run_tasks(const PackedDepthwise& layer, const Nhwc<const uint8_t>& x, const Nhwc<const uint8_t>& residual,
-               const Nhwc<uint8_t>& y, int threads) {
+               const Nhwc<uint8_t>& y, Rows rows, int threads) {
   if (y.n == 0 || layer.channels == 0) return;
   const DepthwiseKernel kernel = depthwise_kernel(layer.geometry, layer.isa).run;
-  const Partition p = partition(layer, x, y, threads);
+  const Partition p = partition(layer, x, y, rows, threads);
   const uint8_t* blocks = reinterpret_cast<const uint8_t*>(&layer + 1);
   const int64_t per_channel = depthwise_bytes_per_channel(layer.geometry);
   parallel_for(y.n * p.bands * p.blocks, threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t c = i % p.blocks * p.widest, band = i / p.blocks % p.bands, n = i / p.blocks / p.bands;
       const int32_t width = depthwise_block_width(layer.isa, layer.channels - c);
-      const int64_t left = layer.channels - c, row = band * p.band;
+      const int64_t left = layer.channels - c, row = rows.begin + band * p.band;
       kernel({&layer, blocks + c * per_channel, width, static_cast<int32_t>(left < width ? left : width), from(x, n, c),
-              from(residual, n, c), from(y, n, c), row, row + p.band < y.h ? row + p.band : y.h});
+              from(residual, n, c), from(y, n, c), row, row + p.band < rows.end ? row + p.band : rows.end});
     }
   });
 }
@@ -149,9 +155,13 @@ bool depthwise_pack(const DepthwiseLayer& layer, Isa isa, void* packed) {
 }
 
 void depthwise_run(const PackedDepthwise& packed, const Nhwc<const uint8_t>& x, const Nhwc<const uint8_t>& residual,
-                   const Nhwc<uint8_t>& y, int threads) {
-  if (!packed.transposed) return run_tasks(packed, x, residual, y, threads);
-  run_tasks(packed, depthwise_transposed(x), depthwise_transposed(residual), depthwise_transposed(y), threads);
+                   const Nhwc<uint8_t>& y, int threads, int64_t row_begin, int64_t row_end) {
+  if (packed.transposed) {
+    run_tasks(packed, depthwise_transposed(x), depthwise_transposed(residual), depthwise_transposed(y), {0, y.w},
+              threads);
+  } else {
+    run_tasks(packed, x, residual, y, {row_begin, row_end < y.h ? row_end : y.h}, threads);
+  }
 }
 
 }  // namespace fxquant

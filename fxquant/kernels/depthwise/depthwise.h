@@ -68,9 +68,10 @@ int64_t depthwise_packed_bytes(const DepthwiseLayer& layer, Isa isa);
 bool depthwise_pack(const DepthwiseLayer& layer, Isa isa, void* packed);
 
 // `packed` as depthwise_pack left it, for an ISA that this machine has; `residual` only if the layer has one, then
-// shaped like y. The caller has checked the shapes.
+// shaped like y. The caller has checked the shapes. Of y the rows [row_begin, row_end) are computed, which is for
+// layers that are not transposed to choose.
 void depthwise_run(const PackedDepthwise& packed, const Nhwc<const uint8_t>& x, const Nhwc<const uint8_t>& residual,
-                   const Nhwc<uint8_t>& y, int threads);
+                   const Nhwc<uint8_t>& y, int threads, int64_t row_begin = 0, int64_t row_end = INT64_MAX);
 
 // The part of a layer that one call of a kernel computes: some rows of one image, one block of channels.
 struct DepthwiseTask {

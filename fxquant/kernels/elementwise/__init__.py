@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.target import active_isa
 
 
@@ -72,24 +72,8 @@ def add(
     other dtypes and for shapes that do not broadcast.
     """
     a, b, y = _operands(a, b)
-    _kernels.add(
-        y.data_ptr(),
-        a.data_ptr(),
-        b.data_ptr(),
-        y.shape,
-        y.stride(),
-        a.stride(),
-        b.stride(),
-        a_multiplier,
-        b_multiplier,
-        a_zero_point,
-        b_zero_point,
-        zero_point,
-        quant_min,
-        quant_max,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    arguments = (a_multiplier, b_multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
+    _kernels.add(torch.get_num_threads(), view(y), view(a), view(b), *arguments, active_isa())
     return y
 
 
@@ -113,21 +97,6 @@ def mul(
     Shapes, memory format and errors as of `add`.
     """
     a, b, y = _operands(a, b)
-    _kernels.mul(
-        y.data_ptr(),
-        a.data_ptr(),
-        b.data_ptr(),
-        y.shape,
-        y.stride(),
-        a.stride(),
-        b.stride(),
-        multiplier,
-        a_zero_point,
-        b_zero_point,
-        zero_point,
-        quant_min,
-        quant_max,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    arguments = (multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
+    _kernels.mul(torch.get_num_threads(), view(y), view(a), view(b), *arguments, active_isa())
     return y

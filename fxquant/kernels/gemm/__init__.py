@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
@@ -150,23 +150,20 @@ def linear(x: Tensor, packed: Tensor, residual: Tensor | None, out_features: int
     x = x.contiguous()
     y = torch.empty((*x.shape[:-1], out_features), dtype=torch.uint8)
     residual = same_shape_residual(residual, y, torch.contiguous_format)
-    in_features = x.shape[-1]
     try:
         _kernels.linear(
-            packed.data_ptr(),
-            packed.numel(),
-            x.data_ptr(),
-            0 if residual is None else residual.data_ptr(),
-            y.data_ptr(),
-            y.numel() // out_features if out_features else 0,
-            in_features,
-            out_features,
-            active_isa(),
             torch.get_num_threads(),
+            *(view(rows_of(y)), view(rows_of(x)), view(residual if residual is None else rows_of(residual))),
+            *(packed.data_ptr(), packed.numel(), active_isa()),
         )
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None
     return y
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """A view of `x` [..., K] as [rows, K]."""
+    return x.view(x.shape[:-1].numel(), x.shape[-1])
 
 
 def same_shape_residual(residual: Tensor | None, y: Tensor, memory_format: torch.memory_format) -> Tensor | None:

@@ -37,31 +37,34 @@ int64_t pack(uintptr_t packed, int layer, int64_t in_channels, int64_t out_chann
   return pack_product(w, static_cast<Isa>(isa), pointer<uint8_t>(packed));
 }
 
-void run_linear(uintptr_t packed, int64_t packed_bytes, uintptr_t x, uintptr_t residual, uintptr_t y, int64_t rows,
-                int64_t in_features, int64_t out_features, int isa, int threads) {
+// x [rows, K], y and residual [rows, N], a row's elements side by side.
+Step linear_step(const View& y, const View& x, const View& residual, uintptr_t packed, int64_t packed_bytes, int isa) {
   const PackedHeader& header =
       packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::linear, static_cast<Isa>(isa));
-  if (rows == 0) return;  // tensors without elements have no address to check
-  if (header.in_channels != in_features) throw nb::value_error("the weights were packed for another in_features");
-  if (header.out_channels != out_features) throw nb::value_error("the weights were packed for another out_features");
-  if ((residual != 0) != (header.has_residual != 0)) {
+  if (x.shape.at(1) != header.in_channels) throw nb::value_error("the weights were packed for another in_features");
+  if (y.shape.at(1) != header.out_channels) throw nb::value_error("the weights were packed for another out_features");
+  if (residual.present != (header.has_residual != 0)) {
     throw nb::value_error("a residual must be given exactly if the weights were packed for one");
   }
-  const nb::gil_scoped_release released;
-  linear(header, pointer<const uint8_t>(x), rows, in_features, pointer<const uint8_t>(residual), out_features,
-         pointer<uint8_t>(y), out_features, threads);
+  const int64_t x_stride = x.strides[0], y_stride = y.strides[0], r_stride = residual.present ? residual.strides[0] : 0;
+  return [=, &header, rows = x.shape[0], to = y.place, from = x.place, added = residual.place,
+          has_residual = residual.present](const Frame& frame) {
+    linear(header, frame.at<const uint8_t>(from), rows, x_stride,
+           has_residual ? frame.at<const uint8_t>(added) : nullptr, r_stride, frame.at<uint8_t>(to), y_stride,
+           frame.threads);
+  };
 }
 
 }  // namespace
 
-void bind_gemm(nb::module_& m) {
+void bind_gemm(nb::module_& m, ProgramClass& program) {
   m.def("product_packed_size", [](int layer, int64_t in_channels, int64_t out_channels, int64_t kernel_h,
                                   int64_t kernel_w, int64_t groups, bool dense_w, int isa) {
     return packed_size(dimensions(layer, in_channels, out_channels, kernel_h, kernel_w, groups, dense_w),
                        static_cast<Isa>(isa));
   });
   m.def("product_pack", &pack);
-  m.def("linear", &run_linear);
+  bind_step(m, program, "linear", linear_step);
 }
 
 }  // namespace fxquant

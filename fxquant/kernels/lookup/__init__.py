@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.target import active_isa
 
 TABLE_SIZE = 256
@@ -28,30 +28,11 @@ def lookup(x: Tensor, table: Tensor) -> Tensor:
     table = table.contiguous()
     y = torch.empty_like(x)
     if table.shape == (TABLE_SIZE,):
-        _kernels.lookup(
-            y.data_ptr(),
-            x.data_ptr(),
-            table.data_ptr(),
-            x.shape,
-            y.stride(),
-            x.stride(),
-            active_isa(),
-            torch.get_num_threads(),
-        )
+        _kernels.lookup(torch.get_num_threads(), view(y), view(x), table.data_ptr(), active_isa())
         return y
     if x.dim() < 2 or table.shape != (x.shape[1], TABLE_SIZE):
         raise InputError(
             f"lookup takes a table of shape [256] or [channels, 256], not {list(table.shape)} for x of {list(x.shape)}"
         )
-    _kernels.lookup_per_channel(
-        y.data_ptr(),
-        x.data_ptr(),
-        table.data_ptr(),
-        x.shape,
-        y.stride(),
-        x.stride(),
-        tuple(TABLE_SIZE if dim == 1 else 0 for dim in range(x.dim())),
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    _kernels.lookup_per_channel(torch.get_num_threads(), view(y), view(x), table.data_ptr(), active_isa())
     return y

@@ -1,6 +1,6 @@
+// Steps of lookup. Tables stay where they are, at addresses.
 #include "base/bind.h"
 
-#include "base/strided_bind.h"
 #include "lookup/lookup.h"
 
 namespace nb = nanobind;
@@ -8,27 +8,29 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-void run(uintptr_t y, uintptr_t x, uintptr_t table, const nb::tuple& shape, const nb::tuple& y_strides,
-         const nb::tuple& x_strides, int isa, int threads) {
-  const Walk<2> walk = make_walk<2>(shape, {y_strides, x_strides});
-  nb::gil_scoped_release release;
-  lookup(walk, pointer<uint8_t>(y), pointer<const uint8_t>(x), pointer<const uint8_t>(table), static_cast<Isa>(isa),
-         threads);
+Step lookup_step(const View& y, const View& x, uintptr_t table, int isa) {
+  return [=, to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
+    lookup(walk, frame.at<uint8_t>(to), frame.at<const uint8_t>(from), pointer<const uint8_t>(table),
+           static_cast<Isa>(isa), frame.threads);
+  };
 }
 
-void run_per_channel(uintptr_t y, uintptr_t x, uintptr_t tables, const nb::tuple& shape, const nb::tuple& y_strides,
-                     const nb::tuple& x_strides, const nb::tuple& table_strides, int isa, int threads) {
-  const Walk<3> walk = make_walk<3>(shape, {y_strides, x_strides, table_strides});
-  nb::gil_scoped_release release;
-  lookup_per_channel(walk, pointer<uint8_t>(y), pointer<const uint8_t>(x), pointer<const uint8_t>(tables),
-                     static_cast<Isa>(isa), threads);
+// A table a channel, which is dimension 1.
+Step lookup_per_channel_step(const View& y, const View& x, uintptr_t tables, int isa) {
+  View rows = x;
+  for (int64_t& stride : rows.strides) stride = 0;
+  rows.strides.at(1) = kTableSize;
+  return [=, to = y.place, from = x.place, walk = walk_of<3>({&y, &x, &rows})](const Frame& frame) {
+    lookup_per_channel(walk, frame.at<uint8_t>(to), frame.at<const uint8_t>(from), pointer<const uint8_t>(tables),
+                       static_cast<Isa>(isa), frame.threads);
+  };
 }
 
 }  // namespace
 
-void bind_lookup(nb::module_& m) {
-  m.def("lookup", run);
-  m.def("lookup_per_channel", run_per_channel);
+void bind_lookup(nb::module_& m, ProgramClass& program) {
+  bind_step(m, program, "lookup", lookup_step);
+  bind_step(m, program, "lookup_per_channel", lookup_per_channel_step);
 }
 
 }  // namespace fxquant

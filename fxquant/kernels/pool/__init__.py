@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.target import active_isa
 
 
@@ -31,16 +32,26 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-def _windows(
-    h: int,
-    w: int,
+class Windows(NamedTuple):
+    """A pool over images of one size: output height and width, then what the kernels take, along height and width."""
+
+    output_size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+def pool_windows(
+    size: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
-) -> tuple[int, ...]:
-    """Output height and width, then the pairs kernel, stride, padding and dilation, as the kernels take them."""
+) -> Windows:
+    """The windows over images of `size`, height and width. Raises InputError if there are none."""
+    h, w = size
     kernel, stride, padding, dilation = _pair(kernel), _pair(stride or kernel), _pair(padding), _pair(dilation)
     if min(*kernel, *stride, *dilation) < 1:
         raise InputError(f"kernel, stride and dilation are at least 1: {kernel}, {stride}, {dilation}")
@@ -50,10 +61,10 @@ def _windows(
     ow = pooled_size(w, kernel[1], stride[1], padding[1], dilation[1], ceil_mode)
     if oh < 1 or ow < 1:
         raise InputError(f"an image of {h} x {w} gives no output: {oh} x {ow}")
-    return (oh, ow, *kernel, *stride, *padding, *dilation)
+    return Windows((oh, ow), kernel, stride, padding, dilation)
 
 
-_cached_windows = functools.lru_cache(_windows)
+_cached_windows = functools.lru_cache(pool_windows)
 
 
 def _images(x: Tensor, oh: int, ow: int) -> Tensor:
@@ -82,8 +93,8 @@ def _max_fake(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    windows = _windows(x.shape[2], x.shape[3], kernel, stride, padding, dilation, ceil_mode)
-    return _images(x, windows[0], windows[1])
+    windows = pool_windows(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    return _images(x, *windows.output_size)
 
 
 @torch_op(
@@ -103,20 +114,9 @@ def max_pool2d(
     Raises InputError for another dtype or rank, or if there is no output.
     """
     x = _channels_last(x)
-    n, c, h, w = x.shape
-    windows = _cached_windows(h, w, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), ceil_mode)
-    y = _images(x, windows[0], windows[1])
-    _kernels.max_pool2d(
-        x.data_ptr(),
-        y.data_ptr(),
-        n,
-        c,
-        h,
-        w,
-        *windows,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    windows = _cached_windows(x.shape[2:], tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), ceil_mode)
+    y = _images(x, *windows.output_size)
+    _kernels.max_pool2d(torch.get_num_threads(), view(y), view(x), *windows[1:], active_isa())
     return y
 
 
@@ -134,8 +134,8 @@ def _avg_fake(
     quant_min: int,
     quant_max: int,
 ) -> Tensor:
-    windows = _windows(x.shape[2], x.shape[3], kernel, stride, padding, (1,), ceil_mode)
-    return _images(x, windows[0], windows[1])
+    windows = pool_windows(x.shape[2:], kernel, stride, padding, (1,), ceil_mode)
+    return _images(x, *windows.output_size)
 
 
 @torch_op(
@@ -166,27 +166,17 @@ def avg_pool2d(
     if divisor_override == 0:
         raise InputError("divisor_override is not 0")
     x = _channels_last(x)
-    n, c, h, w = x.shape
-    windows = _cached_windows(h, w, tuple(kernel), tuple(stride), tuple(padding), (1,), ceil_mode)
-    y = _images(x, windows[0], windows[1])
+    windows = _cached_windows(x.shape[2:], tuple(kernel), tuple(stride), tuple(padding), (1,), ceil_mode)
+    y = _images(x, *windows.output_size)
     try:
         _kernels.avg_pool2d(
-            x.data_ptr(),
-            y.data_ptr(),
-            n,
-            c,
-            h,
-            w,
-            *windows[:8],
+            torch.get_num_threads(),
+            view(y),
+            view(x),
+            *windows[1:4],
             count_include_pad,
             divisor_override or 0,
-            multiplier,
-            x_zero_point,
-            zero_point,
-            quant_min,
-            quant_max,
-            active_isa(),
-            torch.get_num_threads(),
+            *(multiplier, x_zero_point, zero_point, quant_min, quant_max, active_isa()),
         )
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -222,27 +212,11 @@ def adaptive_avg_pool2d(
     """uint8 [N, C, H, W] -> uint8 channels_last [N, C, *output_size]: output o of O averages the positions
     floor(o * size / O) .. ceil((o + 1) * size / O). Raises InputError as avg_pool2d does."""
     x = _channels_last(x)
-    n, c, h, w = x.shape
     oh, ow = _adaptive_size(output_size)
     y = _images(x, oh, ow)
     try:
-        _kernels.adaptive_avg_pool2d(
-            x.data_ptr(),
-            y.data_ptr(),
-            n,
-            c,
-            h,
-            w,
-            oh,
-            ow,
-            multiplier,
-            x_zero_point,
-            zero_point,
-            quant_min,
-            quant_max,
-            active_isa(),
-            torch.get_num_threads(),
-        )
+        arguments = (multiplier, x_zero_point, zero_point, quant_min, quant_max, active_isa())
+        _kernels.adaptive_avg_pool2d(torch.get_num_threads(), view(y), view(x), *arguments)
     except ValueError as error:
         raise InputError(str(error)) from None
     return y

@@ -1,4 +1,4 @@
-// max_pool2d, avg_pool2d and adaptive_avg_pool2d for Python, on dense channels-last tensors given by address and sizes.
+// Steps of pooling. Windows follow from the sizes, once.
 #include "base/bind.h"
 
 #include <vector>
@@ -10,15 +10,7 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-struct Images {
-  Nhwc<const uint8_t> x;
-  Nhwc<uint8_t> y;
-};
-
-Images images(uintptr_t x, uintptr_t y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow) {
-  return {{pointer<const uint8_t>(x), n, h, w, c, h * w * c, w * c, c},
-          {pointer<uint8_t>(y), n, oh, ow, c, oh * ow * c, ow * c, c}};
-}
+using Pair = std::vector<int64_t>;  // along height and width
 
 int64_t largest(const std::vector<Window>& windows) {
   int64_t most = 0;
@@ -26,57 +18,72 @@ int64_t largest(const std::vector<Window>& windows) {
   return most;
 }
 
-void average(const Images& t, const std::vector<Window>& rows, const std::vector<Window>& columns,
-             const AveragePool& pool, int isa, int threads) {
-  if (largest(rows) * largest(columns) > kLargestWindow)
-    throw nb::value_error("the window is so large that its sum could overflow int32");
-  nb::gil_scoped_release release;
-  avg_pool2d(t.x, t.y, rows.data(), columns.data(), pool, static_cast<Isa>(isa), threads);
+std::vector<Window> windows_of(const PoolAxis& axis, int64_t size, int64_t outputs, bool include_padding) {
+  std::vector<Window> windows(static_cast<size_t>(outputs));
+  pool_windows(axis, size, outputs, include_padding, windows.data());
+  return windows;
 }
 
-void max_pool(uintptr_t x, uintptr_t y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
-              int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_h, int64_t pad_w,
-              int64_t dilation_h, int64_t dilation_w, int isa, int threads) {
-  const Images t = images(x, y, n, c, h, w, oh, ow);
-  std::vector<Window> rows(static_cast<size_t>(oh)), columns(static_cast<size_t>(ow));
-  pool_windows({kernel_h, stride_h, pad_h, dilation_h}, h, oh, false, rows.data());
-  pool_windows({kernel_w, stride_w, pad_w, dilation_w}, w, ow, false, columns.data());
-  nb::gil_scoped_release release;
-  max_pool2d(t.x, t.y, rows.data(), columns.data(), dilation_h, dilation_w, static_cast<Isa>(isa), threads);
+std::vector<Window> adaptive_windows_of(int64_t size, int64_t outputs) {
+  std::vector<Window> windows(static_cast<size_t>(outputs));
+  adaptive_windows(size, outputs, windows.data());
+  return windows;
+}
+
+Step max_pool_step(const View& y, const View& x, const Pair& kernel, const Pair& stride, const Pair& padding,
+                   const Pair& dilation, int isa) {
+  const Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  const Nhwc<const uint8_t> from = images_of<const uint8_t>(x);
+  const auto rows = windows_of({kernel.at(0), stride.at(0), padding.at(0), dilation.at(0)}, from.h, to.h, false);
+  const auto columns = windows_of({kernel.at(1), stride.at(1), padding.at(1), dilation.at(1)}, from.w, to.w, false);
+  return [=, dilation_h = dilation[0], dilation_w = dilation[1], to_place = y.place,
+          from_place = x.place](const Frame& frame) {
+    max_pool2d(from.with(frame.at<const uint8_t>(from_place)), to.with(frame.at<uint8_t>(to_place)), rows.data(),
+               columns.data(), dilation_h, dilation_w, static_cast<Isa>(isa), frame.threads);
+  };
+}
+
+Step average_step(const View& y, const View& x, const std::vector<Window>& rows, const std::vector<Window>& columns,
+                  const AveragePool& pool, int isa) {
+  if (largest(rows) * largest(columns) > kLargestWindow) {
+    throw nb::value_error("the window is so large that its sum could overflow int32");
+  }
+  return [=, to = images_of<uint8_t>(y), from = images_of<const uint8_t>(x), to_place = y.place,
+          from_place = x.place](const Frame& frame) {
+    avg_pool2d(from.with(frame.at<const uint8_t>(from_place)), to.with(frame.at<uint8_t>(to_place)), rows.data(),
+               columns.data(), pool, static_cast<Isa>(isa), frame.threads);
+  };
 }
 
 // divisor 0: the number of positions.
-void avg_pool(uintptr_t x, uintptr_t y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
-              int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_h, int64_t pad_w,
-              bool include_padding, int64_t divisor, float multiplier, int32_t x_zero_point, int32_t zero_point,
-              int32_t quant_min, int32_t quant_max, int isa, int threads) {
-  std::vector<Window> rows(static_cast<size_t>(oh)), columns(static_cast<size_t>(ow));
-  pool_windows({kernel_h, stride_h, pad_h, 1}, h, oh, include_padding, rows.data());
-  pool_windows({kernel_w, stride_w, pad_w, 1}, w, ow, include_padding, columns.data());
+Step avg_pool_step(const View& y, const View& x, const Pair& kernel, const Pair& stride, const Pair& padding,
+                   bool include_padding, int64_t divisor, float multiplier, int32_t x_zero_point, int32_t zero_point,
+                   int32_t quant_min, int32_t quant_max, int isa) {
+  const Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  const Nhwc<const uint8_t> from = images_of<const uint8_t>(x);
+  auto rows = windows_of({kernel.at(0), stride.at(0), padding.at(0), 1}, from.h, to.h, include_padding);
+  auto columns = windows_of({kernel.at(1), stride.at(1), padding.at(1), 1}, from.w, to.w, include_padding);
   if (divisor != 0) {
     for (Window& window : rows) window.extent = divisor;
     for (Window& window : columns) window.extent = 1;
   }
-  average(images(x, y, n, c, h, w, oh, ow), rows, columns,
-          {multiplier, x_zero_point, {zero_point, quant_min, quant_max}}, isa, threads);
+  return average_step(y, x, rows, columns, {multiplier, x_zero_point, {zero_point, quant_min, quant_max}}, isa);
 }
 
-void adaptive_avg_pool(uintptr_t x, uintptr_t y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
-                       float multiplier, int32_t x_zero_point, int32_t zero_point, int32_t quant_min, int32_t quant_max,
-                       int isa, int threads) {
-  std::vector<Window> rows(static_cast<size_t>(oh)), columns(static_cast<size_t>(ow));
-  adaptive_windows(h, oh, rows.data());
-  adaptive_windows(w, ow, columns.data());
-  average(images(x, y, n, c, h, w, oh, ow), rows, columns,
-          {multiplier, x_zero_point, {zero_point, quant_min, quant_max}}, isa, threads);
+Step adaptive_avg_pool_step(const View& y, const View& x, float multiplier, int32_t x_zero_point, int32_t zero_point,
+                            int32_t quant_min, int32_t quant_max, int isa) {
+  const Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  const Nhwc<const uint8_t> from = images_of<const uint8_t>(x);
+  return average_step(y, x, adaptive_windows_of(from.h, to.h), adaptive_windows_of(from.w, to.w),
+                      {multiplier, x_zero_point, {zero_point, quant_min, quant_max}}, isa);
 }
 
 }  // namespace
 
-void bind_pool(nb::module_& m) {
-  m.def("max_pool2d", max_pool);
-  m.def("avg_pool2d", avg_pool);
-  m.def("adaptive_avg_pool2d", adaptive_avg_pool);
+void bind_pool(nb::module_& m, ProgramClass& program) {
+  bind_step(m, program, "max_pool2d", max_pool_step);
+  bind_step(m, program, "avg_pool2d", avg_pool_step);
+  bind_step(m, program, "adaptive_avg_pool2d", adaptive_avg_pool_step);
 }
 
 }  // namespace fxquant

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.target import active_isa
 
 
@@ -37,19 +37,8 @@ def quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max
     if x.dtype is not torch.float32:
         raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
     y = _quantized(x)
-    _kernels.quantize(
-        y.data_ptr(),
-        x.data_ptr(),
-        x.shape,
-        y.stride(),
-        x.stride(),
-        scale,
-        zero_point,
-        quant_min,
-        quant_max,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    arguments = (scale, zero_point, quant_min, quant_max, active_isa())
+    _kernels.quantize(torch.get_num_threads(), view(y), view(x), *arguments)
     return y
 
 
@@ -67,15 +56,5 @@ def dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
     if x.dtype is not torch.uint8:
         raise InputError(f"dequantize takes a uint8 tensor, not {x.dtype}")
     y = _dequantized(x)
-    _kernels.dequantize(
-        y.data_ptr(),
-        x.data_ptr(),
-        x.shape,
-        y.stride(),
-        x.stride(),
-        scale,
-        zero_point,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    _kernels.dequantize(torch.get_num_threads(), view(y), view(x), scale, zero_point, active_isa())
     return y

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op
+from fxquant.kernels.library import torch_op, view
 from fxquant.target import active_isa
 
 
@@ -47,17 +47,8 @@ def interpolate_bilinear(
     """
     y = _result(x, output_size, scale)
     x = x.contiguous(memory_format=torch.channels_last)
-    _kernels.interpolate_bilinear(
-        y.data_ptr(),
-        x.data_ptr(),
-        *x.shape,
-        *output_size,
-        *scale,
-        align_corners,
-        x_zero_point,
-        active_isa(),
-        torch.get_num_threads(),
-    )
+    arguments = (*scale, align_corners, x_zero_point, active_isa())
+    _kernels.interpolate_bilinear(torch.get_num_threads(), view(y), view(x), *arguments)
     return y
 
 
@@ -73,5 +64,5 @@ def interpolate_nearest(x: Tensor, output_size: Sequence[int], scale: Sequence[f
     """
     y = _result(x, output_size, scale)
     x = x.contiguous(memory_format=torch.channels_last)
-    _kernels.interpolate_nearest(y.data_ptr(), x.data_ptr(), *x.shape, *output_size, *scale, torch.get_num_threads())
+    _kernels.interpolate_nearest(torch.get_num_threads(), view(y), view(x), *scale, active_isa())
     return y

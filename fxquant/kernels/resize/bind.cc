@@ -1,3 +1,4 @@
+// Steps of interpolation. Source positions follow from the sizes, once.
 #include "base/bind.h"
 
 #include <vector>
@@ -8,12 +9,6 @@ namespace nb = nanobind;
 
 namespace fxquant {
 namespace {
-
-// Dense channels_last images.
-template <class T>
-Nhwc<T> dense_nhwc(uintptr_t address, int64_t n, int64_t h, int64_t w, int64_t c) {
-  return {pointer<T>(address), n, h, w, c, h * w * c, w * c, c};
-}
 
 std::vector<Tap> bilinear_taps(const Axis& axis, bool align_corners) {
   std::vector<Tap> taps;
@@ -29,30 +24,35 @@ std::vector<int64_t> nearest_indices(const Axis& axis) {
   return indices;
 }
 
-void run_bilinear(uintptr_t y, uintptr_t x, int64_t n, int64_t c, int64_t in_h, int64_t in_w, int64_t out_h,
-                  int64_t out_w, double scale_h, double scale_w, bool align_corners, int zero_point, int isa,
-                  int threads) {
-  const nb::gil_scoped_release release;
-  const std::vector<Tap> rows = bilinear_taps({in_h, out_h, scale_h}, align_corners);
-  const std::vector<Tap> columns = bilinear_taps({in_w, out_w, scale_w}, align_corners);
-  interpolate_bilinear(dense_nhwc<const uint8_t>(x, n, in_h, in_w, c), dense_nhwc<uint8_t>(y, n, out_h, out_w, c),
-                       rows.data(), columns.data(), zero_point, static_cast<Isa>(isa), threads);
+Step bilinear_step(const View& y, const View& x, double scale_h, double scale_w, bool align_corners, int zero_point,
+                   int isa) {
+  Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  Nhwc<const uint8_t> from = images_of<const uint8_t>(x);
+  const std::vector<Tap> rows = bilinear_taps({from.h, to.h, scale_h}, align_corners);
+  const std::vector<Tap> columns = bilinear_taps({from.w, to.w, scale_w}, align_corners);
+  return [=, to_place = y.place, from_place = x.place](const Frame& frame) {
+    interpolate_bilinear(from.with(frame.at<const uint8_t>(from_place)), to.with(frame.at<uint8_t>(to_place)),
+                         rows.data(), columns.data(), zero_point, static_cast<Isa>(isa), frame.threads);
+  };
 }
 
-void run_nearest(uintptr_t y, uintptr_t x, int64_t n, int64_t c, int64_t in_h, int64_t in_w, int64_t out_h,
-                 int64_t out_w, double scale_h, double scale_w, int threads) {
-  const nb::gil_scoped_release release;
-  const std::vector<int64_t> rows = nearest_indices({in_h, out_h, scale_h});
-  const std::vector<int64_t> columns = nearest_indices({in_w, out_w, scale_w});
-  interpolate_nearest(dense_nhwc<const uint8_t>(x, n, in_h, in_w, c), dense_nhwc<uint8_t>(y, n, out_h, out_w, c),
-                      rows.data(), columns.data(), threads);
+// One for all instruction sets; `isa` is there so that both interpolations are called alike.
+Step nearest_step(const View& y, const View& x, double scale_h, double scale_w, int /*isa*/) {
+  Nhwc<uint8_t> to = images_of<uint8_t>(y);
+  Nhwc<const uint8_t> from = images_of<const uint8_t>(x);
+  const std::vector<int64_t> rows = nearest_indices({from.h, to.h, scale_h});
+  const std::vector<int64_t> columns = nearest_indices({from.w, to.w, scale_w});
+  return [=, to_place = y.place, from_place = x.place](const Frame& frame) {
+    interpolate_nearest(from.with(frame.at<const uint8_t>(from_place)), to.with(frame.at<uint8_t>(to_place)),
+                        rows.data(), columns.data(), frame.threads);
+  };
 }
 
 }  // namespace
 
-void bind_resize(nb::module_& m) {
-  m.def("interpolate_bilinear", run_bilinear);
-  m.def("interpolate_nearest", run_nearest);
+void bind_resize(nb::module_& m, ProgramClass& program) {
+  bind_step(m, program, "interpolate_bilinear", bilinear_step);
+  bind_step(m, program, "interpolate_nearest", nearest_step);
 }
 
 }  // namespace fxquant

@@ -1,0 +1,75 @@
+// A program: kernel calls in a row whose operands lie in one arena, in its inputs or in its outputs.
+//
+// A step is a kernel call with everything resolved but the addresses that a run brings along: no shape is looked at, no
+// memory allocated while a program runs. Each run has an arena of its own, so that several threads may run one program
+// at once; arenas are kept for the next run.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace fxquant {
+
+// `offset` bytes behind base number `base` of a run (0: the arena, then inputs, then outputs); base < 0: an address.
+struct Place {
+  int64_t base = -1, offset = 0;
+};
+
+// The addresses and the number of threads of one run.
+struct Frame {
+  const uintptr_t* bases = nullptr;
+  int threads = 1;
+
+  template <class T>
+  T* at(const Place& place) const {
+    const uintptr_t base = place.base < 0 ? 0 : bases[place.base];
+    return reinterpret_cast<T*>(base + static_cast<uintptr_t>(place.offset));
+  }
+};
+
+using Step = std::function<void(const Frame& frame)>;
+
+class Program {
+ public:
+  // `externals`: how many addresses a run brings along.
+  Program(int64_t arena_bytes, int64_t externals) : arena_bytes_(arena_bytes), externals_(externals) {}
+
+  void add(Step step) { steps_.push_back(std::move(step)); }
+
+  // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, each step
+  // is timed.
+  template <class Fill>
+  void run(int threads, const Fill& fill, double* seconds = nullptr) {
+    std::unique_ptr<Arena> arena = take();
+    fill(arena->bases.data() + 1);
+    run_steps({arena->bases.data(), threads}, seconds);
+    give(std::move(arena));
+  }
+
+  int64_t externals() const { return externals_; }
+  int64_t size() const { return static_cast<int64_t>(steps_.size()); }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t arenas() const { return made_; }  // how many runs there were at once, at most
+
+ private:
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  struct Arena {
+    std::unique_ptr<void, Free> memory;
+    std::vector<uintptr_t> bases;
+  };
+
+  std::unique_ptr<Arena> take();
+  void give(std::unique_ptr<Arena> arena);
+  void run_steps(const Frame& frame, double* seconds) const;
+
+  int64_t arena_bytes_, externals_, made_ = 0;
+  std::vector<Step> steps_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Arena>> arenas_;
+};
+
+}  // namespace fxquant

@@ -1,0 +1,37 @@
+// Steps of copy and fill.
+#include "base/bind.h"
+
+#include "copy/copy.h"
+
+namespace nb = nanobind;
+
+namespace fxquant {
+namespace {
+
+Step copy_step(const View& y, const View& x) {
+  return [to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
+    copy(walk, frame.at<uint8_t>(to), frame.at<const uint8_t>(from), frame.threads);
+  };
+}
+
+Step fill_step(const View& y, int value) {
+  return [=, to = y.place, walk = walk_of<1>({&y})](const Frame& frame) {
+    fill(walk, frame.at<uint8_t>(to), static_cast<uint8_t>(value), frame.threads);
+  };
+}
+
+Step fill_halo_step(const View& y, int64_t rows, int64_t columns, int value) {
+  return [=, to = y.place, images = images_of<uint8_t>(y)](const Frame& frame) {
+    fill_halo(images.with(frame.at<uint8_t>(to)), rows, columns, static_cast<uint8_t>(value), frame.threads);
+  };
+}
+
+}  // namespace
+
+void bind_copy(nb::module_& m, ProgramClass& program) {
+  bind_step(m, program, "copy", copy_step);
+  bind_step(m, program, "fill", fill_step);
+  bind_step(m, program, "fill_halo", fill_halo_step);
+}
+
+}  // namespace fxquant

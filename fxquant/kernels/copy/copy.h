@@ -1,0 +1,21 @@
+// Bytes that only move, between tensors of any strides:
+//   copy   y[i] = x[i]
+//   fill   y[i] = value
+//   halo   the pixels around an image, up to so many rows and columns away, = value
+#pragma once
+#include <cstdint>
+
+#include "base/strided.h"
+#include "base/tensor.h"
+
+namespace fxquant {
+
+// Tensor 0 of `walk` is y, tensor 1 is x.
+void copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, int threads);
+
+void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads);
+
+// `y` lies in the middle of a dense buffer of images that are larger by the halo on all sides.
+void fill_halo(const Nhwc<uint8_t>& y, int64_t rows, int64_t columns, uint8_t value, int threads);
+
+}  // namespace fxquant

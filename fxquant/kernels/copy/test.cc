@@ -1,0 +1,50 @@
+#include "base/strided_test.h"
+#include "copy/copy.h"
+#include "copy/reference.h"
+
+namespace fxquant {
+namespace {
+
+TEST(Copy, AnyShapesAndStrides) {
+  Random random(71);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    Walk<2> walk;
+    walk.rank = random_shape(random, 20000, walk.size);
+    const int64_t y_size = random_layout(random, walk, 0, false), x_size = random_layout(random, walk, 1, true);
+    Guarded<uint8_t> x(x_size), y(y_size), expected(y_size);
+    fill_random(random, x);
+    y.fill(7);
+    expected.fill(7);
+    reference_copy(walk, expected.data(), x.data());
+    copy(walk, y.data(), x.data(), 1 + i % 2);
+    expect_same(y, expected);
+  }
+}
+
+TEST(Fill, AnyShapesAndStrides) {
+  Random random(72);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    Walk<1> walk;
+    walk.rank = random_shape(random, 20000, walk.size);
+    const int64_t size = random_layout(random, walk, 0, false);
+    Walk<2> from_one;
+    from_one.rank = walk.rank;
+    for (int d = 0; d < walk.rank; ++d) {
+      from_one.size[d] = walk.size[d];
+      from_one.stride[0][d] = walk.stride[0][d];
+      from_one.stride[1][d] = 0;
+    }
+    Guarded<uint8_t> y(size), expected(size);
+    y.fill(7);
+    expected.fill(7);
+    const uint8_t value = static_cast<uint8_t>(random.integer(0, 255));
+    reference_copy(from_one, expected.data(), &value);
+    fill(walk, y.data(), value, 1 + i % 2);
+    expect_same(y, expected);
+  }
+}
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,70 @@
+"""A kernel call of a program that is being planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch.fx import Node
+
+from fxquant.kernels.library import View
+from fxquant.runtime.value import Value
+
+
+@dataclass(frozen=True)
+class Window:
+    """Row r of a result takes the input rows r * stride - padding .. r * stride - padding + reach - 1."""
+
+    reach: int = 1
+    stride: int = 1
+    padding: int = 0
+
+    def end(self, rows: int) -> int:
+        """How many input rows, from the first on, the first `rows` rows of the result take."""
+        return (rows - 1) * self.stride - self.padding + self.reach
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel on behalf of `node`: a method of the native program, its operands, its other arguments.
+
+    The first operand is written, the second is the one that `window` speaks of: with one, images can be computed some
+    rows at a time. A kernel that takes a range of rows has it as `rows`, in front of its other arguments; others are
+    given narrower operands. `weights`: how many bytes it reads beside its operands.
+    """
+
+    node: Node
+    kernel: str
+    operands: tuple[Value | None, ...]
+    constants: tuple[Any, ...]
+    window: Window | None = None
+    rows: tuple[int, int] | None = None
+    weights: int = 0
+
+    @property
+    def y(self) -> Value:
+        """What the call writes."""
+        assert self.operands[0] is not None
+        return self.operands[0]
+
+    @property
+    def x(self) -> Value | None:
+        """The first operand that it reads, if it reads any."""
+        return self.operands[1] if len(self.operands) > 1 else None
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All operands that it reads, scratch included."""
+        return tuple(value for value in self.operands[1:] if value is not None)
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """As the native program takes them; valid once buffers are arranged."""
+        views: list[View] = [() if value is None else value.native for value in self.operands]
+        return (*views, *(self.rows or ()), *self.constants)
+
+    def rows_only(self, begin: int, end: int) -> Call:
+        """The part of the call that computes the rows [begin, end) of images."""
+        if self.rows is not None:
+            return replace(self, rows=(begin, end))
+        return replace(self, operands=tuple(v and v.narrow(2, begin, end - begin) for v in self.operands))

@@ -1,0 +1,82 @@
+"""A maximal part of a model that computes in int8, run natively as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.fx import GraphModule
+from torch.jit import is_tracing  # type: ignore[attr-defined]
+
+from fxquant.runtime.planner import Plan, Planner
+from fxquant.runtime.programs import Programs
+
+
+class Int8Region(GraphModule):
+    """A graph of int8 layers between float values, or between integers that no native kernel handles.
+
+    Called with tensors, it runs a program that was planned for their layout. Called while something is traced, or with
+    what is no plain CPU tensor, it runs its graph node by node. Both give the same integers.
+    """
+
+    node_by_node: Callable[..., Any]
+    programs: Programs
+
+    def recompile(self) -> Any:
+        """Regenerates the code of the graph, as `node_by_node`."""
+        code = super().recompile()
+        kind: Any = type(self)
+        kind.node_by_node, kind.forward = kind.forward, run
+        del kind.__call__  # GraphModule's, which takes time to look for errors in generated code
+        self.programs = Programs()
+        return code
+
+    def plan(self, *inputs: Tensor) -> Plan:
+        """The program for inputs of this layout, as a call would make it.
+
+        Raises InputError if the inputs do not fit the layers, naming the layer.
+        """
+        try:
+            return Planner(self, inputs).plan()
+        except ValueError:
+            self.node_by_node(*inputs)  # layers know best what is wrong, and where
+            raise
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
+        """The layers' state under their own names: where regions begin and end does not show in a saved model."""
+        return super().state_dict(*args, prefix=outer_prefix(prefix), **kwargs)
+
+    def __reduce__(self) -> Any:
+        rebuild, arguments = super().__reduce__()
+        return _rebuild, (rebuild, arguments)
+
+
+def outer_prefix(prefix: str) -> str:
+    """The prefix of the parent of what "a.b." is the prefix of: "a."."""
+    return prefix[: prefix.rstrip(".").rfind(".") + 1]
+
+
+def _rebuild(rebuild: Callable[..., GraphModule], arguments: tuple[Any, ...]) -> Int8Region:
+    gm = rebuild(*arguments)
+    return Int8Region(gm, gm.graph, "Int8Region")
+
+
+def run(self: Int8Region, *inputs: Any) -> Any:
+    """What calling a region does."""
+    # Every call pays for every line of this.
+    if is_compiling() or is_tracing():
+        return self.node_by_node(*inputs)
+    key: Any = torch.get_num_threads()
+    for x in inputs:
+        if type(x) is not Tensor or not x.is_cpu:
+            return self.node_by_node(*inputs)
+        key = (key, x.shape, x.stride(), x.dtype)
+    plan = self.programs.plans.get(key)
+    if plan is None:
+        if any(x.numel() == 0 for x in inputs):
+            return self.node_by_node(*inputs)
+        plan = self.programs.make(key, lambda: self.plan(*inputs))
+    return plan.run(inputs)

@@ -1,0 +1,46 @@
+"""int8 node, int8 node, ... -> Int8Region(...): one call for each maximal part of the graph that computes in int8.
+
+A node's level is the number of native nodes on the longest way to it that a node of another kind follows. A way from
+one native node to another over a node of another kind raises the level, so the native nodes of one level can run
+together: after all that they read, before all that reads them.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.fx import Graph, GraphModule, Node
+
+from fxquant.graph.extract import extract
+from fxquant.graph.integers import integer_values, layer_of
+from fxquant.graph.pipeline import register_pass
+from fxquant.runtime.planner import can_plan
+from fxquant.runtime.region import Int8Region
+
+
+@register_pass(stage="plan")
+def plan_regions(gm: GraphModule) -> GraphModule:
+    return extract(gm, _regions(gm), _region, "int8")
+
+
+def _region(root: nn.Module, graph: Graph) -> Int8Region:
+    return Int8Region(root, graph, Int8Region.__name__)
+
+
+def _native(gm: GraphModule) -> set[Node]:
+    """The layers, and the nodes that move integers, that a program can have."""
+    integers = integer_values(gm)
+    calls = [node for node in gm.graph.nodes if node.op.startswith("call_")]
+    return {n for n in calls if (n in integers or layer_of(gm, n) is not None) and can_plan(gm, n)}
+
+
+def _regions(gm: GraphModule) -> list[list[Node]]:
+    """The native nodes by level, each level in the graph's order, where a level has a layer at all."""
+    regions: dict[int, list[Node]] = {}
+    levels: dict[Node, int] = {}
+    native = _native(gm)
+    for node in gm.graph.nodes:
+        leaves = node not in native
+        levels[node] = max((levels[x] + (leaves and x in native) for x in node.all_input_nodes), default=0)
+        if node in native:
+            regions.setdefault(levels[node], []).append(node)
+    return [nodes for nodes in regions.values() if any(layer_of(gm, node) is not None for node in nodes)]
