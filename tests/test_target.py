@@ -22,6 +22,11 @@ def test_without_a_wish_the_best_one_runs(monkeypatch: pytest.MonkeyPatch) -> No
     assert target.ISA_NAMES[target.active_isa()] == target.supported_isas()[-1]
 
 
+def test_names_and_numbers_are_the_same_on_every_machine() -> None:
+    """Packed weights hold the number, and loading them elsewhere names what they were packed for."""
+    assert target.ISA_NAMES == ("scalar", "avx2", "avxvnni", "avx512vnni", "neon-dotprod", "neon-i8mm")
+
+
 def test_every_supported_one_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in target.supported_isas():
         monkeypatch.setenv("FXQUANT_ISA", name)

@@ -1,23 +1,11 @@
-// The byte vectors of bytes_x86.h for AVX2, which has no byte masks: fewer channels than the width go through 64-bit
+// The byte vectors of bytes.h for AVX2, which has no byte masks: fewer channels than the width go through 64-bit
 // registers.
 #pragma once
 #include "base/bytes_x86.h"
+#include "base/few_bytes.h"
 
 namespace fxquant {
 namespace {
-
-// The first `count` < 8 bytes at p.
-inline uint64_t load_first(const uint8_t* p, int count) {
-  uint64_t value = 0;
-  for (int i = 0; i < count; ++i) value |= static_cast<uint64_t>(p[i]) << (8 * i);
-  return value;
-}
-
-inline uint64_t load_8(const uint8_t* p) {
-  uint64_t value;
-  __builtin_memcpy(&value, p, 8);
-  return value;
-}
 
 // Index bytes k * 16 .. k * 16 + 15 select from row k of the table; pshufb gives 0 for bytes whose top bit is set.
 template <class V, class Shuffle>
@@ -31,21 +19,14 @@ struct Bytes16Avx2 : BytesX128 {
   using BytesX128::load;
   using BytesX128::store;
   static Int load(const uint8_t* p, int count) {
-    if (count == 16) return load(p);
-    if (count == 8) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-    if (count < 8) return _mm_cvtsi64_si128(static_cast<int64_t>(load_first(p, count)));
-    return _mm_set_epi64x(static_cast<int64_t>(load_first(p + 8, count - 8)), static_cast<int64_t>(load_8(p)));
+    if (count == kWidth) return load(p);
+    const uint64_t high = count > 8 ? load_bytes(p + 8, count - 8) : 0;
+    return _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(load_bytes(p, count)));
   }
   static void store(uint8_t* p, Int v, int count) {
-    if (count == 16) return store(p, v);
-    if (count >= 8) {
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), v);
-      v = _mm_srli_si128(v, 8);
-      p += 8;
-      count -= 8;
-    }
-    const uint64_t rest = static_cast<uint64_t>(_mm_cvtsi128_si64(v));
-    for (int i = 0; i < count; ++i) p[i] = static_cast<uint8_t>(rest >> (8 * i));
+    if (count == kWidth) return store(p, v);
+    store_bytes(p, count, static_cast<uint64_t>(_mm_cvtsi128_si64(v)));
+    if (count > 8) store_bytes(p + 8, count - 8, static_cast<uint64_t>(_mm_extract_epi64(v, 1)));
   }
   static Int bit_or(Int a, Int b) { return _mm_or_si128(a, b); }
   static Int in_row(Int index, int row) {

@@ -1,4 +1,4 @@
-// The byte vectors of bytes_x86.h for AVX512BW/VL/VBMI: all three widths take fewer channels than their width by a
+// The byte vectors of bytes.h for AVX512BW/VL/VBMI: all three widths take fewer channels than their width by a
 // mask. Full stores are told apart, since some machines split masked ones.
 #pragma once
 #include "base/bytes_x86.h"

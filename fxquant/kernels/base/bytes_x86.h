@@ -1,14 +1,13 @@
-// Vectors of kWidth uint8 channels, and the same channels as four vectors of int32, for any width of x86 vector.
+// The byte vectors of bytes.h for any width of x86 vector.
 //
-// Interleaving works within 128-bit lanes. Channel c of the bytes becomes dword 4 * (c / 16) + c % 4 of vector
-// c % 16 / 4, and packing puts it back, so neither needs a permutation across lanes.
+// Converting makes INT_MIN of all that is out of the range of int32, so an upper bound is applied before it. A NaN
+// passes the minimum, whose second operand it is, and becomes INT_MIN too.
 #pragma once
 #include <immintrin.h>
 
 #include <cstdint>
 
-#include "base/requantize.h"
-#include "base/unroll.h"
+#include "base/bytes.h"
 
 namespace fxquant {
 namespace {
@@ -50,7 +49,7 @@ namespace {
     static Int round(Float a) { return prefix##_cvtps_epi32(a); }                                    \
     static Float add(Float a, Float b) { return prefix##_add_ps(a, b); }                             \
     static Float mul(Float a, Float b) { return prefix##_mul_ps(a, b); }                             \
-    static Float min(Float a, Float b) { return prefix##_min_ps(a, b); }                             \
+    static Int round_bounded(Float a, Float high) { return round(prefix##_min_ps(high, a)); }        \
   }
 
 FXQUANT_BYTES_X86(BytesX128, _mm, 128, __m128i, __m128);
@@ -59,50 +58,6 @@ FXQUANT_BYTES_X86(BytesX256, _mm256, 256, __m256i, __m256);
 FXQUANT_BYTES_X86(BytesX512, _mm512, 512, __m512i, __m512);
 #endif
 #undef FXQUANT_BYTES_X86
-
-// quad[v] has, for each of its channels, that channel of rows 0, 1, 2 and 3 side by side in a dword.
-template <class V>
-inline void interleave(const typename V::Int (&row)[4], typename V::Int (&quad)[4]) {
-  const auto low_01 = V::low_8(row[0], row[1]), high_01 = V::high_8(row[0], row[1]);
-  const auto low_23 = V::low_8(row[2], row[3]), high_23 = V::high_8(row[2], row[3]);
-  quad[0] = V::low_16(low_01, low_23);
-  quad[1] = V::high_16(low_01, low_23);
-  quad[2] = V::low_16(high_01, high_23);
-  quad[3] = V::high_16(high_01, high_23);
-}
-
-// The bytes of vector `Part` of the four, zero-extended to int32.
-template <class V, int Part>
-inline typename V::Int widen(typename V::Int bytes) {
-  const auto words = Part < 2 ? V::low_8(bytes, V::zero()) : V::high_8(bytes, V::zero());
-  return Part % 2 == 0 ? V::low_16(words, V::zero()) : V::high_16(words, V::zero());
-}
-
-// The last steps of base/requantize.h: from float32 values that are yet to be rounded to bytes.
-template <class V>
-class Saturate {
- public:
-  explicit Saturate(const Requantize& q)
-      : high_(V::splat(static_cast<float>(q.quant_max - q.zero_point))),
-        zero_point_(V::splat_16(q.zero_point)),
-        quant_min_(V::splat_8(q.quant_min)),
-        quant_max_(V::splat_8(q.quant_max)) {}
-
-  // The conversion makes INT_MIN of all that is out of the range of int32, so the upper bound is applied before it. A
-  // NaN passes the minimum, whose second operand it is, and becomes INT_MIN too, as it should. Values that are known to
-  // be in the range need no bound here: packing saturates, and the bounds of the bytes follow.
-  typename V::Int round(typename V::Float value) const { return V::round(V::min(high_, value)); }
-  typename V::Int words(typename V::Int a, typename V::Int b) const {
-    return V::add_saturating_16(V::pack_32(a, b), zero_point_);
-  }
-  typename V::Int bytes(typename V::Int words_a, typename V::Int words_b) const {
-    return V::min_u8(V::max_u8(V::pack_16(words_a, words_b), quant_min_), quant_max_);
-  }
-
- private:
-  typename V::Float high_;
-  typename V::Int zero_point_, quant_min_, quant_max_;
-};
 
 }  // namespace
 }  // namespace fxquant

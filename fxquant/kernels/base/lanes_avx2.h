@@ -1,9 +1,8 @@
 // Eight lanes of float32 (contract in lanes_scalar.h), for AVX2. Rounding and NaN as in lanes_avx512.h.
-//
-// AVX2 has no byte masks: fewer than eight bytes are put together from loads, or taken apart to stores, that overlap.
 #pragma once
 #include <immintrin.h>
 
+#include "base/few_bytes.h"
 #include "base/requantize.h"
 
 namespace fxquant {
@@ -20,36 +19,6 @@ struct Avx2Lanes {
   static Output output(const Requantize& q) {
     return {set(static_cast<float>(q.quant_min - q.zero_point)), set(static_cast<float>(q.quant_max - q.zero_point)),
             _mm256_set1_epi16(static_cast<int16_t>(q.zero_point)), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)};
-  }
-  template <class T>
-  static T read(const uint8_t* p) {
-    T value;
-    __builtin_memcpy(&value, p, sizeof(T));
-    return value;
-  }
-  template <class T>
-  static void write(uint8_t* p, uint64_t bytes) {
-    const T value = static_cast<T>(bytes);
-    __builtin_memcpy(p, &value, sizeof(T));
-  }
-  // `count` in [0, 8] bytes, zeros above.
-  static uint64_t load_bytes(const uint8_t* p, int64_t count) {
-    if (count >= 8) return read<uint64_t>(p);
-    if (count >= 4) return read<uint32_t>(p) | uint64_t{read<uint32_t>(p + count - 4)} << 8 * (count - 4);
-    if (count >= 2) return read<uint16_t>(p) | uint64_t{read<uint16_t>(p + count - 2)} << 8 * (count - 2);
-    return count == 1 ? *p : 0;
-  }
-  static void store_bytes(uint8_t* p, int64_t count, uint64_t bytes) {
-    if (count >= 8) return write<uint64_t>(p, bytes);
-    if (count >= 4) {
-      write<uint32_t>(p, bytes);
-      write<uint32_t>(p + count - 4, bytes >> 8 * (count - 4));
-    } else if (count >= 2) {
-      write<uint16_t>(p, bytes);
-      write<uint16_t>(p + count - 2, bytes >> 8 * (count - 2));
-    } else if (count == 1) {
-      *p = static_cast<uint8_t>(bytes);
-    }
   }
   static __m256i first(int64_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

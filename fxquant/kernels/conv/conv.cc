@@ -5,13 +5,14 @@
 #include <stdexcept>
 
 #include "base/parallel.h"
+#include "gemm/pack.h"
 
 namespace fxquant {
 namespace {
 
 // A padded copy of several images should still lie in L2 when the product reads it.
 constexpr int64_t kBlockBytes = 256 * 1024;
-// A step of the product reads up to 3 bytes behind the last one.
+// A step of the product reads up to 7 bytes behind the last one.
 constexpr int64_t kSlack = 64;
 
 int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
@@ -23,7 +24,8 @@ int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel,
 bool row_is_one_tap(const Conv& c) {
   const PackedHeader& packed = *c.packed;
   if (packed.merged_row) return true;
-  return c.x.c % 4 == 0 && packed.packed_groups == 1 && c.geometry.dilation_w == 1;
+  const bool whole_steps = c.x.c % panel_layout(packed.isa).step() == 0;
+  return whole_steps && packed.packed_groups == 1 && c.geometry.dilation_w == 1;
 }
 
 bool reads_outside(const ConvGeometry& g) {

@@ -79,9 +79,9 @@ void run_tasks(const PackedDepthwise& layer, const Nhwc<const uint8_t>& x, const
   });
 }
 
-// Sets `clamps` if a product may be too large for int32.
-bool pack_block(const DepthwiseLayer& layer, const DepthwiseGeometry& g, bool transposed, int64_t first, int32_t width,
-                uint8_t* block, int32_t& clamps) {
+// Sets `clamps` of the header if a product may be too large for int32.
+bool pack_block(const DepthwiseLayer& layer, PackedDepthwise& header, int64_t first, int32_t width, uint8_t* block) {
+  const DepthwiseGeometry& g = header.geometry;
   int32_t* bias = reinterpret_cast<int32_t*>(block);
   float* multiplier = reinterpret_cast<float*>(block) + width;
   int8_t* quads = reinterpret_cast<int8_t*>(block) + 8 * width;
@@ -93,7 +93,7 @@ bool pack_block(const DepthwiseLayer& layer, const DepthwiseGeometry& g, bool tr
     int64_t sum = 0, positive = 0;
     for (int32_t i = 0; i < g.kernel_h; ++i) {
       for (int32_t j = 0; j < g.kernel_w; ++j) {
-        const int8_t w = transposed ? weight[j * g.kernel_h + i] : weight[i * g.kernel_w + j];
+        const int8_t w = header.transposed ? weight[j * g.kernel_h + i] : weight[i * g.kernel_w + j];
         sum += w;
         positive += w > 0 ? w : 0;
         quads[((i / 4 * g.kernel_w + j) * width + slot) * 4 + i % 4] = w;
@@ -102,10 +102,10 @@ bool pack_block(const DepthwiseLayer& layer, const DepthwiseGeometry& g, bool tr
     const int64_t folded = layer.bias[c] - layer.x_zero_point * sum;
     const int64_t least = folded + 255 * (sum - positive), greatest = folded + 255 * positive;
     if (least < std::numeric_limits<int32_t>::min() || greatest > std::numeric_limits<int32_t>::max()) return false;
-    bias[slot] = static_cast<int32_t>(folded);
+    bias[slot] = static_cast<int32_t>(folded + activation_offset(header.isa) * sum);  // within the same bounds
     multiplier[slot] = layer.multiplier[c];
     const auto largest = static_cast<float>(greatest > -least ? greatest : -least);
-    if (!(largest * std::fabs(multiplier[slot]) < kConvertible)) clamps = 1;
+    if (!(largest * std::fabs(multiplier[slot]) < kConvertible)) header.clamps = 1;
   }
   return true;
 }
@@ -146,7 +146,7 @@ bool depthwise_pack(const DepthwiseLayer& layer, Isa isa, void* packed) {
   uint8_t* block = static_cast<uint8_t*>(packed) + sizeof(PackedDepthwise);
   for (int64_t c = 0; c < layer.channels;) {
     const int32_t width = depthwise_block_width(isa, layer.channels - c);
-    if (!pack_block(layer, header.geometry, header.transposed, c, width, block, header.clamps)) return false;
+    if (!pack_block(layer, header, c, width, block)) return false;
     block += width * depthwise_bytes_per_channel(header.geometry);
     c += width;
   }

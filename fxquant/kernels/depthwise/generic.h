@@ -5,7 +5,7 @@
 // a column. A quad serves every output row whose taps it holds: with weights (w0, w1, w2, 0) and (0, w0, w1, w2) two
 // rows of a 3x3 layer, for instance.
 //
-// `V` is a vector of base/bytes_x86.h with, in addition,
+// `V` is a vector of base/bytes.h with, in addition,
 //   kTogether              output columns computed together: as many as the registers hold
 //   kParts                 the vectors that a quad is held in
 //   activations(quad, parts), weights(quad, parts)    quads of u8 and of s8 to that form

@@ -1,7 +1,7 @@
 // The layout of a packed depthwise layer.
 //
 // Channels are cut into blocks, `width` channels each, a multiple of 16; channels past the last are zeros. A block is
-//   int32 bias[width]          with -x_zero_point * sum(weight) folded in
+//   int32 bias[width]          with (activation_offset - x_zero_point) * sum(weight) folded in
 //   float multiplier[width]
 //   int8  weight[groups][kernel_w][width][4]   the taps (4 * group + 0 .. 3, j) of a channel: a quad, padded by zeros
 // all three in the order in which interleaving bytes within 128-bit lanes leaves channels: slot s of `width` holds
@@ -16,10 +16,11 @@
 
 namespace fxquant {
 
+// The bytes of the ISA's widest vector, or of a narrower one that holds what is left.
 inline int32_t depthwise_block_width(Isa isa, int64_t channels_left) {
-  if (isa == Isa::scalar) return 16;
   if (isa == Isa::avx512vnni && channels_left > 32) return 64;
-  return channels_left > 16 ? 32 : 16;
+  const bool has_32 = isa == Isa::avx2 || isa == Isa::avxvnni || isa == Isa::avx512vnni;
+  return has_32 && channels_left > 16 ? 32 : 16;
 }
 
 inline int64_t depthwise_quads(int32_t kernel_h, int32_t kernel_w) { return (kernel_h + 3) / 4 * int64_t{kernel_w}; }

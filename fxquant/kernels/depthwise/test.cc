@@ -231,7 +231,9 @@ TEST(Depthwise, RefusesOverflowingBias) {
 }
 
 TEST(Depthwise, KernelsChosen) {
-  for (const Isa isa : {Isa::avx2, Isa::avxvnni, Isa::avx512vnni}) {
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(isa_name(isa));
+    if (isa == Isa::scalar) continue;
     EXPECT_STREQ(depthwise_kernel(square(3, 1, 1), isa).name, "strip_3x3_s1");
     EXPECT_STREQ(depthwise_kernel(square(3, 2, 0), isa).name, "strip_3x3_s2");
     EXPECT_STREQ(depthwise_kernel(square(5, 1, 2), isa).name, "strip_5x5_s1");

@@ -15,6 +15,8 @@ const ElementwiseKernels& elementwise_kernels(Isa isa) {
     return table;
 #include "elementwise/kernels.inc"
 #undef KERNELS
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
   return elementwise_scalar;
 }

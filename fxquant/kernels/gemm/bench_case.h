@@ -29,6 +29,7 @@ double best_seconds(double budget, const Call& call) {
 }
 
 // Multiply-adds a second, in G, of independent vpdpbusd zmm on one core. Needs AVX512-VNNI.
+#if defined(__x86_64__)
 inline double peak_avx512vnni() {
   constexpr int kSteps = 20000;
   const double seconds = best_seconds(0.05, [] {
@@ -44,6 +45,9 @@ inline double peak_avx512vnni() {
   });
   return 12.0 * 64 * kSteps / seconds * 1e-9;
 }
+#else
+inline double peak_avx512vnni() { return 0; }
+#endif
 
 struct BenchLayer {
   LayerWeights layer;

@@ -29,6 +29,8 @@ void run_part(const Product& product, const RunPart& part) {
     return run_product_##name(product, part);
 #include "gemm/kernels.inc"
 #undef FXQUANT_GEMM_KERNEL
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
 }
 

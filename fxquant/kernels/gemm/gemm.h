@@ -9,8 +9,8 @@
 // Weights are packed once (`pack_product`) for one ISA:
 //   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
 //   panel: bias[columns] int32 | multiplier[columns] float | weights[tap][k / 4][columns][4]
-// with - x_zero_point * sum(w) folded into the bias, and zeros where k or a column is padding. The columns of a panel
-// are permuted, see pack.h.
+// with (activation_offset - x_zero_point) * sum(w) folded into the bias, and zeros where k or a column is padding. The
+// columns of a panel are permuted, and some ISAs take other steps of k, see pack.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -53,11 +53,16 @@ struct Panel {
   int vectors;
 };
 
-// What a tile fetches into the L2 cache while it computes: `step` bytes further with every step of four k.
+// What a tile fetches into the L2 cache while it computes: `step` bytes further with every step over k.
 struct Ahead {
   const uint8_t* at;
   int64_t step;
 };
+
+FXQUANT_INLINE void fetch(Ahead& ahead) {
+  __builtin_prefetch(ahead.at, 0, 2);
+  ahead.at += ahead.step;
+}
 
 FXQUANT_INLINE uint32_t load_step(const uint8_t* p) {
   uint32_t value;
@@ -86,8 +91,7 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
       unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
     });
     weights += Vectors * Machine::kStepBytes;
-    __builtin_prefetch(ahead.at, 0, 2);
-    ahead.at += ahead.step;
+    fetch(ahead);
   };
   const int64_t whole = Careful ? taps.bytes / 4 * 4 : (taps.bytes + 3) / 4 * 4;
   for (int64_t i = 0; i < taps.h; ++i) {
@@ -102,6 +106,16 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
     }
   }
 }
+
+// How a Machine runs over k. One whose registers hold more than a step of a row specializes it.
+template <class Machine>
+struct Accumulate {
+  template <int Rows, int Vectors, bool Careful>
+  static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
+                                 const Taps& taps, const uint8_t* weights, Ahead ahead) {
+    accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
+  }
+};
 
 // Requantizes and writes a tile, two rows at a time.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
@@ -129,7 +143,7 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
-  accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
+  Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
   const auto store = [&](auto how) FXQUANT_UNROLLED {
     constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
@@ -345,7 +359,8 @@ class Run {
 
   void multiply_panel(const TileRows<Machine::kRows>& rows, int64_t count, const Panel& panel) {
     const Ahead ahead = upcoming_.take();
-    const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count, panel.a_offset));
+    const bool careful =
+        !header_.bounded || (p_.taps.bytes % panels_.layout.step() != 0 && reads_past_end(rows, count, panel.a_offset));
     if (panel.vectors == Machine::kVectors) {
       multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel, ahead);
     } else {
@@ -356,7 +371,8 @@ class Run {
   // Whether a full last step of some row's last tap would end behind the input.
   bool reads_past_end(const TileRows<Machine::kRows>& rows, int64_t count, int64_t a_offset) const {
     const Taps& taps = p_.taps;
-    const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + (taps.bytes + 3) / 4 * 4;
+    const int64_t step = panels_.layout.step(), tap = (taps.bytes + step - 1) / step * step;
+    const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + tap;
     for (int64_t m = 0; m < count; ++m) {
       if (p_.a_end - rows.a[m] < last + a_offset) return true;
     }

@@ -40,7 +40,8 @@ PackedHeader header_of(const LayerWeights& layer, Isa isa) {
   h.group_inputs = layer.in_channels / h.packed_groups;
   h.group_outputs = layer.out_channels / h.packed_groups;
   h.bounded = 1;
-  h.merged_row = layer.dense_w && layer.kernel_w > 1 && layer.in_channels % 4 != 0 && h.packed_groups == 1;
+  const bool broken_steps = layer.in_channels % panel_layout(isa).step() != 0;
+  h.merged_row = layer.dense_w && layer.kernel_w > 1 && broken_steps && h.packed_groups == 1;
   h.taps = h.merged_row ? layer.kernel_h : layer.kernel_h * layer.kernel_w;
   h.tap_bytes = h.merged_row ? layer.kernel_w * layer.in_channels : h.group_inputs;
   h.size = kHeaderBytes + kTableBytes + h.packed_groups * panels_of(h).group_bytes;
@@ -67,12 +68,14 @@ class Column {
   void weight(int64_t input, int64_t ky, int64_t kx, int8_t value) {
     const int64_t tap = h_.merged_row ? ky : ky * h_.kernel_w + kx;
     const int64_t k = h_.merged_row ? kx * h_.in_channels + input : input;
-    uint8_t* step = weights_ + (tap * ((h_.tap_bytes + 3) / 4) + k / 4) * step_bytes_;
-    const int64_t lanes = layout_.lanes, vector = slot_ / lanes, lane = slot_ % lanes, j = k % 4;
+    const int64_t step_k = layout_.step(), tap_steps = (h_.tap_bytes + step_k - 1) / step_k;
+    uint8_t* step = weights_ + (tap * tap_steps + k / step_k) * step_bytes_;
+    const int64_t lanes = layout_.lanes, vector = slot_ / lanes, lane = slot_ % lanes, j = k % step_k;
     const int16_t word = value;
     switch (layout_.weights) {
       case WeightLayout::bytes:
-        step[4 * slot_ + j] = static_cast<uint8_t>(value);
+      case WeightLayout::octets:
+        step[step_k * slot_ + j] = static_cast<uint8_t>(value);
         break;
       case WeightLayout::planes:
         step[j * columns_ + slot_] = static_cast<uint8_t>(value);
@@ -129,9 +132,9 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
       }
     }
   }
-  // The folded bias is the accumulator of an input of zeros, and a partial sum that of an input with zeros behind it:
-  // both lie within `reach`, so neither leaves int32 if that does not.
-  const int64_t folded = layer.bias[channel] - layer.x_zero_point * sum;
+  // The folded bias is the accumulator of an input that is activation_offset everywhere, and a partial sum that of an
+  // input that is so from there on: both lie within `reach`, so neither leaves int32 if that does not.
+  const int64_t folded = layer.bias[channel] - (layer.x_zero_point - activation_offset(h.isa)) * sum;
   column.epilogue(static_cast<int32_t>(folded), layer.multiplier[channel]);
   return reach;
 }

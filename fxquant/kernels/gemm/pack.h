@@ -17,16 +17,17 @@ constexpr int64_t kTableBytes = 256;
 constexpr int64_t kHeaderBytes = (sizeof(PackedHeader) + 63) / 64 * 64;
 
 // A step of four k. bytes: int8 [columns][4]. planes: int8 [4][columns]. words: int16, in each vector even k before odd
-// k: [vectors][2][lanes][2].
-enum class WeightLayout { bytes, planes, words };
+// k: [vectors][2][lanes][2]. A step of eight k. octets: int8 [columns][8].
+enum class WeightLayout { bytes, planes, words, octets };
 
 struct PanelLayout {
   int rows, lanes, vectors;
   WeightLayout weights;
 
   int64_t columns() const { return lanes * vectors; }
+  int64_t step() const { return weights == WeightLayout::octets ? 8 : 4; }
   int64_t step_bytes(int panel_vectors) const {
-    return static_cast<int64_t>(lanes) * panel_vectors * (weights == WeightLayout::words ? 8 : 4);
+    return lanes * panel_vectors * step() * (weights == WeightLayout::words ? 2 : 1);
   }
 };
 
@@ -37,6 +38,8 @@ struct PanelLayout {
     return {rows, lanes, vectors, WeightLayout::weights};
 #include "gemm/kernels.inc"
 #undef FXQUANT_GEMM_KERNEL
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
   return {1, 16, 1, WeightLayout::bytes};
 }
@@ -44,7 +47,7 @@ struct PanelLayout {
 // The panels of a product: all but the last of a group have `columns` columns.
 struct Panels {
   PanelLayout layout;
-  int64_t steps;          // of four k, over all taps
+  int64_t steps;          // over all taps
   int64_t group_outputs;  // columns of a group
   int64_t per_group;      // panels of a group
   int last_vectors;       // vectors of the last panel of a group
@@ -64,7 +67,8 @@ struct Panels {
 };
 
 [[maybe_unused]] Panels panels_of(const PackedHeader& header) {
-  return Panels(panel_layout(header.isa), header.taps * ((header.tap_bytes + 3) / 4), header.group_outputs);
+  const PanelLayout layout = panel_layout(header.isa);
+  return Panels(layout, header.taps * ((header.tap_bytes + layout.step() - 1) / layout.step()), header.group_outputs);
 }
 
 // The slot that column `column` of a panel of `vectors` vectors of `lanes` lanes has.

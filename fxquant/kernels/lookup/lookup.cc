@@ -15,6 +15,8 @@ const LookupKernels& lookup_kernels(Isa isa) {
     return table;
 #include "lookup/kernels.inc"
 #undef KERNELS
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
   return lookup_scalar;
 }

@@ -24,8 +24,8 @@ struct Avx2Registers {
   }
   static void store(uint8_t* y, __m128i pixel, int64_t channels) {
     if (channels == kTileChannels) return _mm_storeu_si128(reinterpret_cast<__m128i*>(y), pixel);
-    L::store_bytes(y, channels, static_cast<uint64_t>(_mm_cvtsi128_si64(pixel)));
-    if (channels > 8) L::store_bytes(y + 8, channels - 8, static_cast<uint64_t>(_mm_extract_epi64(pixel, 1)));
+    store_bytes(y, channels, static_cast<uint64_t>(_mm_cvtsi128_si64(pixel)));
+    if (channels > 8) store_bytes(y + 8, channels - 8, static_cast<uint64_t>(_mm_extract_epi64(pixel, 1)));
   }
   static void store_pixels(uint8_t* y, int64_t stride, Bytes two, int64_t pixels, int64_t channels) {
     if (pixels > 0) store(y, _mm256_castsi256_si128(two), channels);
@@ -34,8 +34,8 @@ struct Avx2Registers {
   static __m128i load(const uint8_t* x, bool there, int64_t channels) {
     if (!there) return _mm_setzero_si128();
     if (channels == kTileChannels) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
-    const uint64_t high = channels > 8 ? L::load_bytes(x + 8, channels - 8) : 0;
-    return _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(L::load_bytes(x, channels)));
+    const uint64_t high = channels > 8 ? load_bytes(x + 8, channels - 8) : 0;
+    return _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(load_bytes(x, channels)));
   }
   static Bytes load_pixels(const uint8_t* x, int64_t stride, int64_t pixels, int64_t channels) {
     const __m256i first = _mm256_castsi128_si256(load(x, pixels > 0, channels));

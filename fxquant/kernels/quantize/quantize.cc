@@ -15,6 +15,8 @@ const QuantizeKernels& quantize_kernels(Isa isa) {
     return table;
 #include "quantize/kernels.inc"
 #undef KERNELS
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
   return quantize_scalar;
 }

@@ -19,6 +19,8 @@ const ResizeKernels& resize_kernels(Isa isa) {
     return table;
 #include "resize/kernels.inc"
 #undef KERNELS
+  FXQUANT_FOREIGN_ISAS:
+    break;
   }
   return resize_scalar;
 }
