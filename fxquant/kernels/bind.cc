@@ -14,6 +14,7 @@ void bind_pool(nb::module_& m);
 void bind_resize(nb::module_& m);
 void bind_lookup(nb::module_& m);
 void bind_quantize(nb::module_& m);
+void bind_roofline(nb::module_& m);
 }  // namespace fxquant
 
 NB_MODULE(_kernels, m) {
@@ -30,4 +31,5 @@ NB_MODULE(_kernels, m) {
   bind_resize(m);
   bind_lookup(m);
   bind_quantize(m);
+  bind_roofline(m);
 }
