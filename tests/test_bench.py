@@ -96,7 +96,9 @@ def test_float_and_int8_of_a_users_model_are_compared(file: Path, tmp_path: Path
     assert floats["sqnr_db"] is None
     assert 15 < int8["sqnr_db"] < 100
     assert int8["ratio"] == 1
-    assert floats["ratio"] == pytest.approx(floats["times"]["median"] / int8["times"]["median"])
+    ratios = [mine / theirs for mine, theirs in zip(floats["turns"], int8["turns"], strict=True)]
+    assert len(ratios) == 2
+    assert floats["ratio"] == pytest.approx(sum(ratios) / 2)
     assert all(0 < row["times"]["low"] <= row["times"]["median"] <= row["times"]["high"] for row in (floats, int8))
 
 
@@ -303,7 +305,7 @@ def test_rounds_go_around() -> None:
     def turn(name: str, seconds: list[float]) -> Callable[[], list[float]]:
         return lambda: order.append(name) or seconds  # type: ignore[func-returns-value]
 
-    assert timing.interleaved([turn("a", [1.0, 2.0]), turn("b", [3.0])], 2) == [[1.0, 2.0, 1.0, 2.0], [3.0, 3.0]]
+    assert timing.interleaved([turn("a", [1.0, 2.0]), turn("b", [3.0])], 2) == [[[1.0, 2.0]] * 2, [[3.0]] * 2]
     assert order == ["a", "b", "a", "b"]
 
 
@@ -318,10 +320,13 @@ def test_medians_of_calls_that_take_turns() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_ratio_is_to_fxquant() -> None:
-    ours, other = (comparing.Result(name, timing.Spread(s, s, s)) for name, s in (("fxquant int8", 2.0), ("x", 3.0)))
-    absent = comparing.Result("y", reason="not installed")
-    assert [ratio(result, [other, ours, absent]) for result in (ours, other, absent)] == [1.0, 1.5, None]
+def measured(name: str, *turns: float) -> comparing.Result:
+    return comparing.Result(name, timing.spread(turns), turns, 30.0)
+
+
+def test_ratio_is_to_fxquant_round_by_round() -> None:
+    ours, other, absent = measured("fxquant int8", 2.0, 20.0, 2.0), measured("x", 3.0, 30.0, 8.0), comparing.Result("y")
+    assert [ratio(each, [other, ours, absent]) for each in (ours, other, absent)] == [1.0, 1.5, None]
     assert ratio(other, [other]) is None
 
 

@@ -41,8 +41,8 @@ def bench(
     roofline: Annotated[
         bool, typer.Option("--roofline", help="time, rate and share of the limit of each node")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="turns of each contestant")] = 12,
-    seconds: Annotated[float, typer.Option(min=0, help="length of a turn")] = 0.25,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each contestant")] = 20,
+    seconds: Annotated[float, typer.Option(min=0, help="length of a turn")] = 0.15,
     json: Annotated[Path | None, typer.Option(help="also write the figures to this file")] = None,
 ) -> None:
     """Compare the speed of float, int8 and other libraries on a model; or see how near its nodes are to the limits."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from fxquant.bench.case import Job
 from fxquant.bench.contestants import Contestant
@@ -16,10 +18,14 @@ from fxquant.errors import MissingError
 
 @dataclass(frozen=True)
 class Result:
-    """One contestant on one model: its seconds and the SQNR of its output against float, or the reason for none."""
+    """One contestant on one model: its seconds and the SQNR of its output against float, or the reason for none.
+
+    `times` are those of all calls, `turns` the medians of each round.
+    """
 
     contestant: str
     times: Spread | None = None
+    turns: tuple[float, ...] = ()
     sqnr_db: float | None = None
     reason: str = ""
 
@@ -49,9 +55,10 @@ def compare(
             except (MissingError, WorkerError) as error:
                 reasons[contestant.name] = str(error)
         report(f"{job.model}: {len(workers)} take turns")
-        seconds = interleaved([partial(worker.burst, budget) for worker in workers.values()], rounds)
-        times = dict(zip(workers, map(spread, seconds), strict=True))
-    return [
-        Result(name, times[name], workers[name].sqnr_db) if name in times else Result(name, reason=reasons[name])
-        for name in (contestant.name for contestant in contestants)
-    ]
+        turns = interleaved([partial(worker.burst, budget) for worker in workers.values()], rounds)
+    results = {
+        name: Result(name, spread([*chain(*seconds)]), tuple(map(statistics.median, seconds)), worker.sqnr_db)
+        for (name, worker), seconds in zip(workers.items(), turns, strict=True)
+    }
+    names = [contestant.name for contestant in contestants]
+    return [results[name] if name in results else Result(name, reason=reasons[name]) for name in names]

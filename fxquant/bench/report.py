@@ -19,6 +19,7 @@ from fxquant.bench.contestants import CONTESTANTS
 from fxquant.bench.contestants.fxquant_int8 import INT8
 from fxquant.bench.machine import Machine
 from fxquant.bench.roofline import Roofline
+from fxquant.bench.timing import median_ratio
 
 
 def comparison_table(job: Job, results: Sequence[Result]) -> Table:
@@ -76,9 +77,9 @@ def roofline_table(result: Roofline) -> Table:
 
 
 def ratio(result: Result, results: Sequence[Result]) -> float | None:
-    """The median time of `result` over that of fxquant int8; None if one of them has none."""
-    ours = next((r.times for r in results if r.contestant == INT8.name), None)
-    return result.times.median / ours.median if ours and result.times else None
+    """How many times as long as fxquant int8 `result` takes; None if one of them has no times."""
+    ours = next((r.turns for r in results if r.contestant == INT8.name), ())
+    return median_ratio(result.turns, ours) if ours and result.turns else None
 
 
 def milliseconds(seconds: float) -> str:

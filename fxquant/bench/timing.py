@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -39,13 +40,18 @@ def burst(call: Callable[[], object], budget: float) -> list[float]:
     return seconds
 
 
-def interleaved(bursts: Sequence[Callable[[], list[float]]], rounds: int) -> list[list[float]]:
-    """The times that each of `bursts` returned in all rounds; in a round they run one after the other."""
-    times: list[list[float]] = [[] for _ in bursts]
+def interleaved(bursts: Sequence[Callable[[], list[float]]], rounds: int) -> list[list[list[float]]]:
+    """For each of `bursts`, the times that it returned in each round; in a round they run one after the other."""
+    times: list[list[list[float]]] = [[] for _ in bursts]
     for _ in range(rounds):
-        for run, seconds in zip(bursts, times, strict=True):
-            seconds.extend(run())
+        for run, turns in zip(bursts, times, strict=True):
+            turns.append(run())
     return times
+
+
+def median_ratio(turns: Sequence[float], others: Sequence[float]) -> float:
+    """The median over the rounds of the ratio of their times: a slow phase of the machine is in both, and cancels."""
+    return statistics.median(mine / theirs for mine, theirs in zip(turns, others, strict=True))
 
 
 def interleaved_medians(calls: Sequence[Callable[[], object]], *, threads: int, rounds: int = 30) -> list[float]:
@@ -57,4 +63,4 @@ def interleaved_medians(calls: Sequence[Callable[[], object]], *, threads: int, 
             times = interleaved([lambda call=call: burst(call, 0) for call in calls], rounds)  # type: ignore[misc]
     finally:
         torch.set_num_threads(before)
-    return [statistics.median(seconds) for seconds in times]
+    return [statistics.median(chain.from_iterable(turns)) for turns in times]
