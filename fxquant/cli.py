@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from fxquant.bench.command import bench
 from fxquant.demo.demo import demo
 from fxquant.doctor import doctor
 from fxquant.errors import FxquantError
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(doctor)
+app.command()(bench)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def doctor() -> None:
 def check_cpu() -> Finding:
     """The CPU's own name, and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("CPU", f"{_cpu_name()}, {cores} cores usable")
+    return Finding("CPU", f"{cpu_name()}, {cores} cores usable")
 
 
 def check_isa() -> Finding:
@@ -127,7 +127,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 )
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The CPU as its maker calls it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -135,15 +135,6 @@ def test_state_bytes_is_the_size_of_the_file(tmp_path: Path) -> None:
     assert abs(size - (tmp_path / "state.pt").stat().st_size) < 500
 
 
-def test_medians_of_calls_that_take_turns() -> None:
-    order: list[str] = []
-    calls = [lambda: order.append("a"), lambda: order.append("b")]
-    threads = torch.get_num_threads()
-    assert all(0 < median < 0.01 for median in demo.interleaved_medians(calls, threads=1, rounds=5))
-    assert "".join(order) == "ab" * 8
-    assert torch.get_num_threads() == threads
-
-
 def test_table_shows_the_figures() -> None:
     result = demo.Result("net", 15.04, 0.93, 0.88, 0.87, 14_200_000, 3_600_000, 0.0201, 0.0049)
     console = Console(width=80, file=io.StringIO())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx
+from fxquant.bench.timing import interleaved_medians
 from fxquant.demo import data, metrics
 from fxquant.errors import MissingError
 from fxquant.graph.draw import draw
@@ -97,23 +96,6 @@ def state_bytes(model: nn.Module) -> int:
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     return file.tell()
-
-
-def interleaved_medians(calls: Sequence[Callable[[], object]], *, threads: int, rounds: int = 30) -> list[float]:
-    """The median time of each call in seconds; they take turns, so that a change of clock speed meets all alike."""
-    times: list[list[float]] = [[] for _ in calls]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            for _ in range(rounds + 3):
-                for call, seconds in zip(calls, times, strict=True):
-                    start = time.perf_counter()
-                    call()
-                    seconds.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
-    return [statistics.median(seconds[3:]) for seconds in times]
 
 
 def draw_or_dot(gm: GraphModule, path: Path) -> str:

@@ -16,6 +16,7 @@ void bind_resize(nb::module_& m, ProgramClass& program);
 void bind_lookup(nb::module_& m, ProgramClass& program);
 void bind_quantize(nb::module_& m, ProgramClass& program);
 void bind_copy(nb::module_& m, ProgramClass& program);
+void bind_roofline(nb::module_& m);
 
 namespace {
 
@@ -71,4 +72,5 @@ NB_MODULE(_kernels, m) {
   bind_lookup(m, program);
   bind_quantize(m, program);
   bind_copy(m, program);
+  bind_roofline(m);
 }

@@ -70,6 +70,19 @@ class Plan:
             return y if output.fills_its_memory else output.view(y)
         memory = [output.memory() for output in self.outputs]
         self.program.run(self.threads, *[x.data_ptr() for x in (*inputs, *memory)])
+        return self._results(memory)
+
+    def run_timed(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[Node, float]]:
+        """What `run` computes, and the seconds of every node that took any."""
+        memory = [output.memory() for output in self.outputs]
+        times = self.program.run_timed(self.threads, *[x.data_ptr() for x in (*inputs, *memory)])
+        seconds: dict[Node, float] = {}
+        for call, time in zip(self.calls, times, strict=True):
+            seconds[call.node] = seconds.get(call.node, 0.0) + time
+        results = self._results(memory)
+        return results[0] if self.single else results, seconds
+
+    def _results(self, memory: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(output.view(y) for output, y in zip(self.outputs, memory, strict=True))
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
+from fxquant.bench.timing import interleaved_medians
 from fxquant.demo import data
-from fxquant.demo.demo import interleaved_medians, quantize_network
+from fxquant.demo.demo import quantize_network
 from fxquant.kernels import dequantize, quantize
 from fxquant.qparams import QParams
 from fxquant.runtime.layer import Layer

@@ -1,26 +1,14 @@
 // What benchmarks of memory-near kernels share: the best of many runs, next to a plain copy of as many bytes.
 #pragma once
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
 #include "base/isa.h"
+#include "base/timing.h"
 
 namespace fxquant {
-
-template <class Body>
-double best_seconds(const Body& body) {
-  double best = 1e9;
-  for (int i = 0; i < 60; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (s < best) best = s;
-  }
-  return best;
-}
 
 // Times `body`, which reads and writes `bytes`, on one thread; prints its rate beside that of memcpy over the same sum.
 template <class Body>
@@ -28,7 +16,8 @@ void report(const char* what, Isa isa, int64_t bytes, const Body& body) {
   const size_t half = static_cast<size_t>(bytes / 2);
   std::vector<uint8_t> from(half, 1), to(half);
   const double rate = static_cast<double>(bytes) * 1e-9;
-  const double copy = best_seconds([&] { std::memcpy(to.data(), from.data(), half); }), s = best_seconds(body);
+  const double copy = best_seconds(0.02, [&] { std::memcpy(to.data(), from.data(), half); }),
+               s = best_seconds(0.02, body);
   std::printf("%-36s %-11s %8.1f us %6.1f GB/s of %6.1f\n", what, isa_name(isa), s * 1e6, rate / s, rate / copy);
 }
 

@@ -25,7 +25,7 @@ constexpr Shape kShapes[] = {
 int main(int argc, char** argv) {
   const Isa isa = bench_isa(argc, argv);
   const int threads = bench_threads(argc, argv);
-  print_peak(isa);
+  print_peak(isa, peak_multiply_adds(isa, threads));
   for (const Shape& s : kShapes) {
     LayerWeights layer;
     layer.layer = Layer::conv;
@@ -48,6 +48,6 @@ int main(int argc, char** argv) {
     const double seconds = best_seconds(0.15, [&] { run_conv(conv, threads); });
     std::printf("%-12s C=%-4ld %3ld x %-3ld O=%-4ld", s.name, s.c, s.size, s.size, s.o);
     print_rate(static_cast<double>(out * out * s.o * s.c / s.groups * s.kernel * s.kernel), seconds,
-               bench_peak(isa, threads));
+               peak_multiply_adds(isa, threads));
   }
 }

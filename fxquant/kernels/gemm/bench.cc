@@ -24,7 +24,7 @@ constexpr Shape kShapes[] = {
 int main(int argc, char** argv) {
   const Isa isa = bench_isa(argc, argv);
   const int threads = bench_threads(argc, argv);
-  print_peak(isa);
+  print_peak(isa, peak_multiply_adds(isa, threads));
   for (const Shape& s : kShapes) {
     LayerWeights layer;
     layer.in_channels = s.k;
@@ -38,6 +38,6 @@ int main(int argc, char** argv) {
       linear(bench.header(), x.data(), s.m, s.k, s.residual ? r.data() : nullptr, s.n, y.data(), s.n, threads);
     });
     std::printf("M=%-6ld N=%-5ld K=%-5ld %-9s", s.m, s.n, s.k, s.residual ? "residual" : "");
-    print_rate(static_cast<double>(s.m * s.n * s.k), seconds, bench_peak(isa, threads));
+    print_rate(static_cast<double>(s.m * s.n * s.k), seconds, peak_multiply_adds(isa, threads));
   }
 }

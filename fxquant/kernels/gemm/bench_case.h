@@ -1,7 +1,5 @@
-// What the benchmarks of the product's layers share: the peak of this machine, timing, packed random layers.
+// What the benchmarks of the product's layers share: packed random layers, their rate beside the machine's peak.
 #pragma once
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -9,45 +7,11 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "base/timing.h"
 #include "gemm/gemm.h"
+#include "roofline/roofline.h"
 
 namespace fxquant {
-
-// The least seconds of one call, over about `budget` seconds of calls.
-template <class Call>
-double best_seconds(double budget, const Call& call) {
-  using Clock = std::chrono::steady_clock;
-  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
-  call();
-  double best = 1e9;
-  for (const auto start = Clock::now(); seconds(Clock::now() - start) < budget;) {
-    const auto before = Clock::now();
-    call();
-    best = std::min(best, seconds(Clock::now() - before));
-  }
-  return best;
-}
-
-// Multiply-adds a second, in G, of independent vpdpbusd zmm on one core. Needs AVX512-VNNI.
-#if defined(__x86_64__)
-inline double peak_avx512vnni() {
-  constexpr int kSteps = 20000;
-  const double seconds = best_seconds(0.05, [] {
-    for (int i = 0; i < kSteps; ++i) {
-      asm volatile(
-          ".irp acc,2,3,4,5,6,7,8,9,10,11,12,13\n\t"
-          "vpdpbusd %%zmm0, %%zmm1, %%zmm\\acc\n\t"
-          ".endr"
-          :
-          :
-          : "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
-    }
-  });
-  return 12.0 * 64 * kSteps / seconds * 1e-9;
-}
-#else
-inline double peak_avx512vnni() { return 0; }
-#endif
 
 struct BenchLayer {
   LayerWeights layer;
@@ -92,19 +56,13 @@ inline Isa bench_isa(int argc, char** argv) {
 
 inline int bench_threads(int argc, char** argv) { return argc > 2 ? std::atoi(argv[2]) : 1; }
 
-// Of `threads` cores, if the ISA can reach it; 0 if it was not meant to.
-inline double bench_peak(Isa isa, int threads) { return isa == Isa::avx512vnni ? threads * peak_avx512vnni() : 0; }
-
-inline void print_peak(Isa isa) {
-  std::printf("%s", isa_name(isa));
-  if (isa_supported(Isa::avx512vnni)) std::printf("; one core's vpdpbusd zmm: %.0f G/s", peak_avx512vnni());
-  std::printf("; in multiply-adds\n");
+inline void print_peak(Isa isa, double peak) {
+  std::printf("%s; peak: %.0f G/s; in multiply-adds\n", isa_name(isa), peak * 1e-9);
 }
 
 inline void print_rate(double macs, double seconds, double peak) {
-  std::printf("%9.1f us %7.1f G/s", seconds * 1e6, macs / seconds * 1e-9);
-  if (peak > 0) std::printf(" %5.1f %% of peak", macs / seconds * 1e-7 / peak);
-  std::printf("\n");
+  const double rate = macs / seconds;
+  std::printf("%9.1f us %7.1f G/s %5.1f %% of peak\n", seconds * 1e6, rate * 1e-9, 100 * rate / peak);
 }
 
 }  // namespace fxquant
