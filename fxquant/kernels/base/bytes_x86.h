@@ -49,6 +49,7 @@ namespace {
     static Float to_float(Int a) { return prefix##_cvtepi32_ps(a); }                                 \
     static Int round(Float a) { return prefix##_cvtps_epi32(a); }                                    \
     static Float add(Float a, Float b) { return prefix##_add_ps(a, b); }                             \
+    static Float sub(Float a, Float b) { return prefix##_sub_ps(a, b); }                             \
     static Float mul(Float a, Float b) { return prefix##_mul_ps(a, b); }                             \
     static Float min(Float a, Float b) { return prefix##_min_ps(a, b); }                             \
   }
@@ -76,6 +77,18 @@ template <class V, int Part>
 inline typename V::Int widen(typename V::Int bytes) {
   const auto words = Part < 2 ? V::low_8(bytes, V::zero()) : V::high_8(bytes, V::zero());
   return Part % 2 == 0 ? V::low_16(words, V::zero()) : V::high_16(words, V::zero());
+}
+
+// float(byte - zero_point) for the bytes of vector `Part`, exactly and without a conversion: a byte below the exponent
+// of 2^23 is that float plus the byte. `base` is above_base(zero_point).
+constexpr float kAboveBase = 8388608.0F;
+inline float above_base(int32_t zero_point) { return kAboveBase + static_cast<float>(zero_point); }
+template <class V, int Part>
+inline typename V::Float centered(typename V::Int bytes, typename V::Float base) {
+  const auto exponent = V::splat_16(0x4B00);
+  const auto words = Part < 2 ? V::low_8(bytes, V::zero()) : V::high_8(bytes, V::zero());
+  const auto above = Part % 2 == 0 ? V::low_16(words, exponent) : V::high_16(words, exponent);
+  return V::sub((typename V::Float)above, base);
 }
 
 // The last steps of base/requantize.h: from float32 values that are yet to be rounded to bytes.

@@ -43,6 +43,7 @@ void bench(int64_t pixels, int64_t channels) {
 }  // namespace
 
 int main() {
+  bench(7 * 7, 96);
   bench(56 * 56, 24);
   bench(28 * 28, 72);
   bench(14 * 14, 672);
