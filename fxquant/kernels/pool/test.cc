@@ -126,6 +126,20 @@ TEST(Pool, RandomWindows) {
   }
 }
 
+TEST(Pool, OverlappingWindowsOfWideImages) {
+  for (const int64_t kernel : {2, 3, 5, 16, 17, 32, 33}) {
+    for (const int64_t c : {3, 64, 100, 300}) {
+      const PoolAxis axis{kernel, 1, kernel / 2, 1};
+      const int64_t oh = outputs(axis, 34), ow = outputs(axis, 210);
+      Case k({1, 34, 210, c, oh, ow}, static_cast<uint32_t>(kernel + c));
+      pool_windows(axis, 34, oh, true, k.rows.data());
+      pool_windows(axis, 210, ow, true, k.columns.data());
+      k.check_max();
+      k.check_average();
+    }
+  }
+}
+
 TEST(Pool, AdaptiveWindows) {
   Random random(12);
   for (uint32_t i = 0; i < 200; ++i) {
