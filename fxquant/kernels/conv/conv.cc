@@ -23,7 +23,7 @@ int64_t output_size(int64_t size, int64_t before, int64_t after, int64_t kernel,
 bool row_is_one_tap(const Conv& c) {
   const PackedHeader& packed = *c.packed;
   if (packed.merged_row) return true;
-  return c.x.c % 4 == 0 && packed.packed_groups == 1 && c.geometry.dilation_w == 1;
+  return c.x.c % 4 == 0 && packed.packed_groups == 1 && packed.spread == 0 && c.geometry.dilation_w == 1;
 }
 
 bool reads_outside(const ConvGeometry& g) {

@@ -8,6 +8,8 @@
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   store<Rows, Vectors, HasResidual, Careful>(...)    requantizes and writes one or two rows
+//   kSpreads                               whether weights may be packed as `spread`; if so
+//   Activations spread<Steps, Step>(const uint8_t*)    for every lane its group's four bytes, of a row's 16 of a tap
 //
 // Everything is in an anonymous namespace and uses no library template: this header is compiled once an ISA, and the
 // linker must not merge two ISAs' copies. Loops over accumulators are unrolled by construction, since an array that a
@@ -45,6 +47,7 @@ struct Panel {
   Requantize output;
   Residual residual;
   const uint8_t* table;  // or null
+  int spread_steps;      // of a tap; 0: not spread
 };
 
 FXQUANT_INLINE uint32_t load_step(const uint8_t* p) {
@@ -89,6 +92,24 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
   }
 }
 
+// The same for weights packed as `spread`: kSpreadInputs bytes of a tap in `Steps` steps.
+template <class Machine, int Rows, int Steps>
+FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], const uint8_t* const (&a)[Rows],
+                                      const Taps& taps, const uint8_t* weights) {
+  for (int64_t i = 0; i < taps.h; ++i) {
+    for (int64_t j = 0; j < taps.w; ++j, weights += Steps * Machine::kStepBytes) {
+      const int64_t offset = i * taps.stride_h + j * taps.stride_w;
+      typename Machine::Weights b[Steps];
+      unroll<Steps>([&](auto s) FXQUANT_UNROLLED { b[s] = Machine::weights(weights + s * Machine::kStepBytes); });
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        unroll<Steps>([&](auto s) FXQUANT_UNROLLED {
+          acc[m][0] = Machine::dot(acc[m][0], Machine::template spread<Steps, s>(a[m] + offset), b[s]);
+        });
+      });
+    }
+  }
+}
+
 // Requantizes and writes a tile, two rows at a time.
 template <class Machine, int Rows, int Vectors, bool HasResidual, bool Careful>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
@@ -105,7 +126,7 @@ FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], ui
 
 // One tile: Rows rows from `first` on, times one panel. A Careful one reads no byte behind a tap, and its store takes
 // values beyond int32. Both are rare, so Careful tiles have one row.
-template <class Machine, int Rows, int Vectors, bool Careful>
+template <class Machine, int Rows, int Vectors, bool Careful, int SpreadSteps>
 void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel) {
   typename Machine::Acc acc[Rows][Vectors];
   const uint8_t* a[Rows];
@@ -114,7 +135,11 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
-  accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
+  if constexpr (SpreadSteps > 0) {
+    accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights);
+  } else {
+    accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights);
+  }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
   if (rows.residual[0]) {
     finish<Machine, Rows, Vectors, true, Careful>(acc, rows.y + first, rows.residual + first, panel);
@@ -127,19 +152,20 @@ template <class Machine>
 using MultiplyTile = void (*)(const TileRows<Machine::kRows>&, int, const Taps&, const Panel&);
 
 // Whichever tile has `rows` rows.
-template <class Machine, int Vectors, int... Rows>
+template <class Machine, int Vectors, int SpreadSteps, int... Rows>
 MultiplyTile<Machine> tile_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
-  static constexpr MultiplyTile<Machine> tiles[] = {multiply_tile<Machine, Rows + 1, Vectors, false>...};
+  static constexpr MultiplyTile<Machine> tiles[] = {multiply_tile<Machine, Rows + 1, Vectors, false, SpreadSteps>...};
   return tiles[rows - 1];
 }
 
-template <class Machine, int Vectors>
+template <class Machine, int Vectors, int SpreadSteps>
 void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful, const Taps& taps, const Panel& panel) {
   if (!careful) {
-    tile_of_rows<Machine, Vectors>(count, std::make_integer_sequence<int, Machine::kRows>{})(rows, 0, taps, panel);
+    const auto all_rows = std::make_integer_sequence<int, Machine::kRows>{};
+    tile_of_rows<Machine, Vectors, SpreadSteps>(count, all_rows)(rows, 0, taps, panel);
     return;
   }
-  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true>(rows, m, taps, panel);
+  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true, SpreadSteps>(rows, m, taps, panel);
 }
 
 // Walks the grid of output rows in order.
@@ -200,6 +226,7 @@ class Run {
     panel_.output = header_.output;
     panel_.residual = header_.residual;
     panel_.table = header_.has_table ? header_.table() : nullptr;
+    panel_.spread_steps = header_.spread / 4;
   }
 
   // Panels that fit in L1 together are swept by each tile; larger ones in pairs, each pair by all tiles, so that whole
@@ -240,10 +267,14 @@ class Run {
     panel_.column = group * panels_.group_outputs + first;
     panel_.columns = rest < columns ? rest : columns;
     const bool careful = !header_.bounded || (p_.taps.bytes % 4 != 0 && reads_past_end(rows, count));
+    if constexpr (Machine::kSpreads) {
+      if (panel_.spread_steps == 1) return multiply<Machine, 1, 1>(rows, count, careful, p_.taps, panel_);
+      if (panel_.spread_steps == 2) return multiply<Machine, 1, 2>(rows, count, careful, p_.taps, panel_);
+    }
     if (vectors == Machine::kVectors) {
-      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel_);
+      multiply<Machine, Machine::kVectors, 0>(rows, count, careful, p_.taps, panel_);
     } else {
-      multiply<Machine, 1>(rows, count, careful, p_.taps, panel_);
+      multiply<Machine, 1, 0>(rows, count, careful, p_.taps, panel_);
     }
   }
 
