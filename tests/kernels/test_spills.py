@@ -43,12 +43,16 @@ def innermost_loops(disassembly: str) -> Iterator[list[str]]:
 def test_the_loop_over_k_leaves_the_stack_alone() -> None:
     command = [str(OBJDUMP), "-d", "--no-show-raw-insn", _kernels.__file__]
     disassembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    tiles = set()
+    tiles, spread = set(), set()
     for loop in innermost_loops(disassembly):
         rows = sum(text.startswith("vpbroadcastd") and "(" in text for text in loop)
         dots = sum(text.startswith("vpdpbusd") and "zmm" in text for text in loop)
-        if not rows or dots not in (rows, 2 * rows):
+        if dots and dots == sum(text.startswith("vpermd") and "zmm" in text for text in loop):
+            spread.add(dots)  # joined groups of 4 or 8 channels: one or two steps for each row
+        elif rows and dots in (rows, 2 * rows):
+            tiles.add((rows, dots // rows))
+        else:
             continue
-        tiles.add((rows, dots // rows))
         assert not [text for text in loop if "zmm" in text and "(%rsp" in text]
     assert tiles == {(rows, vectors) for rows in range(1, 15) for vectors in (1, 2)}
+    assert spread == {rows * steps for rows in range(1, 15) for steps in (1, 2)}
