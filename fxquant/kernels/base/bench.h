@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -10,13 +11,29 @@
 
 namespace fxquant {
 
+// Bytes that start on a cache line, as torch's do.
+class Aligned {
+ public:
+  Aligned(size_t bytes, int value) : data_(static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64))) {
+    if (!data_) std::abort();
+    std::memset(data_, value, bytes);
+  }
+  Aligned(const Aligned&) = delete;
+  Aligned& operator=(const Aligned&) = delete;
+  ~Aligned() { std::free(data_); }
+  uint8_t* get() const { return data_; }
+
+ private:
+  uint8_t* data_;
+};
+
 // Times `body`, which reads and writes `bytes`, on one thread; prints its rate beside that of memcpy over the same sum.
 template <class Body>
 void report(const char* what, Isa isa, int64_t bytes, const Body& body) {
   const size_t half = static_cast<size_t>(bytes / 2);
-  std::vector<uint8_t> from(half, 1), to(half);
+  const Aligned from(half, 1), to(half, 0);
   const double rate = static_cast<double>(bytes) * 1e-9;
-  const double copy = best_seconds(0.02, [&] { std::memcpy(to.data(), from.data(), half); }),
+  const double copy = best_seconds(0.02, [&] { std::memcpy(to.get(), from.get(), half); }),
                s = best_seconds(0.02, body);
   std::printf("%-36s %-11s %8.1f us %6.1f GB/s of %6.1f\n", what, isa_name(isa), s * 1e6, rate / s, rate / copy);
 }

@@ -40,6 +40,23 @@ inline typename V::Int widen(typename V::Int bytes) {
   return Part % 2 == 0 ? V::low_16(words, V::zero()) : V::high_16(words, V::zero());
 }
 
+// Exact floats without a conversion: 16 bits below the exponent of 2^23 are that float plus their value. `base` is
+// above_base(offset).
+inline float above_base(int32_t offset) { return 8388608.0F + static_cast<float>(offset); }
+
+// float(word - offset) of the words that unpacking gives half `Half` of the dwords.
+template <class V, int Half>
+inline typename V::Float centered_words(typename V::Int words, typename V::Float base) {
+  const auto exponent = V::splat_16(0x4B00);
+  return V::sub((typename V::Float)(Half == 0 ? V::low_16(words, exponent) : V::high_16(words, exponent)), base);
+}
+
+// float(byte - offset) of the bytes of vector `Part`.
+template <class V, int Part>
+inline typename V::Float centered(typename V::Int bytes, typename V::Float base) {
+  return centered_words<V, Part % 2>(Part < 2 ? V::low_8(bytes, V::zero()) : V::high_8(bytes, V::zero()), base);
+}
+
 // The last steps of base/requantize.h: from float32 values that are yet to be rounded to bytes.
 template <class V>
 class Saturate {

@@ -78,6 +78,7 @@ struct BytesNeon {
   // The conversion saturates, and fmaxnm takes the number where the other operand is a NaN.
   static Int round_bounded(Float a, Float) { return round(vmaxnmq_f32(a, splat(-2147483648.0F))); }
   static Float add(Float a, Float b) { return vaddq_f32(a, b); }
+  static Float sub(Float a, Float b) { return vsubq_f32(a, b); }
   static Float mul(Float a, Float b) { return vmulq_f32(a, b); }
   static Int lookup(const uint8_t* table, Int codes) { return NeonTable(table)(codes); }
 };

@@ -48,6 +48,7 @@ namespace {
     static Float to_float(Int a) { return prefix##_cvtepi32_ps(a); }                                 \
     static Int round(Float a) { return prefix##_cvtps_epi32(a); }                                    \
     static Float add(Float a, Float b) { return prefix##_add_ps(a, b); }                             \
+    static Float sub(Float a, Float b) { return prefix##_sub_ps(a, b); }                             \
     static Float mul(Float a, Float b) { return prefix##_mul_ps(a, b); }                             \
     static Int round_bounded(Float a, Float high) { return round(prefix##_min_ps(high, a)); }        \
   }

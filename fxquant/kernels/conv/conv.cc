@@ -25,7 +25,7 @@ bool row_is_one_tap(const Conv& c) {
   const PackedHeader& packed = *c.packed;
   if (packed.merged_row) return true;
   const bool whole_steps = c.x.c % panel_layout(packed.isa).step() == 0;
-  return whole_steps && packed.packed_groups == 1 && c.geometry.dilation_w == 1;
+  return whole_steps && packed.packed_groups == 1 && packed.spread == 0 && c.geometry.dilation_w == 1;
 }
 
 bool reads_outside(const ConvGeometry& g) {

@@ -212,6 +212,28 @@ TEST(Conv, PointwiseReadsInPlace) {
   }
 }
 
+// Groups of 4 and 8 channels: one, two and many joined groups, in tiles of all sizes, reading up to the guard page.
+TEST(Conv, GroupsThatFillAVectorTogether) {
+  Random random(11);
+  for (const int64_t inputs : {4, 8}) {
+    for (const int64_t joined : {1, 2, 5}) {
+      for (int64_t size = 3; size <= 8; ++size) {
+        Problem p =
+            problem(16 * joined, size, 16 * joined, 3, 1 + size % 2, size % 3 == 0 ? 0 : 1, 16 * joined / inputs);
+        p.residual = size % 2 == 0;
+        p.table = size % 3 == 1;
+        p.halo = size == 5;
+        p.threads = static_cast<int>(1 + joined % 2);
+        if (size == 7) p.geometry.dilation_w = 2;
+        expect_reference(p, random);
+        TestLayer wide(p.c, p.geometry.out_channels, 3, 3, p.geometry.groups, random);
+        for (auto& m : wide.multiplier) m *= 1e9F;
+        expect_reference(p, wide, random);
+      }
+    }
+  }
+}
+
 TEST(Conv, SmallGroupsAreJoined) {
   Random random(4);
   for (const int64_t channels : {1, 2, 3, 4, 5, 8, 16, 24}) {

@@ -18,6 +18,7 @@ struct Pairs : Bytes {
     parts[0] = Bytes::bytes_even_s8(quad);
     parts[1] = Bytes::bytes_odd_s8(quad);
   }
+  static void keep(Int&) {}
   static Int dot(Int acc, Int x, Int w) { return Bytes::add_32(acc, Bytes::madd_16(x, w)); }
 };
 

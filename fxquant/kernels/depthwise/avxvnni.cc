@@ -21,6 +21,7 @@ struct Vnni : Bytes {
   static constexpr int kTogether = 2, kParts = 1;
   static void activations(Int quad, Int (&parts)[1]) { parts[0] = quad; }
   static void weights(Int quad, Int (&parts)[1]) { parts[0] = quad; }
+  static void keep(Int&) {}
   static Int dot(Int acc, Int x, Int w) { return dpbusd(acc, x, w); }
 };
 

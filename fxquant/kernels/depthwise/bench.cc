@@ -1,6 +1,7 @@
 // Depthwise layers of MobileNetV2 and EfficientNet-Lite0, one thread: time, G MAC/s, cycles for 16 outputs, next to the
 // bandwidth of a plain copy of as many bytes in this process.
-#include <chrono>
+#include "base/bench.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,34 +25,6 @@ constexpr Layer kLayers[] = {
     {7, 1152, 5, 1, 1}, {56, 24, 3, 1, 1},  {14, 384, 7, 1, 1}, {14, 384, 3, 1, 2},
 };
 
-// Bytes that start on a cache line, as torch's do.
-class Aligned {
- public:
-  Aligned(size_t bytes, int value) : data_(static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64))) {
-    if (!data_) std::abort();
-    std::memset(data_, value, bytes);
-  }
-  Aligned(const Aligned&) = delete;
-  Aligned& operator=(const Aligned&) = delete;
-  ~Aligned() { std::free(data_); }
-  uint8_t* get() const { return data_; }
-
- private:
-  uint8_t* data_;
-};
-
-template <class Body>
-double seconds(const Body& body) {
-  double best = 1e9;
-  for (int i = 0; i < 40; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (s < best) best = s;
-  }
-  return best;
-}
-
 void bench(const Layer& l, Isa isa, double ghz) {
   DepthwiseLayer layer;
   layer.channels = static_cast<int32_t>(l.channels);
@@ -70,9 +43,9 @@ void bench(const Layer& l, Isa isa, double ghz) {
   const Aligned x(x_bytes, 7), y(y_bytes, 0);
   const Nhwc<const uint8_t> view_x{x.get(), 1, l.size, l.size, c, l.size * l.size * c, l.size * c, c};
   const Nhwc<uint8_t> view_y{y.get(), 1, out, out, c, out * out * c, out * c, c};
-  const double s =
-      seconds([&] { depthwise_run(*reinterpret_cast<const PackedDepthwise*>(packed.get()), view_x, {}, view_y, 1); });
-  const double copy = seconds([&] { std::memcpy(y.get(), x.get(), y_bytes); });
+  const double s = best_seconds(
+      [&] { depthwise_run(*reinterpret_cast<const PackedDepthwise*>(packed.get()), view_x, {}, view_y, 1); });
+  const double copy = best_seconds([&] { std::memcpy(y.get(), x.get(), y_bytes); });
   const double outputs = static_cast<double>(out * out * c);
   std::printf(
       "%-10s %-12s %3ldx%-3ld c%-5ld k%d s%d d%d %8.1f us %6.1f G MAC/s %5.2f cycles/16 outputs, %5.1f GB/s of %5.1f\n",

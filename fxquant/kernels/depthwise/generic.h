@@ -8,6 +8,7 @@
 // `V` is a vector of base/bytes.h with, in addition,
 //   kTogether              output columns computed together: as many as the registers hold
 //   kParts                 the vectors that a quad is held in
+//   keep(vector)           where registers are plenty: a value that compilers may not load again instead of keeping it
 //   activations(quad, parts), weights(quad, parts)    quads of u8 and of s8 to that form
 //   dot(acc, activation, weight)                      per dword; over all parts it adds the four products
 #pragma once
@@ -37,6 +38,23 @@ FXQUANT_UNROLLED inline void load_quads(const uint8_t* const (&pixel)[4], int ch
                                         typename V::Int (&parts)[4][V::kParts]) {
   typename V::Int row[4], quad[4];
   unroll<4>([&](auto i) FXQUANT_UNROLLED { row[i] = V::load(pixel[i], channels); });
+  interleave<V>(row, quad);
+  unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
+}
+
+// The quads of column `ix` of the rows, which need not be inside of the image. Rows from `Used` on meet zero weights.
+template <class V, int Used>
+FXQUANT_UNROLLED inline void load_column(const DepthwiseTask& task, const FourRows& rows, int64_t ix,
+                                         typename V::Int (&parts)[4][V::kParts]) {
+  const bool inside = ix >= 0 && ix < task.x.w;
+  typename V::Int row[4], quad[4];
+  unroll<4>([&](auto i) FXQUANT_UNROLLED {
+    if constexpr (i >= Used) {
+      row[i] = V::zero();
+    } else {
+      row[i] = V::load(inside ? rows.pixel[i] + ix * rows.step[i] : task.layer->outside, task.channels);
+    }
+  });
   interleave<V>(row, quad);
   unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
 }
@@ -237,8 +255,10 @@ class Strip {
     constexpr int kTaps = (KernelW - Phase + Stride - 1) / Stride;
     constexpr int kTouched = Count + kTaps - 1;
     Int column[kTouched];
-    unroll<kTouched>([&](auto c)
-                         FXQUANT_UNROLLED { column[c] = quads_[Group][(i + c) * Stride + Phase][Part][Split]; });
+    unroll<kTouched>([&](auto c) FXQUANT_UNROLLED {
+      column[c] = quads_[Group][(i + c) * Stride + Phase][Part][Split];
+      V::keep(column[c]);
+    });
     unroll<kTaps>([&](auto j) FXQUANT_UNROLLED {
       const Int weight = weights_[row][Group][j * Stride + Phase][Part][Split];
       unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = V::dot(acc[x], column[x + j], weight); });
@@ -249,6 +269,65 @@ class Strip {
   const Epilogue<V> epilogue_;
   Int weights_[kRows][kGroups][KernelW][4][V::kParts];
   Int quads_[kGroups][kColumns][4][V::kParts];
+};
+
+// Layers without dilation whose filters have at most four rows: the quads of the columns that an output needs stay in
+// registers while it moves along its row.
+template <class V, int KernelH, int KernelW, int Stride>
+class Slide {
+  using Int = typename V::Int;
+  static_assert(KernelH <= 4 && Stride < KernelW, "one quad a column, and columns that are used again");
+  using Quads = Int[4][V::kParts];
+
+ public:
+  explicit Slide(const DepthwiseTask& task) : task_(task), epilogue_(task) {
+    const uint8_t* packed = task_.block + 8 * V::kWidth;
+    for (int i = 0; i < KernelW * 4; ++i) V::weights(V::load(packed + i * V::kWidth), weights_[i / 4][i % 4]);
+  }
+
+  void run() const {
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; ++oy) compute_row(oy);
+  }
+
+ private:
+  void compute_row(int64_t oy) const {
+    const DepthwiseGeometry& g = task_.layer->geometry;
+    const FourRows rows(task_, oy * Stride - g.pad_top, 1, 0, KernelH);
+    OutputPixels out(task_, oy, 0);
+    Quads column[KernelW];
+    int64_t ix = -g.pad_left;
+    unroll<KernelW - Stride>([&](auto j)
+                                 FXQUANT_UNROLLED { load_column<V, KernelH>(task_, rows, ix++, column[Stride + j]); });
+    for (int64_t ox = 0; ox < task_.y.w; ++ox, out.advance(1)) {
+      unroll<KernelW - Stride>([&](auto j) FXQUANT_UNROLLED { copy(column[Stride + j], column[j]); });
+      unroll<Stride>(
+          [&](auto j) FXQUANT_UNROLLED { load_column<V, KernelH>(task_, rows, ix++, column[KernelW - Stride + j]); });
+      compute(column, out);
+    }
+  }
+
+  FXQUANT_UNROLLED static void copy(const Quads& from, Quads& to) {
+    unroll<4 * V::kParts>(
+        [&](auto i) FXQUANT_UNROLLED { to[i / V::kParts][i % V::kParts] = from[i / V::kParts][i % V::kParts]; });
+  }
+
+  FXQUANT_UNROLLED void compute(const Quads (&column)[KernelW], const OutputPixels& out) const {
+    Int rounded[4][1];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      Int acc[1] = {V::load(task_.block + v * V::kWidth)};
+      unroll<KernelW * V::kParts>([&](auto k) FXQUANT_UNROLLED {
+        constexpr int j = k / V::kParts, part = k % V::kParts;
+        acc[0] = V::dot(acc[0], column[j][v][part], weights_[j][v][part]);
+      });
+      epilogue_.template round<v>(acc, out, rounded[v]);
+    });
+    epilogue_.store(out.y, epilogue_.words(rounded[0][0], rounded[1][0]),
+                    epilogue_.words(rounded[2][0], rounded[3][0]));
+  }
+
+  const DepthwiseTask& task_;
+  const Epilogue<V> epilogue_;
+  Int weights_[KernelW][4][V::kParts];
 };
 
 // Any layer: the quads of every output are made for it alone.
@@ -320,6 +399,11 @@ class Any {
 template <template <class> class Products, int Kernel, int Stride>
 void strip(const DepthwiseTask& task) {
   with_bytes(task.width, [&](auto bytes) { Strip<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+}
+
+template <template <class> class Products, int Kernel, int Stride>
+void slide(const DepthwiseTask& task) {
+  with_bytes(task.width, [&](auto bytes) { Slide<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
 }
 
 template <template <class> class Products>

@@ -12,6 +12,7 @@ struct Signed : Bytes {
   static constexpr int kTogether = 4, kParts = 1;
   static void activations(Int quad, Int (&parts)[1]) { parts[0] = veorq_u8(quad, vdupq_n_u8(128)); }
   static void weights(Int quad, Int (&parts)[1]) { parts[0] = quad; }
+  static void keep(Int&) {}
   static Int dot(Int acc, Int x, Int w) {
     return Bytes::from(vdotq_s32(Bytes::s32(acc), vreinterpretq_s8_u8(x), vreinterpretq_s8_u8(w)));
   }

@@ -11,6 +11,7 @@ struct Mixed : Bytes {
   static constexpr int kTogether = 4, kParts = 1;
   static void activations(Int quad, Int (&parts)[1]) { parts[0] = quad; }
   static void weights(Int quad, Int (&parts)[1]) { parts[0] = quad; }
+  static void keep(Int&) {}
   static Int dot(Int acc, Int x, Int w) { return Bytes::from(vusdotq_s32(Bytes::s32(acc), x, vreinterpretq_s8_u8(w))); }
 };
 

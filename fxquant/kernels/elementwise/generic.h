@@ -1,107 +1,167 @@
-// The loops of add and mul, on the lanes L of an ISA (base/lanes_<isa>.h). Included by ISA files only.
+// The loops of add and mul, over the byte vectors of an ISA (base/bytes_x86.h). Include after the header that defines
+// with_bytes.
+//
+// The first operand of a fast plane has a byte for every element. The second one may also have one byte a column, as
+// the gates of squeeze-and-excitation do in channels_last, or one byte a row, as they do in contiguous images.
 #pragma once
-#include "base/lanes_scalar.h"
-#include "elementwise/elementwise.h"
+#include "base/unroll.h"
+#include "elementwise/strided.h"
 
 namespace fxquant {
 namespace {
 
-// Differences of uint8 and their products are below 2^24, so float32 holds them exactly.
-template <class L>
-struct AddLanes {
-  typename L::F32 a_zero_point, b_zero_point, a_multiplier, b_multiplier;
-  explicit AddLanes(const Add& p)
-      : a_zero_point(L::set(static_cast<float>(p.a_zero_point))),
-        b_zero_point(L::set(static_cast<float>(p.b_zero_point))),
-        a_multiplier(L::set(p.a_multiplier)),
-        b_multiplier(L::set(p.b_multiplier)) {}
-  typename L::F32 operator()(typename L::F32 a, typename L::F32 b) const {
-    return L::add(L::mul(L::sub(a, a_zero_point), a_multiplier), L::mul(L::sub(b, b_zero_point), b_multiplier));
-  }
+// From operands, float(byte - zero_point), to what is rounded. All is exact but the products with multipliers and the
+// sum: differences of bytes and their products are below 2^24.
+template <class V>
+struct AddFloats {
+  using F = typename V::Float;
+  F a_multiplier, b_multiplier;
+  explicit AddFloats(const Add& p) : a_multiplier(V::splat(p.a_multiplier)), b_multiplier(V::splat(p.b_multiplier)) {}
+  FXQUANT_UNROLLED F second(F b) const { return V::mul(b, b_multiplier); }
+  FXQUANT_UNROLLED F operator()(F a, F second) const { return V::add(V::mul(a, a_multiplier), second); }
 };
 
-template <class L>
-struct MulLanes {
-  typename L::F32 a_zero_point, b_zero_point, multiplier;
-  explicit MulLanes(const Mul& p)
-      : a_zero_point(L::set(static_cast<float>(p.a_zero_point))),
-        b_zero_point(L::set(static_cast<float>(p.b_zero_point))),
-        multiplier(L::set(p.multiplier)) {}
-  typename L::F32 operator()(typename L::F32 a, typename L::F32 b) const {
-    return L::mul(L::mul(L::sub(a, a_zero_point), L::sub(b, b_zero_point)), multiplier);
-  }
+template <class V>
+struct MulFloats {
+  using F = typename V::Float;
+  F multiplier;
+  explicit MulFloats(const Mul& p) : multiplier(V::splat(p.multiplier)) {}
+  FXQUANT_UNROLLED F second(F b) const { return b; }
+  FXQUANT_UNROLLED F operator()(F a, F second) const { return V::mul(V::mul(a, second), multiplier); }
 };
 
-// An operand along a row: one element after another (step 1), or the same for the whole row (step 0).
-template <class L, int kStep>
-struct Operand {
-  const uint8_t* p;
-  typename L::F32 load(int64_t i) const {
-    if constexpr (kStep == 1) return L::load_u8(p + i);
-    return L::set(static_cast<float>(*p));
+enum class Each { element, column, row };
+
+// The second operand of a block, four vectors of it at a time.
+template <class V, class Op, Each kEach>
+class Second {
+  using Float = typename V::Float;
+
+ public:
+  Second(const Op& op, const uint8_t* p, int64_t step, int count, int32_t zero_point)
+      : op_(op), p_(p), step_(step), count_(count), base_(V::splat(above_base(zero_point))) {
+    if constexpr (kEach == Each::column) load(V::load(p, count));
   }
-  typename L::F32 load(int64_t i, int64_t count) const {
-    if constexpr (kStep == 1) return L::load_u8(p + i, count);
-    return L::set(static_cast<float>(*p));
+  FXQUANT_UNROLLED void next_row() {
+    if constexpr (kEach == Each::element) load(V::load(p_, count_));
+    if constexpr (kEach == Each::row) load(V::splat_8(*p_));
+    p_ += step_;
   }
+  template <int Part>
+  FXQUANT_UNROLLED Float part() const {
+    return part_[Part];
+  }
+
+ private:
+  FXQUANT_UNROLLED void load(typename V::Int bytes) {
+    unroll<4>([&](auto v) FXQUANT_UNROLLED { part_[v] = op_.second(centered<V, v>(bytes, base_)); });
+  }
+  const Op& op_;
+  const uint8_t* p_;
+  int64_t step_;
+  int count_;
+  Float base_, part_[4];
 };
 
-template <class L, class A, class B, class Op>
-void elementwise_row(int64_t length, uint8_t* y, A a, B b, const Op& op, const typename L::Output& output) {
-  constexpr int64_t kBlock = 4 * L::kCount;
-  int64_t i = 0;
-  for (; i + kBlock <= length; i += kBlock) {
-    typename L::F32 values[4];
-    for (int k = 0; k < 4; ++k) values[k] = op(a.load(i + k * L::kCount), b.load(i + k * L::kCount));
-    L::store4_u8(y + i, values, output);
-  }
-  for (; i < length; i += L::kCount) {
-    const int64_t count = length - i < L::kCount ? length - i : L::kCount;
-    L::store_u8(y + i, count, op(a.load(i, count), b.load(i, count)), output);
+// What the blocks of a plane share, in registers.
+template <class V, class Op>
+struct Shared {
+  const Op op;
+  const Saturate<V> saturate;
+  const typename V::Float base;
+  template <class Params>
+  explicit Shared(const Params& p) : op(p), saturate(p.output), base(V::splat(above_base(p.a_zero_point))) {}
+};
+
+// `count` columns of all rows of a plane. Bounded: no value leaves int32 when it is rounded.
+template <bool kBounded, class V, class Op, class Operand>
+FXQUANT_UNROLLED inline void elementwise_block(const Plane<3>& plane, uint8_t* y, const uint8_t* a, Operand second,
+                                               int count, const Shared<V, Op>& shared) {
+  for (int64_t r = 0; r < plane.rows; ++r, y += plane.row[0], a += plane.row[1]) {
+    const auto bytes = V::load(a, count);
+    second.next_row();
+    typename V::Int rounded[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      const auto value = shared.op(centered<V, v>(bytes, shared.base), second.template part<v>());
+      rounded[v] = kBounded ? V::round(value) : shared.saturate.round(value);
+    });
+    const auto low = shared.saturate.words(rounded[0], rounded[1]);
+    const auto high = shared.saturate.words(rounded[2], rounded[3]);
+    V::store(y, shared.saturate.bytes(low, high), count);
   }
 }
 
-template <class L, int kStepA, int kStepB, class Op>
-void elementwise_rows(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Op& op,
-                      const Requantize& requantize) {
-  const typename L::Output output = L::output(requantize);
-  for (int64_t r = 0; r < plane.rows; ++r) {
-    elementwise_row<L>(plane.length, y + r * plane.row[0], Operand<L, kStepA>{a + r * plane.row[1]},
-                       Operand<L, kStepB>{b + r * plane.row[2]}, op, output);
+template <bool kBounded, Each kEach, template <class> class Op, class Params>
+void elementwise_blocks(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params) {
+  for (int64_t i = 0; i < plane.length;) {
+    with_bytes(plane.length - i, [&](auto bytes) FXQUANT_UNROLLED {
+      using V = decltype(bytes);
+      const Shared<V, Op<V>> shared(params);
+      do {
+        const int64_t left = plane.length - i;
+        const int count = static_cast<int>(left < V::kWidth ? left : V::kWidth);
+        const Second<V, Op<V>, kEach> second(shared.op, kEach == Each::row ? b : b + i, plane.row[2], count,
+                                             params.b_zero_point);
+        elementwise_block<kBounded>(plane, y + i, a + i, second, count, shared);
+        i += count;
+      } while (plane.length - i >= V::kWidth);
+    });
   }
 }
 
-template <class Op>
-void elementwise_strided(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Op& op,
-                         const Requantize& output) {
-  using L = ScalarLanes;
-  for (int64_t r = 0; r < plane.rows; ++r) {
-    for (int64_t i = 0; i < plane.length; ++i) {
-      const float value = op(L::load_u8(a + r * plane.row[1] + i * plane.step[1]),
-                             L::load_u8(b + r * plane.row[2] + i * plane.step[2]));
-      L::store_u8(y + r * plane.row[0] + i * plane.step[0], 1, value, output);
-    }
+// Whether all values that are rounded lie well inside int32; false for a NaN.
+inline float magnitude(float v) { return v < 0 ? -v : v; }
+inline bool bounded(const Add& p) { return 255 * (magnitude(p.a_multiplier) + magnitude(p.b_multiplier)) < 1 << 30; }
+inline bool bounded(const Mul& p) { return 255 * 255 * magnitude(p.multiplier) < 1 << 30; }
+
+template <Each kEach, template <class> class Op, class Params>
+void elementwise_bands(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params) {
+  constexpr int64_t kBand = 64;  // rows: many for the second operand of columns to pay, few enough to stay in L1
+  Plane<3> band = plane;
+  for (int64_t r = 0; r < plane.rows; r += kBand) {
+    band.rows = plane.rows - r < kBand ? plane.rows - r : kBand;
+    const auto run =
+        bounded(params) ? elementwise_blocks<true, kEach, Op, Params> : elementwise_blocks<false, kEach, Op, Params>;
+    run(band, y + r * plane.row[0], a + r * plane.row[1], b + r * plane.row[2], params);
   }
 }
 
-template <class L, template <class> class Op, class Params>
-void elementwise_plane(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params) {
-  const bool a_runs = plane.step[1] == 1, b_runs = plane.step[2] == 1;
-  const bool a_stays = plane.step[1] == 0, b_stays = plane.step[2] == 0;
-  if (plane.step[0] == 1 && a_runs && b_runs) {
-    elementwise_rows<L, 1, 1>(plane, y, a, b, Op<L>(params), params.output);
-  } else if (plane.step[0] == 1 && a_runs && b_stays) {
-    elementwise_rows<L, 1, 0>(plane, y, a, b, Op<L>(params), params.output);
-  } else if (plane.step[0] == 1 && a_stays && b_runs) {
-    elementwise_rows<L, 0, 1>(plane, y, a, b, Op<L>(params), params.output);
+// Both operations commute, rounding included.
+inline void exchange(Add& p) { p = {p.b_multiplier, p.a_multiplier, p.b_zero_point, p.a_zero_point, p.output}; }
+inline void exchange(Mul& p) { p = {p.multiplier, p.b_zero_point, p.a_zero_point, p.output}; }
+
+template <class Params>
+void exchange_operands(Plane<3>& plane, const uint8_t*& a, const uint8_t*& b, Params& params) {
+  const uint8_t* first = a;
+  const int64_t row = plane.row[1], step = plane.step[1];
+  a = b;
+  plane.row[1] = plane.row[2];
+  plane.step[1] = plane.step[2];
+  b = first;
+  plane.row[2] = row;
+  plane.step[2] = step;
+  exchange(params);
+}
+
+template <template <class> class Op, class Params>
+void elementwise_plane(const Plane<3>& given, uint8_t* y, const uint8_t* a, const uint8_t* b,
+                       const Params& given_params) {
+  Plane<3> plane = given;
+  Params params = given_params;
+  if (plane.step[2] == 1 && (plane.step[1] != 1 || plane.row[1] == 0)) exchange_operands(plane, a, b, params);
+  if (plane.step[0] != 1 || plane.step[1] != 1 || plane.step[2] > 1) {
+    elementwise_strided(plane, y, a, b, params);
+  } else if (plane.step[2] == 0) {
+    elementwise_bands<Each::row, Op>(plane, y, a, b, params);
+  } else if (plane.row[2] == 0 && plane.rows > 1) {
+    elementwise_bands<Each::column, Op>(plane, y, a, b, params);
   } else {
-    elementwise_strided(plane, y, a, b, Op<ScalarLanes>(params), params.output);
+    elementwise_bands<Each::element, Op>(plane, y, a, b, params);
   }
 }
 
-template <class L>
-constexpr ElementwiseKernels elementwise_table() {
-  return {elementwise_plane<L, AddLanes, Add>, elementwise_plane<L, MulLanes, Mul>};
+inline constexpr ElementwiseKernels elementwise_table() {
+  return {elementwise_plane<AddFloats, Add>, elementwise_plane<MulFloats, Mul>};
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
-#include "base/lanes_neon.h"
+#include "base/bytes_neon.h"
 #include "elementwise/generic.h"
 
 namespace fxquant {
 
 extern const ElementwiseKernels elementwise_neon_dotprod;
-const ElementwiseKernels elementwise_neon_dotprod = elementwise_table<NeonLanes>();
+const ElementwiseKernels elementwise_neon_dotprod = elementwise_table();
 
 }  // namespace fxquant

@@ -6,12 +6,12 @@
 
 namespace fxquant {
 
-inline uint8_t reference_element(uint8_t a, uint8_t b, const Add& p) {
+static inline uint8_t reference_element(uint8_t a, uint8_t b, const Add& p) {
   const float term = residual_term(b, {p.b_zero_point, p.b_multiplier});
   return requantize(static_cast<int32_t>(a) - p.a_zero_point, p.a_multiplier, term, p.output);
 }
 
-inline uint8_t reference_element(uint8_t a, uint8_t b, const Mul& p) {
+static inline uint8_t reference_element(uint8_t a, uint8_t b, const Mul& p) {
   return requantize((static_cast<int32_t>(a) - p.a_zero_point) * (static_cast<int32_t>(b) - p.b_zero_point),
                     p.multiplier, 0.0F, p.output);
 }

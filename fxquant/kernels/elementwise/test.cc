@@ -65,6 +65,42 @@ TEST(Elementwise, MulRandom) { check_many<Mul>(1500, 3000); }
 TEST(Elementwise, AddLarge) { check_many<Add>(30, 200000); }
 TEST(Elementwise, MulLarge) { check_many<Mul>(30, 200000); }
 
+// One byte a column (a gate of squeeze-and-excitation) or a row, on either side, over more rows than a band has.
+TEST(Elementwise, EveryRemainderOfColumns) {
+  constexpr int64_t kRows = 67;
+  for (int64_t columns = 1; columns <= 200; ++columns) {
+    SCOPED_TRACE(testing::Message() << columns << " columns, seed " << test_seed());
+    Random random(static_cast<uint32_t>(columns));
+    const int gates = 1 + static_cast<int>(columns % 2);
+    const bool by_row = columns % 3 == 0;
+    Walk<3> walk;
+    walk.rank = 2;
+    walk.size[0] = kRows;
+    walk.size[1] = columns;
+    for (int t = 0; t < 3; ++t) {
+      walk.stride[t][0] = t != gates ? columns : by_row ? 1 : 0;
+      walk.stride[t][1] = t == gates && by_row ? 0 : 1;
+    }
+    Guarded<uint8_t> image(kRows * columns), gate(by_row ? kRows : columns), y(image.size()), expected(image.size());
+    fill_random(random, image);
+    fill_random(random, gate);
+    const uint8_t *a = gates == 1 ? gate.data() : image.data(), *b = gates == 1 ? image.data() : gate.data();
+    const Mul p{random.real(0.001F, 0.01F), random_zero_point(random), random_zero_point(random),
+                random_output(random)};
+    const Add q{0.3F, 0.6F, p.a_zero_point, p.b_zero_point, p.output};
+    for (const Isa isa : supported_isas()) {
+      SCOPED_TRACE(isa_name(isa));
+      reference_elementwise(walk, expected.data(), a, b, p);
+      mul(walk, y.data(), a, b, p, isa, 2);
+      expect_same(y, expected);
+      reference_elementwise(walk, expected.data(), a, b, q);
+      add(walk, y.data(), a, b, q, isa, 1);
+      expect_same(y, expected);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(Elementwise, AddEveryPair) {
   Walk<3> walk;
   walk.rank = 2;

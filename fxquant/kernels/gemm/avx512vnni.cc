@@ -34,6 +34,7 @@ FXQUANT_INLINE __m512 centered(__m256i bytes, int v, int32_t zero_point) {
 
 struct Avx512Vnni {
   static constexpr int kRows = 14, kLanes = 16, kVectors = 2, kStepBytes = 64;
+  static constexpr bool kSpreads = true;
   using Acc = __m512i;
   using Activations = __m512i;
   using Weights = __m512i;
@@ -42,6 +43,16 @@ struct Avx512Vnni {
   static FXQUANT_INLINE Activations broadcast(uint32_t bytes) { return _mm512_set1_epi32(static_cast<int>(bytes)); }
   static FXQUANT_INLINE Weights weights(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static FXQUANT_INLINE Acc dot(Acc acc, Activations x, Weights w) { return _mm512_dpbusd_epi32(acc, x, w); }
+
+  // vpermd: a lane takes dword `Step` of the `Steps` that its group has.
+  template <int Steps, int Step>
+  static FXQUANT_INLINE Activations spread(const uint8_t* p) {
+    constexpr int kSecond = Steps == 1 ? 1 : 0, kThird = Steps == 1 ? 2 : Steps, kFourth = kThird + kSecond;
+    const __m512i dwords = _mm512_setr_epi32(0, 0, 0, 0, kSecond, kSecond, kSecond, kSecond, kThird, kThird, kThird,
+                                             kThird, kFourth, kFourth, kFourth, kFourth);
+    const __m512i bytes = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm512_permutexvar_epi32(_mm512_add_epi32(dwords, _mm512_set1_epi32(Step)), bytes);
+  }
 
   // round(acc * multiplier + residual term). If careful at most quant_max - zero_point, since a conversion turns what
   // is beyond int32 into INT_MIN; a NaN passes the minimum and becomes INT_MIN too, as it should.
@@ -103,16 +114,30 @@ struct Avx512Vnni {
     if constexpr (Rows == 2) write<How>(y[1], _mm512_extracti64x4_epi64(bytes, 1), panel);
   }
 
-  template <bool HasResidual, Finish How>
-  static FXQUANT_INLINE void store_single(Acc acc, uint8_t* y, const uint8_t* residual, const Panel& panel) {
-    const __m256i r = load_residual<1, HasResidual, How>(residual, panel);
-    __m512i q =
-        _mm512_add_epi32(scaled<1, HasResidual, How>(acc, 0, r, panel), _mm512_set1_epi32(panel.output.zero_point));
-    q = _mm512_max_epi32(q, _mm512_set1_epi32(panel.output.quant_min));
-    q = _mm512_min_epi32(q, _mm512_set1_epi32(panel.output.quant_max));
-    __m128i bytes = _mm512_cvtepi32_epi8(q);
-    if (panel.table) bytes = _mm512_castsi512_si128(look_up(_mm512_castsi128_si512(bytes), panel.table));
-    _mm_mask_storeu_epi8(y + panel.column, static_cast<__mmask16>((1U << panel.columns) - 1), bytes);
+  template <int Rows, bool HasResidual, Finish How>
+  static FXQUANT_INLINE void store_singles(const Acc (*acc)[1], uint8_t* const* y, const uint8_t* const* residual,
+                                           const Panel& panel) {
+    const auto rounded = [&](int m) FXQUANT_UNROLLED {
+      return scaled<1, HasResidual, How>(acc[m][0], 0, load_residual<1, HasResidual, How>(residual[m], panel), panel);
+    };
+    const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(rounded(0), rounded(Rows - 1)),
+                                            _mm512_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
+    __m512i bytes = _mm512_packus_epi16(words, words);
+    bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_min)));
+    bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_max)));
+    const __m512i rows = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    bytes = _mm512_permutexvar_epi32(rows, bytes);
+    if (panel.table) bytes = look_up(bytes, panel.table);
+    write_single(y[0], _mm512_castsi512_si128(bytes), panel);
+    if constexpr (Rows == 2) write_single(y[1], _mm512_extracti32x4_epi32(bytes, 1), panel);
+  }
+
+  static FXQUANT_INLINE void write_single(uint8_t* row, __m128i bytes, const Panel& panel) {
+    if (panel.columns == kLanes) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(row + panel.column), bytes);
+    } else {
+      _mm_mask_storeu_epi8(row + panel.column, static_cast<__mmask16>((1U << panel.columns) - 1), bytes);
+    }
   }
 
   template <int Rows, int Vectors, bool HasResidual, Finish How>
@@ -121,7 +146,7 @@ struct Avx512Vnni {
     if constexpr (Vectors == 2) {
       store_pairs<Rows, HasResidual, How>(acc, y, residual, panel);
     } else {
-      for (int m = 0; m < Rows; ++m) store_single<HasResidual, How>(acc[m][0], y[m], residual[m], panel);
+      store_singles<Rows, HasResidual, How>(acc, y, residual, panel);
     }
   }
 };

@@ -8,7 +8,7 @@
 //
 // Weights are packed once (`pack_product`) for one ISA:
 //   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
-//   panel: bias[columns] int32 | multiplier[columns] float | weights[tap][k / 4][columns][4]
+//   panel: bias[columns] int32 | multiplier[columns] float | weights[step][columns][4], a step being four k of a tap
 // with (activation_offset - x_zero_point) * sum(w) folded into the bias, and zeros where k or a column is padding. The
 // columns of a panel are permuted, and some ISAs take other steps of k, see pack.h.
 #pragma once
@@ -49,6 +49,7 @@ struct PackedHeader {
   Residual residual;
   int32_t bounded;     // no input makes acc * multiplier + residual_term leave int32
   int32_t merged_row;  // a whole kernel row is one tap: kernel_w * in_channels bytes
+  int32_t spread;      // inputs of a group if a step takes four of each joined group, see pack.h; else 0
   int64_t size;
   int64_t in_channels, out_channels, kernel_h, kernel_w, groups;        // as described
   int64_t packed_groups, group_inputs, group_outputs, taps, tap_bytes;  // as packed: small groups are joined

@@ -8,6 +8,8 @@
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
+//   kSpreads                               whether weights may be packed as `spread`; if so
+//   Activations spread<Steps, Step>(const uint8_t*)    for every lane its group's four bytes, of a row's 16 of a tap
 //
 // Everything is in an anonymous namespace and uses no library template: this header is compiled once an ISA, and the
 // linker must not merge two ISAs' copies. Loops over accumulators are unrolled by construction, since an array that a
@@ -51,6 +53,7 @@ struct Panel {
   const uint8_t* table;  // or null
   bool plain;            // all of Finish::plain holds
   int vectors;
+  int spread_steps;  // of a tap; 0: not spread
 };
 
 // What a tile fetches into the L2 cache while it computes: `step` bytes further with every step over k.
@@ -107,6 +110,25 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
   }
 }
 
+// The same for weights packed as `spread`: kSpreadInputs bytes of a tap in `Steps` steps.
+template <class Machine, int Rows, int Steps>
+FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], const uint8_t* const (&a)[Rows],
+                                      const Taps& taps, const uint8_t* weights, Ahead ahead) {
+  for (int64_t i = 0; i < taps.h; ++i) {
+    for (int64_t j = 0; j < taps.w; ++j, weights += Steps * Machine::kStepBytes) {
+      const int64_t offset = i * taps.stride_h + j * taps.stride_w;
+      typename Machine::Weights b[Steps];
+      unroll<Steps>([&](auto s) FXQUANT_UNROLLED { b[s] = Machine::weights(weights + s * Machine::kStepBytes); });
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        unroll<Steps>([&](auto s) FXQUANT_UNROLLED {
+          acc[m][0] = Machine::dot(acc[m][0], Machine::template spread<Steps, s>(a[m] + offset), b[s]);
+        });
+      });
+      fetch(ahead);
+    }
+  }
+}
+
 // How a Machine runs over k. One whose registers hold more than a step of a row specializes it.
 template <class Machine>
 struct Accumulate {
@@ -133,7 +155,7 @@ FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], ui
 
 // One tile: Rows rows from `first` on, times one panel. A Careful one reads no byte behind a tap, and its store takes
 // values beyond int32. Both are rare, so Careful tiles have one row.
-template <class Machine, int Rows, int Vectors, bool Careful>
+template <class Machine, int Rows, int Vectors, bool Careful, int SpreadSteps>
 void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel,
                    const Ahead& ahead) {
   typename Machine::Acc acc[Rows][Vectors];
@@ -143,7 +165,11 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
-  Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
+  if constexpr (SpreadSteps > 0) {
+    accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);
+  } else {
+    Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
+  }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
   const auto store = [&](auto how) FXQUANT_UNROLLED {
     constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
@@ -166,21 +192,21 @@ template <class Machine>
 using MultiplyTile = void (*)(const TileRows<Machine::kRows>&, int, const Taps&, const Panel&, const Ahead&);
 
 // Whichever tile has `rows` rows.
-template <class Machine, int Vectors, int... Rows>
+template <class Machine, int Vectors, int SpreadSteps, int... Rows>
 MultiplyTile<Machine> tile_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
-  static constexpr MultiplyTile<Machine> tiles[] = {multiply_tile<Machine, Rows + 1, Vectors, false>...};
+  static constexpr MultiplyTile<Machine> tiles[] = {multiply_tile<Machine, Rows + 1, Vectors, false, SpreadSteps>...};
   return tiles[rows - 1];
 }
 
-template <class Machine, int Vectors>
+template <class Machine, int Vectors, int SpreadSteps>
 void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful, const Taps& taps, const Panel& panel,
               const Ahead& ahead) {
   if (!careful) {
-    tile_of_rows<Machine, Vectors>(count, std::make_integer_sequence<int, Machine::kRows>{})(rows, 0, taps, panel,
-                                                                                             ahead);
+    const auto all_rows = std::make_integer_sequence<int, Machine::kRows>{};
+    tile_of_rows<Machine, Vectors, SpreadSteps>(count, all_rows)(rows, 0, taps, panel, ahead);
     return;
   }
-  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true>(rows, m, taps, panel, ahead);
+  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true, SpreadSteps>(rows, m, taps, panel, ahead);
 }
 
 // The weights that come after those being multiplied: the rest of this product's, then the next one's. At batch 1 the
@@ -352,6 +378,7 @@ class Run {
     panel.output = header_.output;
     panel.residual = header_.residual;
     panel.table = header_.has_table ? header_.table() : nullptr;
+    panel.spread_steps = header_.spread / 4;
     panel.plain =
         panel.columns == columns && !panel.table && panel.output.quant_min == 0 && panel.output.quant_max == 255;
     return panel;
@@ -361,10 +388,14 @@ class Run {
     const Ahead ahead = upcoming_.take();
     const bool careful =
         !header_.bounded || (p_.taps.bytes % panels_.layout.step() != 0 && reads_past_end(rows, count, panel.a_offset));
+    if constexpr (Machine::kSpreads) {
+      if (panel.spread_steps == 1) return multiply<Machine, 1, 1>(rows, count, careful, p_.taps, panel, ahead);
+      if (panel.spread_steps == 2) return multiply<Machine, 1, 2>(rows, count, careful, p_.taps, panel, ahead);
+    }
     if (panel.vectors == Machine::kVectors) {
-      multiply<Machine, Machine::kVectors>(rows, count, careful, p_.taps, panel, ahead);
+      multiply<Machine, Machine::kVectors, 0>(rows, count, careful, p_.taps, panel, ahead);
     } else {
-      multiply<Machine, 1>(rows, count, careful, p_.taps, panel, ahead);
+      multiply<Machine, 1, 0>(rows, count, careful, p_.taps, panel, ahead);
     }
   }
 

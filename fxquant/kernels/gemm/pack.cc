@@ -9,8 +9,7 @@
 namespace fxquant {
 namespace {
 
-// Groups joined into one hold zeros off their diagonal. Up to a vector of columns that costs no instruction more than
-// the groups one by one, and saves their stores.
+// Up to a vector of columns, joined groups cost no instruction more than the groups one by one, and save their stores.
 int64_t joined_groups(const LayerWeights& layer) {
   constexpr int64_t kJoinedOutputs = 16;
   const int64_t outputs = layer.out_channels / layer.groups;
@@ -44,6 +43,11 @@ PackedHeader header_of(const LayerWeights& layer, Isa isa) {
   h.merged_row = layer.dense_w && layer.kernel_w > 1 && broken_steps && h.packed_groups == 1;
   h.taps = h.merged_row ? layer.kernel_h : layer.kernel_h * layer.kernel_w;
   h.tap_bytes = h.merged_row ? layer.kernel_w * layer.in_channels : h.group_inputs;
+  const int64_t inputs = layer.in_channels / layer.groups;
+  const bool fills = h.group_inputs == kSpreadInputs && h.group_outputs == kSpreadInputs;
+  h.spread = isa == Isa::avx512vnni && h.packed_groups < layer.groups && fills && inputs % 4 == 0
+                 ? static_cast<int32_t>(inputs)
+                 : 0;
   h.size = kHeaderBytes + kTableBytes + h.packed_groups * panels_of(h).group_bytes;
   return h;
 }
@@ -67,9 +71,9 @@ class Column {
   // `input` counts from the first channel of the packed group.
   void weight(int64_t input, int64_t ky, int64_t kx, int8_t value) {
     const int64_t tap = h_.merged_row ? ky : ky * h_.kernel_w + kx;
-    const int64_t k = h_.merged_row ? kx * h_.in_channels + input : input;
-    const int64_t step_k = layout_.step(), tap_steps = (h_.tap_bytes + step_k - 1) / step_k;
-    uint8_t* step = weights_ + (tap * tap_steps + k / step_k) * step_bytes_;
+    const int64_t k = h_.merged_row ? kx * h_.in_channels + input : h_.spread > 0 ? input % h_.spread : input;
+    const int64_t step_k = layout_.step();
+    uint8_t* step = weights_ + (tap * steps_of_tap(h_) + k / step_k) * step_bytes_;
     const int64_t lanes = layout_.lanes, vector = slot_ / lanes, lane = slot_ % lanes, j = k % step_k;
     const int16_t word = value;
     switch (layout_.weights) {

@@ -3,6 +3,10 @@
 // Two vectors of a panel are packed to bytes by packs_epi32 and packus_epi16, which interleave groups of four lanes.
 // So that the bytes come out in order, slot s of vector v holds column 8 * (s / 4) + s % 4 + 4 * v. A panel of one
 // vector is in natural order.
+//
+// Small groups are joined to fill a vector. Their product is a block diagonal: either its zeros are packed too, or
+// (`spread`) every step takes four inputs of each joined group, and columns meet the four of their own group. For that
+// a pixel's inputs of the joined groups are 16 bytes, and their outputs the 16 lanes of a vector.
 #pragma once
 #include <cstdint>
 
@@ -13,6 +17,7 @@ namespace fxquant {
 namespace {  // included by files of different ISAs: the linker must not merge what they make of it
 
 constexpr uint32_t kPackedMagic = 0x47515846;  // "FXQG"
+constexpr int64_t kSpreadInputs = 16;
 constexpr int64_t kTableBytes = 256;
 constexpr int64_t kHeaderBytes = (sizeof(PackedHeader) + 63) / 64 * 64;
 
@@ -66,9 +71,13 @@ struct Panels {
   int vectors(int64_t panel) const { return panel + 1 == per_group ? last_vectors : layout.vectors; }
 };
 
+[[maybe_unused]] int64_t steps_of_tap(const PackedHeader& header) {
+  const int64_t step = panel_layout(header.isa).step();
+  return ((header.spread > 0 ? header.spread : header.tap_bytes) + step - 1) / step;
+}
+
 [[maybe_unused]] Panels panels_of(const PackedHeader& header) {
-  const PanelLayout layout = panel_layout(header.isa);
-  return Panels(layout, header.taps * ((header.tap_bytes + layout.step() - 1) / layout.step()), header.group_outputs);
+  return Panels(panel_layout(header.isa), header.taps * steps_of_tap(header), header.group_outputs);
 }
 
 // The slot that column `column` of a panel of `vectors` vectors of `lanes` lanes has.

@@ -9,8 +9,9 @@ namespace {
 
 void bench(int64_t pixels, int64_t channels) {
   const int64_t count = pixels * channels;
-  std::vector<uint8_t> x(static_cast<size_t>(count)), y(x), tables(static_cast<size_t>(channels * kTableSize), 9);
-  for (int64_t i = 0; i < count; ++i) x[i] = static_cast<uint8_t>(i * 37);
+  const auto size = static_cast<size_t>(count);
+  const Aligned x(size, 0), y(size, 0), tables(static_cast<size_t>(channels * kTableSize), 9);
+  for (int64_t i = 0; i < count; ++i) x.get()[i] = static_cast<uint8_t>(i * 37);
   char name[64];
   for_each_isa([&](Isa isa) {
     std::snprintf(name, sizeof name, "lookup %ld bytes", static_cast<long>(count));
@@ -18,7 +19,7 @@ void bench(int64_t pixels, int64_t channels) {
     walk.rank = 1;
     walk.size[0] = count;
     walk.stride[0][0] = walk.stride[1][0] = 1;
-    report(name, isa, 2 * count, [&] { lookup(walk, y.data(), x.data(), tables.data(), isa, 1); });
+    report(name, isa, 2 * count, [&] { lookup(walk, y.get(), x.get(), tables.get(), isa, 1); });
     Walk<3> channelwise;
     channelwise.rank = 2;
     channelwise.size[0] = pixels;
@@ -30,7 +31,7 @@ void bench(int64_t pixels, int64_t channels) {
     channelwise.stride[2][0] = 0;
     channelwise.stride[2][1] = kTableSize;
     std::snprintf(name, sizeof name, "%ld tables, %ld bytes", static_cast<long>(channels), static_cast<long>(count));
-    report(name, isa, 2 * count, [&] { lookup_per_channel(channelwise, y.data(), x.data(), tables.data(), isa, 1); });
+    report(name, isa, 2 * count, [&] { lookup_per_channel(channelwise, y.get(), x.get(), tables.get(), isa, 1); });
   });
 }
 

@@ -126,6 +126,23 @@ TEST(Pool, RandomWindows) {
   }
 }
 
+// Rows of outputs that need more columns than are reduced at a time, windows around the widest that share them.
+TEST(Pool, OverlappingWindowsOfWideImages) {
+  constexpr int64_t kHeight = 5, kWidth = 140;
+  const PoolAxis vertical{3, 1, 1, 1};
+  for (const int64_t kernel : {2, 3, 5, 31, 32, 33}) {
+    for (const int64_t c : {3, 64, 100}) {
+      const PoolAxis axis{kernel, 1, kernel / 2, 1};
+      const int64_t ow = outputs(axis, kWidth);
+      Case k({1, kHeight, kWidth, c, kHeight, ow}, static_cast<uint32_t>(kernel + c));
+      pool_windows(vertical, kHeight, kHeight, true, k.rows.data());
+      pool_windows(axis, kWidth, ow, true, k.columns.data());
+      k.check_max();
+      k.check_average();
+    }
+  }
+}
+
 TEST(Pool, AdaptiveWindows) {
   Random random(12);
   for (uint32_t i = 0; i < 200; ++i) {
