@@ -33,11 +33,11 @@ void bench(const Shape& s, Isa isa) {
   pool_windows({s.kernel, s.stride, s.padding, 1}, s.size, out, false, windows.data());
   const Nhwc<const uint8_t> view_x{x.get(), 1, s.size, s.size, c, s.size * s.size * c, s.size * c, c};
   const Nhwc<uint8_t> view_y{y.get(), 1, out, out, c, out * out * c, out * c, c};
-  const double pooling = best_seconds([&] {
+  const double pooling = best_seconds(0.02, [&] {
     if (s.op == PoolOp::max) return max_pool2d(view_x, view_y, windows.data(), windows.data(), 1, 1, isa, 1);
     avg_pool2d(view_x, view_y, windows.data(), windows.data(), {0.7F, 3, {5, 0, 255}}, isa, 1);
   });
-  const double copy = best_seconds([&] { std::memcpy(copied.get(), x.get(), x_bytes); });
+  const double copy = best_seconds(0.02, [&] { std::memcpy(copied.get(), x.get(), x_bytes); });
   std::printf("%-10s %-14s %3ldx%-3ld c%-5ld %8.1f us, input at %6.1f GB/s (copied at %5.1f)\n", isa_name(isa), s.name,
               static_cast<long>(s.size), static_cast<long>(s.size), static_cast<long>(c), pooling * 1e6,
               static_cast<double>(x_bytes) / pooling * 1e-9, static_cast<double>(x_bytes) / copy * 1e-9);
