@@ -1,4 +1,7 @@
-"""Goldens: readable text files, compared and, with --update-golden, rewritten."""
+"""Fixtures of all tests: goldens, instruction sets, numbers of threads.
+
+A golden is a readable text file, compared and, with --update-golden, rewritten.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from fxquant.target import active_isa, supported_isas
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -35,3 +40,21 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(params=supported_isas())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of the instruction set whose kernels run in the test."""
+    monkeypatch.setenv("FXQUANT_ISA", request.param)
+    active_isa.cache_clear()
+    yield request.param
+    active_isa.cache_clear()
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The number of threads that kernels may use in the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -4,6 +4,8 @@
 #include <nanobind/stl/string.h>
 #include <unistd.h>
 
+#include <optional>
+
 namespace nb = nanobind;
 
 namespace fxquant {
@@ -35,8 +37,10 @@ void run(Program& program, int threads, const nb::tuple& addresses, double* seco
   if (static_cast<int64_t>(addresses.size()) != program.externals()) {
     throw nb::value_error("not as many addresses as the program has inputs and outputs");
   }
+  std::optional<nb::gil_scoped_release> released;
   const auto fill = [&](uintptr_t* bases) {
     for (size_t i = 0; i < addresses.size(); ++i) bases[i] = nb::cast<uintptr_t>(addresses[i]);
+    released.emplace();  // other Python threads go on while the steps run
   };
   program.run(threads, fill, seconds);
 }

@@ -34,6 +34,8 @@ class Layer(nn.Module):
     gives_integers = True
     # Positions of the inputs that the kernel may write its result over.
     overwrites: tuple[int, ...] = ()
+    # Whether the kernel writes results of any strides; if not, a dense one is all that it can write.
+    any_strides = True
     # What the kernel wants around its first input, so as to read it in place.
     halo = Halo()
     # The place in the user's model, for messages.

@@ -103,6 +103,7 @@ class Int8Linear(_Weighted):
         return kernels.linear(x, self.derived_packed, residual, self.derived_features)
 
     overwrites = (1,)
+    any_strides = False
 
     def emit(self, planner: Planner, y: Value, x: Value, residual: Value | None = None) -> None:
         residual = self._residual(y, residual)

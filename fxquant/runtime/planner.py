@@ -274,24 +274,32 @@ class Planner:
         start = 0
         for piece in pieces:
             size = self.meta[piece].shape[dim]
-            if piece not in self.homes and self._can_move(piece) and pieces.count(piece) == 1:
-                self.homes[piece] = y.narrow(dim, start, size)
+            place = y.narrow(dim, start, size)
+            if piece not in self.homes and pieces.count(piece) == 1 and place.is_images and self._can_move(piece):
+                self.homes[piece] = place
             start += size
 
     def _can_move(self, node: Node) -> bool:
         """Whether a node's result may lie in a slice of something larger: images from a kernel or from cat."""
-        row = op_of(node)
-        computed = layer_of(self.gm, node) is not None or (row is not None and row.call is ops.cat)
+        layer = layer_of(self.gm, node)
+        computed = _is_cat(node) if layer is None else layer.any_strides
         read_by_layers = all(layer_of(self.gm, user) is not None or _is_cat(user) for user in node.users)
         return computed and read_by_layers and self.meta[node].dim() == 4 and self.meta[node].dtype is torch.uint8
 
     def _in_place(self, node: Node, layer: Layer, inputs: Sequence[Any]) -> Value | None:
-        """An input that nothing reads afterwards and that the kernel may overwrite, laid out as the result."""
+        """An input that nothing reads afterwards and that the kernel may overwrite, laid out as the result.
+
+        A kernel reads one element of it before it writes the same one; another input in that memory it reads in an
+        order of its own.
+        """
         meta = self.meta[node]
         wanted = (tuple(meta.shape), tuple(meta.stride()), meta.dtype, self._halo(node))
+        buffers = [x.buffer for x in inputs if isinstance(x, Value)]
         for i in layer.overwrites:
             x = inputs[i] if i < len(inputs) else None
-            if isinstance(x, Value) and (x.shape, x.strides, x.dtype, x.halo) == wanted and self._ends_here(x, i):
+            if not isinstance(x, Value) or buffers.count(x.buffer) > 1:
+                continue
+            if (x.shape, x.strides, x.dtype, x.halo) == wanted and self._ends_here(x, i):
                 return x
         return None
 
@@ -304,7 +312,8 @@ class Planner:
     def _halo(self, node: Node) -> Halo:
         """The padding that convolutions want around the node's result, if only layers read it."""
         layers = {user: layer_of(self.gm, user) for user in node.users}
-        if self.meta[node].dim() != 4 or None in layers.values():
+        writer = layer_of(self.gm, node)
+        if self.meta[node].dim() != 4 or None in layers.values() or writer is None or not writer.any_strides:
             return Halo()
         wanted = [layer.halo for user, layer in layers.items() if layer is not None and user.args[0] is node]
         return Halo(max((h.rows for h in wanted), default=0), max((h.columns for h in wanted), default=0))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _len_torch_dispatch_stack as dispatch_modes
 from torch.compiler import is_compiling
 from torch.fx import GraphModule
 from torch.jit import is_tracing  # type: ignore[attr-defined]
@@ -18,8 +19,9 @@ from fxquant.runtime.programs import Programs
 class Int8Region(GraphModule):
     """A graph of int8 layers between float values, or between integers that no native kernel handles.
 
-    Called with tensors, it runs a program that was planned for their layout. Called while something is traced, or with
-    what is no plain CPU tensor, it runs its graph node by node. Both give the same integers.
+    Called with tensors, it runs a program that was planned for their layout. Called while something watches the ops (a
+    tracer, a dispatch mode), or with what is no plain CPU tensor, it runs its graph node by node. Both give the same
+    integers.
     """
 
     node_by_node: Callable[..., Any]
@@ -41,7 +43,7 @@ class Int8Region(GraphModule):
         """
         try:
             return Planner(self, inputs).plan()
-        except ValueError:
+        except (ValueError, IndexError):
             self.node_by_node(*inputs)  # layers know best what is wrong, and where
             raise
 
@@ -67,11 +69,11 @@ def _rebuild(rebuild: Callable[..., GraphModule], arguments: tuple[Any, ...]) ->
 def run(self: Int8Region, *inputs: Any) -> Any:
     """What calling a region does."""
     # Every call pays for every line of this.
-    if is_compiling() or is_tracing():
+    if is_compiling() or is_tracing() or dispatch_modes():
         return self.node_by_node(*inputs)
     key: Any = torch.get_num_threads()
     for x in inputs:
-        if type(x) is not Tensor or not x.is_cpu:
+        if type(x) is not Tensor or not x.is_cpu or x.is_neg():
             return self.node_by_node(*inputs)
         key = (key, x.shape, x.stride(), x.dtype)
     plan = self.programs.plans.get(key)

@@ -1,5 +1,6 @@
 // Tensors as steps take them: where the first element lies, shape and strides in elements, in torch's order.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
@@ -29,9 +30,9 @@ Nhwc<T> images_of(const View& v) {
   if (v.shape.size() != 4) throw std::invalid_argument("an image tensor has four dimensions");
   if (v.shape[1] > 1 && v.strides[1] != 1) throw std::invalid_argument("images must be channels last");
   Nhwc<T> images = {nullptr, v.shape[0], v.shape[2], v.shape[3], v.shape[1], v.strides[0], v.strides[2], v.strides[3]};
-  // The stride of a single element says nothing; torch leaves any number there.
+  // Torch leaves any number as the stride of a single element. A larger one may say where the rows of a halo lie.
   if (images.w == 1) images.stride_w = images.c;
-  if (images.h == 1) images.stride_h = images.w * images.stride_w;
+  if (images.h == 1) images.stride_h = std::max(images.stride_h, images.w * images.stride_w);
   if (images.n == 1) images.stride_n = images.h * images.stride_h;
   return images;
 }
