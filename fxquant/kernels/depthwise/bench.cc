@@ -44,7 +44,7 @@ void bench(const Layer& l, Isa isa, double ghz) {
   const Nhwc<const uint8_t> view_x{x.get(), 1, l.size, l.size, c, l.size * l.size * c, l.size * c, c};
   const Nhwc<uint8_t> view_y{y.get(), 1, out, out, c, out * out * c, out * c, c};
   const double s = best_seconds(
-      [&] { depthwise_run(*reinterpret_cast<const PackedDepthwise*>(packed.get()), view_x, {}, view_y, 1); });
+      0.02, [&] { depthwise_run(*reinterpret_cast<const PackedDepthwise*>(packed.get()), view_x, {}, view_y, 1); });
   const double copy = best_seconds(0.02, [&] { std::memcpy(y.get(), x.get(), y_bytes); });
   const double outputs = static_cast<double>(out * out * c);
   std::printf(
