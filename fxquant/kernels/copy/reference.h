@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/strided.h"
+#include "base/tensor.h"
 
 namespace fxquant {
 
@@ -14,6 +15,18 @@ inline void reference_copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, in
   }
   for (int64_t i = 0; i < walk.size[dim]; ++i) {
     reference_copy(walk, y + i * walk.stride[0][dim], x + i * walk.stride[1][dim], dim + 1);
+  }
+}
+
+// `y` as fill_halo takes it: one pixel after the other, of those that are not in the image.
+inline void reference_fill_halo(const Nhwc<uint8_t>& y, int64_t rows, int64_t columns, uint8_t value) {
+  for (int64_t n = 0; n < y.n; ++n) {
+    for (int64_t h = -rows; h < y.h + rows; ++h) {
+      for (int64_t w = -columns; w < y.w + columns; ++w) {
+        if (h >= 0 && h < y.h && w >= 0 && w < y.w) continue;
+        for (int64_t c = 0; c < y.c; ++c) y.at(n, h, w)[c] = value;
+      }
+    }
   }
 }
 

@@ -46,5 +46,32 @@ TEST(Fill, AnyShapesAndStrides) {
   }
 }
 
+// Images in the middle of a buffer that holds the halo and nothing else.
+Nhwc<uint8_t> inner(Guarded<uint8_t>& buffer, const int64_t (&size)[4], int64_t rows, int64_t columns) {
+  Nhwc<uint8_t> y = {nullptr, size[0], size[1], size[2], size[3], 0, 0, 0};
+  y.stride_w = y.c;
+  y.stride_h = (y.w + 2 * columns) * y.stride_w;
+  y.stride_n = (y.h + 2 * rows) * y.stride_h;
+  y.data = buffer.data() + rows * y.stride_h + columns * y.stride_w;
+  return y;
+}
+
+TEST(FillHalo, OnlyAndAllOfIt) {
+  Random random(73);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    const int64_t size[4] = {random.integer(1, 3), random.integer(1, 9), random.integer(1, 9), random.integer(1, 40)};
+    const int64_t rows = random.integer(0, 3), columns = random.integer(0, 3);
+    const int64_t bytes = size[0] * (size[1] + 2 * rows) * (size[2] + 2 * columns) * size[3];
+    Guarded<uint8_t> y(static_cast<size_t>(bytes)), expected(static_cast<size_t>(bytes));
+    y.fill(7);
+    expected.fill(7);
+    const uint8_t value = static_cast<uint8_t>(random.integer(0, 255));
+    reference_fill_halo(inner(expected, size, rows, columns), rows, columns, value);
+    fill_halo(inner(y, size, rows, columns), rows, columns, value, 1 + i % 2);
+    expect_same(y, expected);
+  }
+}
+
 }  // namespace
 }  // namespace fxquant
