@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -76,13 +77,13 @@ def convert_fx(graph_module: GraphModule, placement: str = "configured") -> Quan
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
     if not isinstance(graph_module, GraphModule) or "qconfig_mapping" not in graph_module.meta:
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
+    finish = partial(_converted, name=type(graph_module).__name__)
     if placement == "fastest":
-        return fastest(graph_module, MeasuredCosts(), _converted)
-    return _converted(copy.deepcopy(graph_module))
+        return fastest(graph_module, MeasuredCosts(), finish)
+    return finish(copy.deepcopy(graph_module))
 
 
-def _converted(converted: GraphModule) -> QuantizedModule:
-    name = type(converted).__name__
+def _converted(converted: GraphModule, name: str) -> QuantizedModule:
     for stage in ("convert", "fold", "lower"):
         converted = run_stage(converted, stage)
     explanation = explanation_of(converted)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from torch import nn
 from torch.fx import Graph, GraphModule, Node
 
+from fxquant.graph import surgery
+from fxquant.graph.annotation import is_several
 from fxquant.graph.extract import extract
 from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.shapes import asks_shape
 from fxquant.runtime.planner import can_plan
 from fxquant.runtime.region import Int8Region
 
@@ -27,10 +30,30 @@ def _region(root: nn.Module, graph: Graph) -> Int8Region:
 
 
 def _native(gm: GraphModule) -> set[Node]:
-    """The layers, and the nodes that move integers, that a program can have."""
-    integers = integer_values(gm)
+    """What a program can have: layers, nodes that move integers, and the sizes that these alone read."""
+    integers, sizes = integer_values(gm), _sizes(gm)
     calls = [node for node in gm.graph.nodes if node.op.startswith("call_")]
-    return {n for n in calls if (n in integers or layer_of(gm, n) is not None) and can_plan(gm, n)}
+    moves = {n for n in calls if (n in integers or layer_of(gm, n) is not None) and can_plan(gm, n)}
+    native = moves | sizes
+    while stray := {n for n in native if not _fits(n, native, sizes)}:
+        native -= stray
+    return native
+
+
+def _fits(node: Node, native: set[Node], sizes: set[Node]) -> bool:
+    """Whether the sizes that a node reads are known to the program, and none that it gives is wanted elsewhere."""
+    reads = all(surgery.is_tensor(x) or is_several(x) or x in native for x in node.all_input_nodes)
+    return reads and (node not in sizes or all(user in native for user in node.users))
+
+
+def _sizes(gm: GraphModule) -> set[Node]:
+    """The nodes that compute with shapes alone."""
+    found: set[Node] = set()
+    for node in gm.graph.nodes:
+        computes = node.op == "call_function" and node.all_input_nodes and found.issuperset(node.all_input_nodes)
+        if (node.op.startswith("call_") and asks_shape(node)) or computes:
+            found.add(node)
+    return found
 
 
 def _regions(gm: GraphModule) -> list[list[Node]]:

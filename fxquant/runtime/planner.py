@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
 from fxquant.kernels.library import ABSOLUTE
-from fxquant.ops.op import op_of
+from fxquant.ops.op import Op, op_of
 from fxquant.runtime.bands import in_bands
 from fxquant.runtime.call import Call, Window, fetching_ahead
 from fxquant.runtime.layer import Layer
@@ -91,14 +92,17 @@ MOVES = (ops.flatten, ops.reshape, ops.permute, ops.squeeze, ops.unsqueeze, ops.
 
 
 def can_plan(gm: GraphModule, node: Node) -> bool:
-    """Whether a native program can compute the node: a layer, or the movement of integers, of tensors alone."""
+    """Whether a native program can compute the node, if it knows every size that the node reads.
+
+    It can if the node is a layer, or moves integers.
+    """
     if layer_of(gm, node) is not None:
-        return all(surgery.is_tensor(source) for source in node.all_input_nodes)
+        return True
     row = op_of(node)
     if row is None or (row.call is not ops.cat and row.call not in MOVES):
         return False
     if row.call is ops.getitem and isinstance(node.args[1], tuple):
-        return all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in node.args[1])
+        return all(i is None or i is Ellipsis or isinstance(i, (int, slice, Node)) for i in node.args[1])
     return True
 
 
@@ -122,6 +126,7 @@ class Planner:
         self.gathered: dict[Node, Value] = {}
         self.constants: list[Tensor] = []
         self.meta = _Shapes(gm).shapes(inputs)
+        self.moved = {node for node in self.nodes if _is_tensors(self.meta.get(node))}
         self.node = self.nodes[0]
 
     def plan(self) -> Plan:
@@ -217,30 +222,32 @@ class Planner:
         layer = layer_of(self.gm, node)
         if layer is not None:
             return self._computed(node, layer)
-        if node.op == "call_function":
-            return self._moved(node)
-        return None
+        row = op_of(node)
+        if row is None or node not in self.moved:
+            return None  # a size, known from the layout of the inputs
+        return self._concatenated(node) if row.call is ops.cat else self._moved(node, row)
 
     def _computed(self, node: Node, layer: Layer) -> Value:
-        inputs = [self.values[n] if isinstance(n, Node) else n for n in node.args]
+        inputs = [map_arg(argument, self._argument) for argument in node.args]
         y = self.homes.get(node) or self._in_place(node, layer, inputs) or self._with_halo(node)
         layer.emit(self, y, *inputs)
         return y
 
-    def _moved(self, node: Node) -> Any:
-        row = op_of(node)
-        assert row is not None
-        if row.call is ops.cat:
-            return self._concatenated(node)
-        source, *rest = node.args
-        value = self.values[source]  # type: ignore[index]
+    def _argument(self, node: Node) -> Any:
+        """What an argument stands for: a value, several, or a number."""
+        value = self.values[node]
+        return self.meta[node] if value is None else value
+
+    def _moved(self, node: Node, row: Op) -> Any:
+        arguments: Any = map_arg(node.args, self._argument)
+        value, *rest = arguments
         if isinstance(value, list):
-            return value[rest[0]]  # type: ignore[index]
-        view = value.viewed(lambda x: row.body(x, *rest, **node.kwargs))
+            return value[rest[0]]
+        view = value.viewed(lambda x: row.body(x, *rest))
         if view is not None:
             return view
         dense = self._copied(value, torch.contiguous_format)
-        return dense.viewed(lambda x: row.body(x, *rest, **node.kwargs))
+        return dense.viewed(lambda x: row.body(x, *rest))
 
     def _concatenated(self, node: Node) -> Value:
         row = op_of(node)
@@ -369,6 +376,12 @@ class _Shapes(Interpreter):
             value = value.to("meta")
         self.seen[n] = value
         return value
+
+
+def _is_tensors(value: Any) -> bool:
+    """Whether it is a tensor, or a tuple of them."""
+    several = value if isinstance(value, (tuple, list)) else [value]
+    return len(several) > 0 and all(isinstance(each, Tensor) for each in several)
 
 
 def _extent(meta: Tensor) -> int:

@@ -125,12 +125,34 @@ def test_integers_cross_what_no_program_has(move: Callable[[Tensor], Tensor], st
 
 
 def test_a_size_known_at_run_time() -> None:
-    """Integers cross to what computes the size, and the layer that takes it runs by itself."""
+    """A program knows the layout of its inputs, so it knows every size that follows from it."""
     gm = model(lambda m, x: m.b(F.interpolate(m.stem(x), size=x.shape[2] * 2)))
-    assert layers_of(gm)[0] == {"stem"}
+    assert len(regions_of(gm)) == 1
+    assert_planned_right(gm, X, torch.randn(1, 3, 5, 4))
+
+
+def test_a_channel_shuffle_with_sizes_of_its_own() -> None:
+    def shuffled(m: Any, x: Tensor) -> Tensor:
+        y = m.stem(x)
+        n, c, h, w = y.size()
+        return m.b(y.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, -1, h, w))
+
+    gm = model(shuffled)
+    assert len(regions_of(gm)) == 1
+    assert_planned_right(gm, X, torch.randn(1, 3, 5, 4))
+
+
+def test_a_size_that_is_wanted_elsewhere() -> None:
+    """Integers cross to what computes the size, and the layer that takes it runs by itself."""
+
+    def resized(m: Any, x: Tensor) -> tuple[Tensor, int]:
+        size = m.stem(x).shape[2] * 2
+        return m.b(F.interpolate(m.stem(x), size=size)), size
+
+    gm = model(resized)
     assert layers_of(gm)[-1] == {"b"}
     assert "quantize_1" not in structure(gm)
-    assert_planned_right(gm, X, torch.randn(1, 3, 5, 4))
+    assert gm(X)[1] == 2 * X.shape[2]
 
 
 def test_movement_alone_is_no_region() -> None:

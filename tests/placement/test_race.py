@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,11 +13,11 @@ from stub import StubCosts, image, prepared
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fxquant import explain
+from fxquant import explain, quantize_fx
 from fxquant.placement import fastest, race
-from fxquant.quantize_fx import _converted
 
 X = image(2, 4)
+finish = partial(quantize_fx._converted, name="Model")
 
 
 def linear(x: Tensor = X) -> GraphModule:
@@ -44,7 +45,7 @@ def test_the_faster_one_is_taken(
     monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], float_rows: int
 ) -> None:
     races = runs(monkeypatch, *seconds)
-    explanation = explain(fastest(linear(), FLOAT_PAYS, _converted))
+    explanation = explain(fastest(linear(), FLOAT_PAYS, finish))
     assert races == [2]
     assert len(explanation.float_rows) == float_rows
     assert any(row.float_us == pytest.approx(1) for row in explanation.rows)
@@ -52,13 +53,13 @@ def test_the_faster_one_is_taken(
 
 def test_without_a_difference_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     races = runs(monkeypatch)
-    assert explain(fastest(linear(), INT8_PAYS, _converted)).float_rows == ()
+    assert explain(fastest(linear(), INT8_PAYS, finish)).float_rows == ()
     assert races == []
 
 
 def test_inputs_that_are_no_real_numbers_leave_it_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
     races = runs(monkeypatch)
     model = Written(lambda m, i: m.head(m.rows(i)), rows=nn.Embedding(5, 4), head=nn.Linear(4, 4))
-    explanation = explain(fastest(prepared(model, torch.tensor([1, 3])), FLOAT_PAYS, _converted))
+    explanation = explain(fastest(prepared(model, torch.tensor([1, 3])), FLOAT_PAYS, finish))
     assert races == []
     assert "linear" in [row.op for row in explanation.float_rows]
