@@ -5,23 +5,45 @@
 namespace fxquant {
 namespace {
 
+// y[i] = x[i * x_step], of steps that the compiler knows and makes vectors of.
+template <int64_t kStep>
+void gather_row(uint8_t* y, const uint8_t* x, int64_t length) {
+  for (int64_t i = 0; i < length; ++i) y[i] = x[i * kStep];
+}
+
 void copy_row(uint8_t* y, int64_t y_step, const uint8_t* x, int64_t x_step, int64_t length) {
   if (y_step == 1 && x_step == 1) {
     std::memcpy(y, x, static_cast<size_t>(length));
-    return;
+  } else if (y_step == 1 && x_step == 2) {
+    gather_row<2>(y, x, length);
+  } else {
+    for (int64_t i = 0; i < length; ++i) y[i * y_step] = x[i * x_step];
   }
-  for (int64_t i = 0; i < length; ++i) y[i * y_step] = x[i * x_step];
+}
+
+// A row of y takes one byte of each of kStreams rows of x, as a channel shuffle does: y[r * kStreams + i] = x[i][r].
+template <int kStreams>
+void interleave(uint8_t* __restrict y, const uint8_t* __restrict x, int64_t distance, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int i = 0; i < kStreams; ++i) y[r * kStreams + i] = x[i * distance + r];
+  }
+}
+
+void copy_plane(const Plane<2>& plane, uint8_t* y, const uint8_t* x) {
+  const bool interleaves = plane.step[0] == 1 && plane.row[0] == plane.length && plane.row[1] == 1;
+  if (interleaves && plane.length == 2) return interleave<2>(y, x, plane.step[1], plane.rows);
+  if (interleaves && plane.length == 3) return interleave<3>(y, x, plane.step[1], plane.rows);
+  if (interleaves && plane.length == 4) return interleave<4>(y, x, plane.step[1], plane.rows);
+  for (int64_t r = 0; r < plane.rows; ++r) {
+    copy_row(y + r * plane.row[0], plane.step[0], x + r * plane.row[1], plane.step[1], plane.length);
+  }
 }
 
 }  // namespace
 
 void copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, int threads) {
-  for_each_plane(walk, threads, [&](const Plane<2>& plane) {
-    for (int64_t r = 0; r < plane.rows; ++r) {
-      copy_row(y + plane.offset[0] + r * plane.row[0], plane.step[0], x + plane.offset[1] + r * plane.row[1],
-               plane.step[1], plane.length);
-    }
-  });
+  for_each_plane(walk, threads,
+                 [&](const Plane<2>& plane) { copy_plane(plane, y + plane.offset[0], x + plane.offset[1]); });
 }
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads) {

@@ -22,6 +22,27 @@ TEST(Copy, AnyShapesAndStrides) {
   }
 }
 
+// Channel shuffles: [groups][channels] of each pixel become [channels][groups], and back.
+TEST(Copy, ShufflesOfChannels) {
+  Random random(73);
+  for (int64_t groups = 2; groups <= 6; ++groups) {
+    for (const int64_t channels : {1, 2, 15, 16, 17, 58, 130}) {
+      const int64_t count = 3 * groups * channels;
+      const Walk<2> there = {
+          3, {3, channels, groups}, {{groups * channels, groups, 1}, {groups * channels, 1, channels}}};
+      const Walk<2> back = {
+          3, {3, groups, channels}, {{groups * channels, channels, 1}, {groups * channels, 1, groups}}};
+      Guarded<uint8_t> x(count), shuffled(count), expected(count), again(count);
+      fill_random(random, x);
+      reference_copy(there, expected.data(), x.data());
+      copy(there, shuffled.data(), x.data(), 1);
+      expect_same(shuffled, expected);
+      copy(back, again.data(), shuffled.data(), 1);
+      expect_same(again, x);
+    }
+  }
+}
+
 TEST(Fill, AnyShapesAndStrides) {
   Random random(72);
   for (int i = 0; i < 400; ++i) {
