@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from fxquant import QConfigMapping, calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx
 from fxquant.graph.extract import inlined
-from fxquant.runtime.planner import Plan
+from fxquant.runtime.plan import Plan
 from fxquant.runtime.quantized_module import QuantizedModule
 from fxquant.runtime.region import Int8Region
 

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from fxquant.bench.timing import spread
 from fxquant.graph.integers import layer_of
 from fxquant.ops.op import op_name, op_of
-from fxquant.runtime.planner import Plan
+from fxquant.runtime.plan import Plan
 from fxquant.runtime.region import Int8Region
 
 WARM_UP = 3

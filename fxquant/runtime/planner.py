@@ -9,7 +9,7 @@ convolution needs no padded copy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,65 +27,8 @@ from fxquant.runtime.bands import in_bands
 from fxquant.runtime.call import Call, Window, fetching_ahead
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
+from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.value import Halo, Value
-
-
-class Output:
-    """A result of a program: memory of `size` elements, and the tensor of `value`'s layout that lies in it."""
-
-    def __init__(self, value: Value) -> None:
-        self.size = value.buffer.size // value.dtype.itemsize
-        self.shape, self.strides, self.dtype = value.shape, value.strides, value.dtype
-        self.offset = value.offset // value.dtype.itemsize
-        self.fills_its_memory = self.offset == 0 and torch.Size(self.shape).numel() == self.size
-
-    def memory(self) -> Tensor:
-        """New memory for it: the tensor itself, where that is all there is."""
-        if self.fills_its_memory:
-            return torch.empty_strided(self.shape, self.strides, dtype=self.dtype)
-        return torch.empty(self.size, dtype=self.dtype)
-
-    def view(self, memory: Tensor) -> Tensor:
-        """The tensor in `memory`."""
-        return memory if self.fills_its_memory else memory.as_strided(self.shape, self.strides, self.offset)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A native program for inputs of one layout. `bound`: the fewest bytes that an arena could have."""
-
-    program: Any
-    threads: int
-    calls: tuple[Call, ...]
-    outputs: tuple[Output, ...]
-    single: bool
-    bound: int
-    constants: tuple[Tensor, ...]  # whose memory the program reads
-
-    def run(self, inputs: Sequence[Tensor]) -> Any:
-        """What the graph computes of `inputs`: a tensor, or a tuple of them. Allocates nothing else."""
-        if self.single:
-            output = self.outputs[0]
-            y = output.memory()
-            self.program.run(self.threads, *[x.data_ptr() for x in inputs], y.data_ptr())
-            return y if output.fills_its_memory else output.view(y)
-        memory = [output.memory() for output in self.outputs]
-        self.program.run(self.threads, *[x.data_ptr() for x in (*inputs, *memory)])
-        return self._results(memory)
-
-    def run_timed(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[Node, float]]:
-        """What `run` computes, and the seconds of every node that took any."""
-        memory = [output.memory() for output in self.outputs]
-        times = self.program.run_timed(self.threads, *[x.data_ptr() for x in (*inputs, *memory)])
-        seconds: dict[Node, float] = {}
-        for call, time in zip(self.calls, times, strict=True):
-            seconds[call.node] = seconds.get(call.node, 0.0) + time
-        results = self._results(memory)
-        return results[0] if self.single else results, seconds
-
-    def _results(self, memory: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(output.view(y) for output, y in zip(self.outputs, memory, strict=True))
-
 
 # Data movement that is a view of its input, or a copy in row-major order.
 MOVES = (ops.flatten, ops.reshape, ops.permute, ops.squeeze, ops.unsqueeze, ops.getitem, ops.chunk, ops.split)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fxquant.runtime.planner import Plan
+    from fxquant.runtime.plan import Plan
 
 # Programs that a region keeps, for the input layouts met last.
 KEPT_PROGRAMS = 16

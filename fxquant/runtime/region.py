@@ -12,7 +12,8 @@ from torch.compiler import is_compiling
 from torch.fx import GraphModule
 from torch.jit import is_tracing  # type: ignore[attr-defined]
 
-from fxquant.runtime.planner import Plan, Planner
+from fxquant.runtime.batches import plan_for
+from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
 
 
@@ -42,7 +43,7 @@ class Int8Region(GraphModule):
         Raises InputError if the inputs do not fit the layers, naming the layer.
         """
         try:
-            return Planner(self, inputs).plan()
+            return plan_for(self, inputs)
         except (ValueError, IndexError):
             self.node_by_node(*inputs)  # layers know best what is wrong, and where
             raise

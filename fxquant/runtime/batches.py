@@ -1,0 +1,71 @@
+"""Large batches in parts that the cache holds.
+
+    program(x)   ->   program(x[:n]); program(x[n : 2 * n]); ...
+
+Each part reuses the arena of the one before while it is still in the cache, so that a batch takes no longer than its
+examples one by one. It is right where every tensor of the graph has the examples as its first dimension: then no
+example meets another one, and the results are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from fxquant.kernels import _kernels
+from fxquant.runtime.plan import Output, Plan
+from fxquant.runtime.planner import Planner
+
+# An arena of more than so many L2 caches of a core is worth parts. Measured on ResNet-50, batch 16 (1 MB of L2, 32 MB
+# of L3): 11 % in one thread, 6 % in two.
+CACHES = 8
+
+
+def plan_for(gm: GraphModule, inputs: Sequence[Tensor]) -> Plan:
+    """The plan of `gm` for inputs of this layout. Raises InputError or ValueError if they do not fit."""
+    whole = Planner(gm, inputs)
+    plan = whole.plan()
+    batch = inputs[0].shape[0] if inputs[0].dim() else 1
+    size = _part_size(batch, CACHES * _kernels.cache_bytes() / max(plan.program.arena_bytes, 1))
+    if size == batch or any(x.dim() == 0 or x.shape[0] != batch for x in inputs):
+        return plan
+    try:
+        part = Planner(gm, [x[:size] for x in inputs])
+    except (RuntimeError, ValueError, IndexError):  # a graph that is right for this batch alone
+        return plan
+    if not _examples_apart(whole, part, batch, size):
+        return plan
+    part_plan = part.plan()
+    if not all(map(_continues, plan.outputs, part_plan.outputs)):
+        return plan
+    distances = [size * x.stride(0) * x.element_size() for x in inputs]
+    distances += [size * y.strides[0] * y.dtype.itemsize for y in plan.outputs]
+    return replace(part_plan, outputs=plan.outputs, parts=batch // size, distances=tuple(distances))
+
+
+def _part_size(batch: int, fits: float) -> int:
+    """The largest divisor of `batch` that is at most this share of it, or 1."""
+    return max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n <= batch * fits))
+
+
+def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> bool:
+    """Whether all tensors but constants have as many rows as there are examples, and agree in all else."""
+    for node in whole.moved:
+        shapes = [_shapes(planner, node) for planner in (whole, part)]
+        for full, less in zip(*shapes, strict=True):
+            if node.op != "get_attr" and (full[:1] != (batch,) or less[:1] != (size,) or full[1:] != less[1:]):
+                return False
+    return True
+
+
+def _shapes(planner: Planner, node: Node) -> list[tuple[int, ...]]:
+    value = planner.meta[node]
+    return [tuple(each.shape) for each in (value if isinstance(value, (tuple, list)) else [value])]
+
+
+def _continues(full: Output, less: Output) -> bool:
+    """Whether the results of parts, one after the other, are the result of all."""
+    return full.fills_its_memory and less.fills_its_memory and full.strides == less.strides
