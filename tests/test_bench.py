@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from fxquant import cli, kernels, ops
 from fxquant.bench import compare as comparing
 from fxquant.bench import roofline, timing, zoo
+from fxquant.bench import worker as working
 from fxquant.bench.case import CALIBRATION_EXAMPLES, Case, Job, load, parse_shape
 from fxquant.bench.command import chosen
 from fxquant.bench.compare import compare
@@ -465,3 +466,34 @@ def test_nothing_to_measure(measure: Callable[[], float]) -> None:
 def test_a_worker_that_cannot_prepare_raises() -> None:
     with pytest.raises(WorkerError, match="ConfigError: 'alexnet' is no model"):
         Worker(torch_float.FLOAT, Job("alexnet", SHAPE))
+
+
+def test_a_worker_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "PATIENCE", 0.01)
+    with pytest.raises(WorkerError, match="it gave no answer for 0 seconds"):
+        Worker(torch_float.FLOAT, Job("alexnet", SHAPE))
+
+
+def test_a_contestant_that_fails_later_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaks:
+        sqnr_db = 30.0
+
+        def __init__(self, contestant: Any, job: Any) -> None:
+            self.left = 2 if contestant is torch_float.FLOAT else 99
+
+        def burst(self, budget: float) -> list[float]:
+            self.left -= 1
+            if self.left < 0:
+                raise WorkerError("out of memory")
+            return [0.5]
+
+        def __enter__(self) -> Breaks:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(comparing, "Worker", Breaks)
+    first, second = compare(Job("linear", ()), [torch_float.FLOAT, fxquant_int8.INT8], rounds=4, budget=0)
+    assert (first.reason, first.times) == ("out of memory", None)
+    assert second.turns == (0.5,) * 4

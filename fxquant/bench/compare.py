@@ -41,11 +41,19 @@ def compare(
     """A Result for each contestant, in their order.
 
     In each of `rounds`, every contestant runs for about `budget` seconds. `report` is told what happens. A contestant
-    that is not installed, or fails while it prepares, has the reason in its Result; one that fails later raises
-    WorkerError.
+    that is not installed, or fails, has the reason in its Result.
     """
     reasons: dict[str, str] = {}
     workers: dict[str, Worker] = {}
+
+    def turn(name: str) -> list[float]:
+        if name not in reasons:
+            try:
+                return workers[name].burst(budget)
+            except WorkerError as error:
+                reasons[name] = str(error)
+        return []
+
     with ExitStack() as stack:
         for contestant in contestants:
             report(f"{job.model}: {contestant.name} prepares")
@@ -55,10 +63,11 @@ def compare(
             except (MissingError, WorkerError) as error:
                 reasons[contestant.name] = str(error)
         report(f"{job.model}: {len(workers)} take turns")
-        turns = interleaved([partial(worker.burst, budget) for worker in workers.values()], rounds)
+        turns = interleaved([partial(turn, name) for name in workers], rounds)
     results = {
         name: Result(name, spread([*chain(*seconds)]), tuple(map(statistics.median, seconds)), worker.sqnr_db)
         for (name, worker), seconds in zip(workers.items(), turns, strict=True)
+        if name not in reasons
     }
     names = [contestant.name for contestant in contestants]
     return [results[name] if name in results else Result(name, reason=reasons[name]) for name in names]

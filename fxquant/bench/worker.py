@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -19,6 +20,9 @@ from fxquant.bench.contestants import CONTESTANTS, Contestant
 from fxquant.bench.timing import burst
 from fxquant.demo.metrics import sqnr_db
 from fxquant.errors import FxquantError
+
+# Seconds that a contestant may take to prepare or for one turn, before it counts as hung.
+PATIENCE = 1800.0
 
 
 class WorkerError(FxquantError):
@@ -57,7 +61,8 @@ class Worker:
 
     def burst(self, budget: float) -> list[float]:
         """The seconds of each call of a `timing.burst` over there."""
-        self._connection.send(budget)
+        with suppress(OSError):  # of a process that has ended; what it answered last says why
+            self._connection.send(budget)
         seconds: list[float] = self._receive()
         return seconds
 
@@ -74,6 +79,9 @@ class Worker:
 
     def _receive(self) -> Any:
         try:
+            if not self._connection.poll(PATIENCE):
+                self._process.terminate()
+                raise WorkerError(f"it gave no answer for {PATIENCE:.0f} seconds")
             answer = self._connection.recv()
         except EOFError:
             self._process.join()
