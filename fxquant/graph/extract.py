@@ -43,12 +43,22 @@ class _Extraction:
 
     def _visit(self, node: Node) -> None:
         """Copies `node`, or the call of its part, behind all that it reads: a part may need what came later before."""
-        if node in self.visited:
-            return
-        part = self.part_of.get(node)
+        waiting = [node]
+        while waiting:
+            node = waiting[-1]
+            part = self.part_of.get(node)
+            sources = node.all_input_nodes if part is None else _outside(part)
+            missing = [source for source in sources if source not in self.visited]
+            if node in self.visited or not missing:
+                waiting.pop()
+            if node in self.visited:
+                continue
+            waiting += missing
+            if not missing:
+                self._copy(node, part)
+
+    def _copy(self, node: Node, part: Sequence[Node] | None) -> None:
         self.visited.update([node] if part is None else part)
-        for source in node.all_input_nodes if part is None else _outside(part):
-            self._visit(source)
         if part is None:
             self.copies[node] = self.graph.node_copy(node, lambda n: self.copies[n])
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fxquant.runtime.plan import Plan
 
-# Programs that a region keeps, for the input layouts met last.
+# Programs that a region keeps: those planned last.
 KEPT_PROGRAMS = 16
 
 _all: weakref.WeakSet[Programs] = weakref.WeakSet()

@@ -147,3 +147,16 @@ def test_regions_inlined_compute_the_same(seed: int) -> None:
         node for node in back.graph.nodes if str(node.target).startswith("int8") and "." not in str(node.target)
     ]
     assert_same(back(x), gm(x))
+
+
+def test_a_part_may_wait_for_a_chain_of_any_length() -> None:
+    def code(x: Any, y: Any) -> Any:
+        first = x * 2
+        for _ in range(3000):
+            y = y + 1
+        return first - y
+
+    gm = graph_of(code, 2)
+    after = extracted(gm, ["mul", "sub"])
+    x, y = torch.ones(2), torch.zeros(2)
+    assert torch.equal(after(x, y), torch.full((2,), -2998.0))
