@@ -41,9 +41,10 @@ def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Calla
 
     @functools.wraps(forward)
     def straight(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or len(args) != inputs:
+        module: Any = self._modules[region]
+        if kwargs or len(args) != inputs or module._forward_hooks or module._forward_pre_hooks:
             return forward(self, *args, **kwargs)
-        return run(self._modules[region], *args)  # type: ignore[arg-type]
+        return run(module, *args)
 
     return straight
 

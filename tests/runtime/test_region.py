@@ -274,3 +274,17 @@ def test_several_inputs_and_results() -> None:
     assert_same(gm(x, y=y), node_by_node(gm, x, y))
     swapped = x.transpose(2, 3), y[:1].expand(2, 2, 6, 6)
     assert_same(gm(*swapped), node_by_node(gm, *swapped))
+
+
+def test_hooks_on_the_only_region_are_called() -> None:
+    quantized_model = quantized(nn.Sequential(nn.Linear(4, 3)), torch.randn(2, 4))
+    seen: list[Any] = []
+    region = region_of(quantized_model)
+    before = region.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    after = region.register_forward_hook(lambda module, inputs, result: seen.append(result.shape))
+    quantized_model(torch.randn(5, 4))
+    assert seen == [(5, 4), (5, 3)]
+    before.remove()
+    after.remove()
+    quantized_model(torch.randn(5, 4))
+    assert len(seen) == 2
