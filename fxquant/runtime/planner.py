@@ -8,7 +8,8 @@ convolution needs no padded copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -106,7 +107,7 @@ class Planner:
         """Roughly how long the program takes, in multiply-adds; a byte that is read or written counts as eight."""
         layers = {node: layer_of(self.gm, node) for node in self.nodes}
         macs = sum(layer.macs(self.meta[node].shape) for node, layer in layers.items() if layer is not None)
-        return macs + 8 * sum(v.meta().numel() for call in self.calls for v in call.operands if v is not None)
+        return macs + 8 * sum(v.size for call in self.calls for v in call.operands if v is not None)
 
     # What layers ask for.
 
@@ -193,41 +194,37 @@ class Planner:
         return dense.viewed(lambda x: row.body(x, *rest))
 
     def _concatenated(self, node: Node) -> Value:
+        y = self.homes.get(node) or self.gathered[node]
+        for piece, place in self._pieces(node, y):
+            if self.homes.get(piece) != place:
+                self.call("copy", (place, self.values[piece]))
+        return y
+
+    def _pieces(self, node: Node, y: Value) -> Iterator[tuple[Node, Value]]:
+        """What `node` concatenates, each piece with its slice of the result."""
         row = op_of(node)
         assert row is not None
-        arguments = row.bind(node)
-        pieces, dim = arguments["tensors"], arguments["dim"]
-        y = self.homes.get(node) or self.gathered[node]
-        start = 0
-        for piece in pieces:
-            x = self.values[piece]
-            place = y.narrow(dim, start, x.shape[dim])
-            if self.homes.get(piece) != place:
-                self.call("copy", (place, x))
-            start += x.shape[dim]
-        return y
+        arguments, start = row.bind(node), 0
+        for piece in arguments["tensors"]:
+            size = self.meta[piece].shape[arguments["dim"]]
+            yield piece, y.narrow(arguments["dim"], start, size)
+            start += size
 
     # Where results go.
 
     def _choose_homes(self) -> None:
         """Lets the pieces of concatenations be computed where they belong, the last concatenation first."""
         for node in reversed(self.nodes):
-            row = op_of(node)
-            if row is not None and row.call is ops.cat:
-                self._choose_pieces(node, row.bind(node))
-
-    def _choose_pieces(self, node: Node, arguments: dict[str, Any]) -> None:
-        pieces, dim = arguments["tensors"], arguments["dim"]
-        y = self.homes.get(node)
-        if y is None:
-            y = self.gathered[node] = self._new(self.meta[node])
-        start = 0
-        for piece in pieces:
-            size = self.meta[piece].shape[dim]
-            place = y.narrow(dim, start, size)
-            if piece not in self.homes and pieces.count(piece) == 1 and place.is_images and self._can_move(piece):
-                self.homes[piece] = place
-            start += size
+            if not _is_cat(node):
+                continue
+            y = self.homes.get(node)
+            if y is None:
+                y = self.gathered[node] = self._new(self.meta[node])
+            pieces = list(self._pieces(node, y))
+            often = Counter(piece for piece, _ in pieces)
+            for piece, place in pieces:
+                if piece not in self.homes and often[piece] == 1 and place.is_images and self._can_move(piece):
+                    self.homes[piece] = place
 
     def _can_move(self, node: Node) -> bool:
         """Whether a node's result may lie in a slice of something larger: images from a kernel or from cat."""
