@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from fxquant.custom_config import PrepareCustomConfig
 from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError
 from fxquant.graph.origin import origin_of
+from fxquant.graph.parts import map_parts, parts_of
 from fxquant.graph.pipeline import run_stage
 from fxquant.graph.trace import trace
 from fxquant.placement import MeasuredCosts, fastest
@@ -54,7 +56,8 @@ def prepare_fx(
         leaf_classes=custom.non_traceable_module_classes,
     )
     _check_keys(mapping, model, prepared)
-    prepared.meta["qconfig_mapping"] = mapping
+    for _, part in parts_of(prepared):
+        part.meta["qconfig_mapping"] = mapping
     for stage in ("normalize", "fuse", "annotate", "observe"):
         prepared = run_stage(prepared, stage)
     return prepared
@@ -75,26 +78,38 @@ def convert_fx(graph_module: GraphModule, placement: str = "configured") -> Quan
     """
     if placement not in PLACEMENTS:
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
-    if not isinstance(graph_module, GraphModule) or "qconfig_mapping" not in graph_module.meta:
+    if not _is_prepared(graph_module):
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    finish = partial(_converted, name=type(graph_module).__name__)
-    if placement == "fastest":
-        return fastest(graph_module, MeasuredCosts(), finish)
-    return finish(copy.deepcopy(graph_module))
+    return map_parts(copy.deepcopy(graph_module), partial(_converted, placement=placement))
 
 
-def _converted(converted: GraphModule, name: str) -> QuantizedModule:
+def _converted(part: GraphModule, placement: str) -> QuantizedModule:
+    finish = partial(_finished, name=type(part).__name__)
+    return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
+
+
+def _finished(converted: GraphModule, name: str) -> QuantizedModule:
+    kept = {key: converted.meta[key] for key in ("part", "captures") if key in converted.meta}
     for stage in ("convert", "fold", "lower"):
         converted = run_stage(converted, stage)
     explanation = explanation_of(converted)
-    return finished(run_stage(converted, "plan"), name, {"explanation": explanation})
+    return finished(run_stage(converted, "plan"), name, {"explanation": explanation, **kept})
+
+
+def _is_prepared(model: Any) -> bool:
+    parts = [part for _, part in parts_of(model)] if isinstance(model, nn.Module) else []
+    return bool(parts) and all("qconfig_mapping" in part.meta for part in parts)
 
 
 def _check_float(model: nn.Module) -> None:
-    if isinstance(model, QuantizedModule):
+    if any(isinstance(module, QuantizedModule) for module in _modules(model)):
         raise ConfigError("the model is in int8 already; prepare the float model that it was made from")
-    if isinstance(model, GraphModule) and "qconfig_mapping" in model.meta:
+    if any(isinstance(module, GraphModule) and "qconfig_mapping" in module.meta for module in _modules(model)):
         raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
+
+
+def _modules(model: Any) -> Iterator[nn.Module]:
+    return model.modules() if isinstance(model, nn.Module) else iter(())
 
 
 def _mapping(qconfig_mapping: QConfigMapping | dict[str, Any]) -> QConfigMapping:
@@ -108,8 +123,9 @@ def _mapping(qconfig_mapping: QConfigMapping | dict[str, Any]) -> QConfigMapping
     return copy.deepcopy(qconfig_mapping)
 
 
-def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: GraphModule) -> None:
+def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: nn.Module) -> None:
     """Every name and type that the user set must occur in the model."""
-    origins = [origin for node in traced.graph.nodes if (origin := origin_of(node)) is not None]
+    nodes = [node for _, part in parts_of(traced) for node in part.graph.nodes]
+    origins = [origin for node in nodes if (origin := origin_of(node)) is not None]
     types: set[ObjectType] = {o.spelling for o in origins} | {type(m) for m in model.modules()}
     mapping.check_keys({name for name, _ in model.named_modules()}, types)

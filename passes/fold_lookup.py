@@ -37,7 +37,7 @@ def _fold(gm: GraphModule, quantize: Node, function: Node) -> None:
     x, p = real.args
     table = _table(gm, chain, p, quantize.args[1])  # type: ignore[arg-type]
     origin = origin_of(chain[0])
-    name = f"{origin.module_path}.table" if origin and origin.module_path else "table"
+    name = f"{origin.local_path}.table" if origin and origin.local_path else "table"
     constant = surgery.constant(gm, name, table, quantize)
     surgery.replace(quantize, surgery.emit(quantize, ops.lookup, x, constant, sources=chain))
 

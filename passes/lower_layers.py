@@ -58,6 +58,6 @@ def _path(node: Node) -> str:
     name = row.name.removeprefix("int8_") if row else node.name
     if origin is None:
         return name
-    if origin.is_module_call and origin.module_path:
-        return origin.module_path
-    return f"{origin.module_path}.{name}" if origin.module_path else name
+    if origin.is_module_call and origin.local_path:
+        return origin.local_path
+    return f"{origin.local_path}.{name}" if origin.local_path else name

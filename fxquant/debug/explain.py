@@ -7,12 +7,14 @@ from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import origin_of
+from fxquant.graph.parts import Capture, captures_of, parts_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
 from fxquant.ops.op import op_name
 from fxquant.placement.estimate import Microseconds, microseconds
@@ -38,9 +40,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The rows of a model, in running order. Printing it prints a table."""
+    """The rows of a model, in running order, and how its code was captured. Printing it prints tables."""
 
     rows: tuple[Row, ...]
+    captures: tuple[Capture, ...] = ()
 
     @property
     def float_rows(self) -> tuple[Row, ...]:
@@ -57,17 +60,28 @@ class Explanation:
             cells = [row.node, row.op, row.precision, row.place, ", ".join(row.absorbed), row.reason]
             table.add_row(*cells, *([_number(row.int8_us), _number(row.float_us)] if estimated else []))
         text = StringIO()
-        Console(file=text, width=160).print(table)
+        console = Console(file=text, width=160)
+        if any(capture.reason or capture.cost for capture in self.captures):
+            console.print(_captures(self.captures))
+        console.print(table)
         count = {kind: sum(row.precision == kind for row in self.rows) for kind in ("int8", "float", "boundary")}
         return f"{text.getvalue()}{count['int8']} int8, {count['float']} float, {count['boundary']} at the boundary"
 
 
-def explain(quantized: GraphModule) -> Explanation:
+def explain(quantized: nn.Module) -> Explanation:
     """Every node of what `convert_fx` returned: int8 or float, and why. Raises ConfigError for any other model."""
-    rows = getattr(quantized, "meta", {}).get("explanation")
-    if rows is None:
+    parts = [part for _, part in parts_of(quantized)] if isinstance(quantized, nn.Module) else []
+    if not parts or any("explanation" not in part.meta for part in parts):
         raise ConfigError("explain takes what convert_fx returned")
-    return Explanation(rows)
+    rows = tuple(row for part in reversed(parts) for row in part.meta["explanation"])
+    return Explanation(rows, captures_of(quantized))
+
+
+def _captures(captures: tuple[Capture, ...]) -> Table:
+    table = Table("module", "captured by", "reason", "cost", title="How the model's code was captured")
+    for each in captures:
+        table.add_row(each.path or "the model", each.how, each.reason, each.cost)
+    return table
 
 
 def explanation_of(gm: GraphModule) -> tuple[Row, ...]:

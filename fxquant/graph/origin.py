@@ -16,13 +16,20 @@ class Origin:
 
     `module_path`: the module itself for a module call, else the module whose forward contains the call ("" is the
     root). `module_type`: that module's class. `spelling`: what the user wrote: a module class, a function, or a tensor
-    method's name. `source`: "file.py:12", where known.
+    method's name. `source`: "file.py:12", where known. `part`: the path of the module that was captured as this graph,
+    where the model's own code runs as Python around it.
     """
 
     module_path: str
     module_type: type | None
     spelling: type | Callable[..., Any] | str
     source: str | None = None
+    part: str = ""
+
+    @property
+    def local_path(self) -> str:
+        """`module_path` as seen from the graph's own root, for the names of what the graph holds."""
+        return self.module_path[len(self.part) :].removeprefix(".")
 
     @property
     def is_module_call(self) -> bool:

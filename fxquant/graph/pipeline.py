@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import unified_diff
+from typing import Any
 
 from torch.fx import GraphModule
 
 from fxquant.errors import ConfigError
+from fxquant.graph.parts import is_part, map_parts
 from fxquant.graph.verify import verify
 
 PassFunction = Callable[[GraphModule], GraphModule]
@@ -55,8 +57,17 @@ def passes_of(stage: str) -> list[Pass]:
     return [PASSES[name] for name in names]
 
 
-def run_stage(gm: GraphModule, stage: str) -> GraphModule:
-    """Runs every pass of `stage` on `gm`, then checks that the graph is what the stage promises."""
+def run_stage(model: Any, stage: str) -> Any:
+    """Runs every pass of `stage` on `model`, then checks that the graph is what the stage promises.
+
+    Of a model whose own code runs as Python, on each of its parts. Returns the model that came about.
+    """
+    if isinstance(model, GraphModule) and not is_part(model):
+        return _run_stage(model, stage)
+    return map_parts(model, lambda part: _run_stage(part, stage))
+
+
+def _run_stage(gm: GraphModule, stage: str) -> GraphModule:
     for each in passes_of(stage):
         gm = _run(gm, each)
     if debug_level() >= 1:

@@ -53,7 +53,7 @@ def infer_shapes(gm: GraphModule) -> GraphModule:
         if row is not None and "shape" not in node.meta:
             with contextlib.suppress(Unknown), torch.no_grad():
                 value = row.body(*map_arg(node.args, _stand_in), **map_arg(node.kwargs, _stand_in))
-                node.meta["shape"], node.meta["dtype"] = _describe(value)
+                node.meta["shape"], node.meta["dtype"] = describe(value)
     return gm
 
 
@@ -105,19 +105,22 @@ class _ShapeRecorder(Interpreter):
         try:
             value = super().run_node(n)
         except Exception as error:
-            raise InputError(self._complaint(n, error)) from error
-        n.meta["shape"], n.meta["dtype"] = _describe(value)
+            raise InputError(complaint(n, error)) from error
+        n.meta["shape"], n.meta["dtype"] = describe(value)
         return value
 
-    def _complaint(self, node: Node, error: Exception) -> str:
-        inputs: list[str] = []
-        map_arg(node.all_input_nodes, lambda n: inputs.append(f"{n.name} {tuple(n.meta.get('shape') or ())}"))
-        line = f"\n{node.stack_trace}" if node.stack_trace else ""
-        fed = f"\n  its inputs: {', '.join(inputs)}" if inputs else ""
-        return f"example_inputs do not go through the model: {where(node)} failed: {error}{fed}{line}"
+
+def complaint(node: Node, error: Exception) -> str:
+    """What to tell the user when `node` failed on the example inputs."""
+    inputs: list[str] = []
+    map_arg(node.all_input_nodes, lambda n: inputs.append(f"{n.name} {tuple(n.meta.get('shape') or ())}"))
+    line = f"\n{node.stack_trace}" if node.stack_trace else ""
+    fed = f"\n  its inputs: {', '.join(inputs)}" if inputs else ""
+    return f"example_inputs do not go through the model: {where(node)} failed: {error}{fed}{line}"
 
 
-def _describe(value: Any) -> tuple[Any, torch.dtype | None]:
+def describe(value: Any) -> tuple[Any, torch.dtype | None]:
+    """The shape and the dtype of a value, as node.meta holds them."""
     if isinstance(value, Tensor):
         return value.shape, value.dtype
     if isinstance(value, (tuple, list)) and value and all(isinstance(v, Tensor) for v in value):

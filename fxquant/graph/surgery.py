@@ -11,6 +11,7 @@ from torch.fx import Graph, GraphModule, Node, Proxy
 from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
+from fxquant.graph.expect import CHECKS
 from fxquant.graph.origin import Origin
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
@@ -205,12 +206,16 @@ def fetch(gm: GraphModule, node: Node) -> Tensor:
 
 def clean(gm: GraphModule) -> GraphModule:
     """Removes dead nodes and attributes that no node uses any more; checks and recompiles the graph."""
-    gm.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    gm.graph.eliminate_dead_code(is_impure_node=_is_kept)
     used = {str(node.target) for node in gm.graph.nodes if node.op in ("get_attr", "call_module")}
     _drop_unused(gm, "", used)
     gm.graph.lint()
     gm.recompile()
     return gm
+
+
+def _is_kept(node: Node) -> bool:
+    return node.op in ("placeholder", "output") or node.target in CHECKS
 
 
 def renumber(gm: GraphModule) -> GraphModule:

@@ -1,11 +1,11 @@
-"""Why code could not be captured, where it stands, and what its owner can do."""
+"""Why code could not be recorded, and where it stands."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from fxquant.errors import TraceError
-from fxquant.graph.source import failing_line
+from fxquant.graph.source import Line, failing_line
 
 
 class Untraceable(Exception):
@@ -37,13 +37,22 @@ _MESSAGES = (
 )
 
 
-def trace_error(path: str, kind: type, error: Exception) -> TraceError:
-    """The error to raise when capturing the module of class `kind` at `path` failed with `error`."""
-    place = f"{path!r} ({kind.__name__})" if path else f"the root module ({kind.__name__})"
-    line = failing_line(error.__traceback__)
-    return TraceError(
-        f"cannot capture {place}: {_reason(error)}\n" + (f"{line}\n" if line else "") + _advice(path, kind)
-    )
+@dataclass(frozen=True)
+class Failure:
+    """Why the module of class `kind` at `path` could not be recorded, and the user's line where it stopped."""
+
+    path: str
+    kind: type
+    reason: str
+    line: Line | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.line.place}: {self.line.text})" if self.line else self.reason
+
+
+def failure(path: str, kind: type, error: Exception) -> Failure:
+    """What recording the module of class `kind` at `path` met."""
+    return Failure(path, kind, _reason(error), failing_line(error.__traceback__))
 
 
 def _reason(error: Exception) -> str:
@@ -53,16 +62,3 @@ def _reason(error: Exception) -> str:
         if found:
             return found.expand(reason)
     return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"
-
-
-def _advice(path: str, kind: type) -> str:
-    if not path:
-        return (
-            "What to do: rewrite the line so that it does not need the value, or move it into a submodule and keep "
-            'that one as it is, in float: PrepareCustomConfig().set_non_traceable_module_names(["its.path"])'
-        )
-    return (
-        "What to do: rewrite the line so that it does not need the value, or keep the module as it is, in float:\n"
-        f'    PrepareCustomConfig().set_non_traceable_module_names(["{path}"])\n'
-        f"    PrepareCustomConfig().set_non_traceable_module_classes([{kind.__name__}])"
-    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
+from fxquant.graph.expect import expect_options
 from fxquant.runtime.region import Int8Region, run
 
 
@@ -19,10 +21,10 @@ class QuantizedModule(GraphModule):
         code = super().recompile()
         kind: Any = type(self)
         del kind.__call__  # GraphModule's, which takes time to look for errors in generated code
-        *inputs, call, output = self.graph.nodes
+        *inputs, call, output = [node for node in self.graph.nodes if node.target is not expect_options]
         region = self._modules.get(str(call.target))
-        if isinstance(region, Int8Region) and list(call.args) == inputs and output.args == (call,):
-            kind.forward = _straight_to(str(call.target), kind.forward, len(inputs))
+        if isinstance(region, Int8Region) and list(call.args) == _data(inputs) and output.args == (call,):
+            kind.forward = _straight_to(str(call.target), kind.forward, len(call.args))
         return code
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -34,6 +36,11 @@ class QuantizedModule(GraphModule):
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
         return _rebuild, (rebuild, arguments, type(self).__name__, self.meta)
+
+
+def _data(inputs: Sequence[Node]) -> list[Node]:
+    """What stands before the first input that is an option, or that a call may leave out."""
+    return list(itertools.takewhile(lambda node: node.op == "placeholder" and not node.args, inputs))
 
 
 def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Callable[..., Any]:

@@ -1,0 +1,202 @@
+"""The ladder: from a model to graphs of it, whatever its code does. Each rung takes what the one before could not.
+
+    1  symbolic trace     the whole of forward; a submodule whose code cannot be recorded is called as it is
+    2  torch.export       of that submodule, or of the model
+    3  Python             its own code runs as it is, and the modules that it calls are captured, from rung 1
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.utils import _pytree as pytree
+
+from fxquant.errors import InputError
+from fxquant.graph.calls import Call, calls_made_by
+from fxquant.graph.exported import NotExported, exported
+from fxquant.graph.inputs import is_constant
+from fxquant.graph.parts import Capture, meta_of, replace_module
+from fxquant.graph.trace_error import Failure
+from fxquant.graph.tracer import Tracer, nn_class
+
+
+def capture(model: nn.Module, arguments: inspect.BoundArguments, names: Collection[str], kinds: Collection[type]) -> nn.Module:
+    """`model` as a graph, or with graphs in place of the modules that it calls. The modules of `model` are changed.
+
+    `names`, `kinds`: modules that stay as they are. Raises InputError if the example does not go through.
+    """
+    ladder = _Ladder(names, kinds)
+    captured = ladder.symbolic(model, Call("", arguments.args, arguments.kwargs))
+    meta_of(captured)["captures"] = tuple(ladder.captures)
+    return captured
+
+
+class _Ladder:
+    def __init__(self, names: Collection[str], kinds: Collection[type]) -> None:
+        self.names = tuple(names)
+        self.kinds = tuple(kinds)
+        self.captures: list[Capture] = []
+
+    def symbolic(self, module: nn.Module, call: Call) -> nn.Module:
+        """`module`, which `call` calls, by the first rung that takes it."""
+        tracer = self._tracer(module, call)
+        try:
+            graph = tracer.capture(module)
+        except InputError as error:
+            _check_runs(module, call, error)
+            return self._below(module, call, tracer.why(module, error))
+        except Exception as error:  # whatever the user's code raises when it meets a traced value
+            return self._below(module, call, tracer.why(module, error))
+        at = len(self.captures)
+        gm = part(module, graph, call.path)
+        for path, made in tracer.python.items():
+            old = gm.get_submodule(path)
+            inner = made.call._replace(path=_join(call.path, path))
+            replace_module(gm, old, self._below(old, inner, made.failure, made.children))
+        sizes = dict.fromkeys(tracer.fixed_sizes)
+        cost = f"these sizes became fixed: {'; '.join(sizes)}" if sizes else ""
+        self.captures.insert(at, Capture(call.path, "symbolic trace", "", cost))
+        return gm
+
+    def _tracer(self, module: nn.Module, call: Call) -> Tracer:
+        names = [name[len(call.path) :].removeprefix(".") for name in self.names if _is_within(name, call.path)]
+        return Tracer(bound(module, call), names, self.kinds, part=call.path)
+
+    def _below(self, module: nn.Module, call: Call, why: Failure, children: Sequence[Call] | None = None) -> nn.Module:
+        """`module`, whose code could not be recorded."""
+        if nn_class(module) is not None:
+            self.captures.append(Capture(call.path, "Python", str(why), "it computes in float"))
+            return module
+        try:
+            gm, cost = exported(module, call, lambda forward: self._exporting(module, call, forward))
+        except NotExported as refusal:
+            return self._python(module, call, f"{why}; torch.export: {refusal}", children)
+        self.captures.append(Capture(call.path, "torch.export", str(why), cost))
+        return gm
+
+    def _python(self, module: nn.Module, call: Call, reason: str, children: Sequence[Call] | None) -> nn.Module:
+        if children is None:
+            children = _children(module, call)
+        at = len(self.captures)
+        replaced = []
+        for path, calls in itertools.groupby(sorted(children, key=lambda each: each.path), lambda each: each.path):
+            child = module.get_submodule(path)
+            if not self._stays(child, _join(call.path, path)):
+                replaced.append((child, self._child(child, [each._replace(path=_join(call.path, path)) for each in calls])))
+        compiled = self._put(module, call, replaced)
+        what = f"its own code computes in float; {compiled} of the modules that it calls are compiled"
+        self.captures.insert(at, Capture(call.path, "Python", reason, what))
+        return module
+
+    def _stays(self, module: nn.Module, path: str) -> bool:
+        without_weights = next(module.parameters(), None) is None
+        return without_weights or path in self.names or isinstance(module, self.kinds)
+
+    def _child(self, module: nn.Module, calls: Sequence[Call]) -> nn.Module:
+        if all(_alike(calls[0], other) for other in calls[1:]):
+            return self.symbolic(module, calls[0])
+        if nn_class(module) is not None:
+            return module
+        return self._python(module, calls[0], "it is called with arguments of several forms", None)
+
+    def _put(self, module: nn.Module, call: Call, replaced: Sequence[tuple[nn.Module, nn.Module]]) -> int:
+        """Puts captured modules in place where the code around them runs with them. Returns how many did."""
+        for old, new in replaced:
+            replace_module(module, old, new)
+        if _runs(module, call):
+            return sum(old is not new for old, new in replaced)
+        for old, new in replaced:
+            replace_module(module, new, old)
+        count = 0
+        for old, new in replaced:
+            replace_module(module, old, new)
+            if _runs(module, call):
+                count += old is not new
+            else:
+                replace_module(module, new, old)
+                self.captures = [each for each in self.captures if not _is_within(each.path, new.meta.get("part"))]
+        return count
+
+    def _exporting(self, module: nn.Module, call: Call, forward: Any) -> Tracer:
+        return Tracer(bound(module, call), part=call.path, forward=forward)
+
+
+def bound(module: nn.Module, call: Call) -> inspect.BoundArguments:
+    """The arguments of a call by parameter, with copies of its tensors."""
+    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), (call.args, call.kwargs))
+    return inspect.signature(module.forward).bind(*args, **kwargs)
+
+
+def part(root: nn.Module, graph: torch.fx.Graph, path: str) -> GraphModule:
+    """The graph of the module at `path` of the user's model as a GraphModule, with the names that `root` gives."""
+    gm = GraphModule(root, graph, type(root).__name__)
+    gm.eval()
+    _keep_out_of_state_dict(gm, root)
+    gm.meta["part"] = path
+    return gm
+
+
+def _keep_out_of_state_dict(gm: GraphModule, root: nn.Module) -> None:
+    """GraphModule makes a saved buffer of every tensor that the graph fetches; those that were none stay unsaved."""
+    for node in gm.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        path, _, name = str(node.target).rpartition(".")
+        owner, copied = root.get_submodule(path), gm.get_submodule(path)
+        if name in copied._buffers and (name not in owner._buffers or name in owner._non_persistent_buffers_set):
+            copied._non_persistent_buffers_set.add(name)
+
+
+def _run(module: nn.Module, call: Call) -> Any:
+    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), (call.args, call.kwargs))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return module(*args, **kwargs)
+
+
+def _runs(module: nn.Module, call: Call) -> bool:
+    try:
+        _run(module, call)
+    except Exception:  # the user's code may raise whatever it likes
+        return False
+    return True
+
+
+def _check_runs(module: nn.Module, call: Call, error: InputError) -> None:
+    """Raises `error`, which recording the module met, if the module itself fails on the example too."""
+    if not _runs(module, call):
+        raise error
+
+
+def _children(module: nn.Module, call: Call) -> list[Call]:
+    with calls_made_by(module) as calls:
+        try:
+            _run(module, call)
+        except Exception as error:
+            raise InputError(f"example_inputs do not go through the model: {type(module).__name__} {call.path}: {error}") from error
+    return calls
+
+
+def _alike(a: Call, b: Call) -> bool:
+    """Whether two calls have arguments of one form: the same options, and tensors of the same rank and dtype."""
+    (values, form), (others, other_form) = pytree.tree_flatten((a.args, a.kwargs)), pytree.tree_flatten((b.args, b.kwargs))
+    return form == other_form and all(map(_same_form, values, others))
+
+
+def _same_form(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return (a.dim(), a.dtype) == (b.dim(), b.dtype)
+    return type(a) is type(b) and is_constant(a) and bool(a == b)
+
+
+def _is_within(path: str, root: str | None) -> bool:
+    return root is not None and (root == "" or path == root or path.startswith(f"{root}."))
+
+
+def _join(path: str, name: str) -> str:
+    return ".".join(filter(None, (path, name)))

@@ -1,0 +1,45 @@
+"""Calls that torch.fx does not see, since no argument in front is a traced value: torch.zeros(n, 3), table[:, :n]."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxquant.graph.value_proxy import values_in
+
+_FUNCTIONS = ("zeros", "ones", "empty", "full", "rand", "randn", "arange", "linspace", "eye", "tensor", "as_tensor")
+_METHODS = ("__getitem__", "expand", "view", "reshape", "repeat", "new_zeros", "new_ones", "new_full", "new_empty")
+
+
+@contextlib.contextmanager
+def factories_record(tracer: Any) -> Iterator[None]:
+    """Within, these functions and methods are recorded where a traced value is among their arguments."""
+    places = [(torch, name, "call_function") for name in _FUNCTIONS]
+    places += [(Tensor, name, "call_method") for name in _METHODS]
+    originals = [(place, name, vars(place).get(name), getattr(place, name)) for place, name, _ in places]
+    for (place, name, kind), (_, _, _, original) in zip(places, originals, strict=True):
+        setattr(place, name, _recording(tracer, kind, name, original))
+    try:
+        yield
+    finally:
+        for place, name, own, _ in originals:
+            if own is None:
+                delattr(place, name)
+            else:
+                setattr(place, name, own)
+
+
+def _recording(tracer: Any, kind: str, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not values_in((args, kwargs)):
+            return original(*args, **kwargs)
+        if kind == "call_function":
+            return tracer.create_proxy(kind, original, args, kwargs)
+        return tracer.create_proxy(kind, name, args, kwargs)
+
+    call.__name__ = name
+    return call

@@ -1,0 +1,72 @@
+"""The captured graphs of a model: the whole model, or, where the model's own code runs as Python, modules within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.fx import GraphModule
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What became of the module at `path` ("" is the model).
+
+    `how`: "symbolic trace", "torch.export" or "Python". `reason`: why the way before it did not do. `cost`: what that
+    costs: code in float, shapes that became fixed.
+    """
+
+    path: str
+    how: str
+    reason: str = ""
+    cost: str = ""
+
+
+def captures_of(model: nn.Module) -> tuple[Capture, ...]:
+    """How the parts of a model were captured, outermost first."""
+    return tuple(meta_of(model).get("captures", ()))
+
+
+def meta_of(model: nn.Module) -> dict[str, Any]:
+    """What the stages keep with a model: a GraphModule's `meta`, or the like on a module that runs as Python."""
+    if isinstance(model, GraphModule):
+        return model.meta
+    meta: dict[str, Any] = model.__dict__.setdefault("_fxquant_meta", {})
+    return meta
+
+
+def is_part(module: nn.Module) -> bool:
+    """Whether `module` is a graph that was captured from the user's model."""
+    return isinstance(module, GraphModule) and "part" in module.meta
+
+
+def parts_of(model: nn.Module) -> Iterator[tuple[str, GraphModule]]:
+    """The captured graphs in `model`, by path, each once, those within a graph before it."""
+    for path, module in reversed(list(model.named_modules())):
+        if is_part(module):
+            yield path, module  # type: ignore[misc]
+
+
+def map_parts(model: nn.Module, change: Callable[[GraphModule], GraphModule]) -> nn.Module:
+    """`model` with change(part) in place of every part. Modifies the modules that hold parts."""
+    for _, part in list(parts_of(model)):
+        new = change(part)
+        if part is model:
+            return new
+        replace_module(model, part, new)
+    return model
+
+
+def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Lets `new` stand wherever `old` is a submodule within `model`."""
+    if new is old:
+        return
+    for name, value in vars(old).items():
+        if name not in vars(new) and not name.startswith("__"):
+            new.__dict__[name] = value  # what the code around may ask of it
+    for owner in list(model.modules()):
+        for name, child in owner._modules.items():
+            if child is old:
+                owner._modules[name] = new

@@ -1,0 +1,136 @@
+"""What fxquant makes of a network: how it was captured, how much of it computes in int8, and how near it stays.
+
+    python tests/zoo/figures.py            the table of docs/capture.md
+    python tests/zoo/figures.py swin -v    the networks with "swin" in their names, with every float node and its reason
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.debug.explain import Explanation
+
+sys.path.insert(0, str(Path(__file__).parent))
+from networks import NETWORKS, Inputs, Network, call  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`int8_share`: of the multiply-adds of the float network. `sqnr`: in dB, of all float outputs together."""
+
+    network: Network
+    explanation: Explanation
+    int8_share: float
+    sqnr: float
+    same_structure: bool
+    other_batch: bool
+    seconds: float
+
+
+def figures(network: Network) -> Figures:
+    """Prepares, calibrates, converts and runs `network`, and compares it with what it was."""
+    model = network.build()
+    torch.manual_seed(1)
+    batches = [network.inputs(2) for _ in range(3)]
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prepared = prepare_fx(model, get_default_qconfig_mapping(), batches[0])
+        calibrate(prepared, batches, progress=False)
+        quantized = convert_fx(prepared)
+    seconds = time.perf_counter() - start
+    with torch.no_grad():
+        float_flops, expected = _flops(model, batches[0])
+        int8_flops, result = _flops(quantized, batches[0])
+        return Figures(
+            network=network,
+            explanation=explain(quantized),
+            int8_share=1 - int8_flops / float_flops,
+            sqnr=sqnr(expected, result),
+            same_structure=pytree.tree_structure(expected) == pytree.tree_structure(result),
+            other_batch=_takes(model, quantized, network.inputs(3)),
+            seconds=seconds,
+        )
+
+
+def _flops(model: nn.Module, inputs: Inputs) -> tuple[int, Any]:
+    """What torch's own operators multiply and add, and the result; int8 layers are none of these."""
+    with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
+        result = call(model, inputs)
+    return counter.get_total_flops(), result
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    batch, heads, length, width = query
+    return 2 * batch * heads * length * key[2] * (width + value[3])
+
+
+_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
+
+def _takes(model: nn.Module, quantized: nn.Module, inputs: Inputs) -> bool:
+    """Whether the quantized model runs on inputs of another batch size, and stays as near."""
+    try:
+        return sqnr(call(model, inputs), call(quantized, inputs)) > 0
+    except Exception:
+        return False
+
+
+def sqnr(expected: Any, result: Any) -> float:
+    """10 log10(signal / noise) over the float tensors in two results of one structure."""
+    pairs = [
+        (a.double(), b.double())
+        for a, b in zip(pytree.tree_leaves(expected), pytree.tree_leaves(result), strict=True)
+        if isinstance(a, Tensor) and a.is_floating_point()
+    ]
+    signal = sum(float(a[a.isfinite()].square().sum()) for a, _ in pairs)
+    noise = sum(float((a - b)[a.isfinite()].square().sum()) for a, b in pairs)
+    return math.inf if noise == 0 else 10 * math.log10(signal / noise)
+
+
+def islands(explanation: Explanation) -> Counter[str]:
+    """How many float nodes of each op there are, by reason."""
+    return Counter(f"{row.op}: {row.reason}" for row in explanation.float_rows)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    chosen = [n for n in NETWORKS if not words or any(word.lower() in n.name.lower() for word in words)]
+    for network in chosen:
+        try:
+            found = figures(network)
+        except Exception as error:
+            print(f"{network.name:36} FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
+            if "-v" in sys.argv:
+                raise
+            continue
+        ways = Counter(each.how for each in found.explanation.captures)
+        print(
+            f"{network.name:36} int8 {found.int8_share:6.1%}  {found.sqnr:5.1f} dB  "
+            f"{'' if found.same_structure else 'STRUCTURE '}{'' if found.other_batch else 'BATCH '}"
+            f"{found.seconds:4.1f} s  {dict(ways)}",
+            flush=True,
+        )
+        if "-v" in sys.argv:
+            for each in found.explanation.captures:
+                print("    ", each)
+            for reason, count in islands(found.explanation).most_common():
+                print(f"    {count:4} {reason}")
+
+
+if __name__ == "__main__":
+    main()
