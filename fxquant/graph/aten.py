@@ -106,8 +106,9 @@ def _dropout(x: Any, p: float, train: bool) -> Written:
     return _call(F.dropout, x, p, train)
 
 
-def _to_copy(x: Any, *, dtype: Any = None, **kwargs: Any) -> Written:
-    return "call_method", "to", (x,), {"dtype": dtype or x.dtype}
+def _to(x: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> Written:
+    given = next((arg for arg in args if isinstance(arg, torch.dtype)), dtype)
+    return "call_method", "to", (x,), {"dtype": given or x.dtype}
 
 
 _ARGUMENTS: dict[str, Callable[..., Written]] = {
@@ -131,5 +132,6 @@ _ARGUMENTS: dict[str, Callable[..., Written]] = {
     "upsample_bicubic2d": _upsample("bicubic"),
     "dropout": _dropout,
     "feature_dropout": _dropout,
-    "_to_copy": _to_copy,
+    "_to_copy": _to,
+    "to": _to,
 }

@@ -20,13 +20,13 @@ from torch.utils import _pytree as pytree
 from fxquant.errors import InputError
 from fxquant.graph.calls import Call, calls_made_by
 from fxquant.graph.exported import NotExported, exported
-from fxquant.graph.inputs import is_constant
+from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.parts import Capture, meta_of, replace_module
 from fxquant.graph.trace_error import Failure
 from fxquant.graph.tracer import Tracer, nn_class
 
 
-def capture(model: nn.Module, arguments: inspect.BoundArguments, names: Collection[str], kinds: Collection[type]) -> nn.Module:
+def capture(model: nn.Module, arguments: BoundCall, names: Collection[str], kinds: Collection[type]) -> nn.Module:
     """`model` as a graph, or with graphs in place of the modules that it calls. The modules of `model` are changed.
 
     `names`, `kinds`: modules that stay as they are. Raises InputError if the example does not go through.
@@ -127,10 +127,10 @@ class _Ladder:
         return Tracer(bound(module, call), part=call.path, forward=forward)
 
 
-def bound(module: nn.Module, call: Call) -> inspect.BoundArguments:
-    """The arguments of a call by parameter, with copies of its tensors."""
+def bound(module: nn.Module, call: Call) -> BoundCall:
+    """The arguments of a call, copies of its tensors."""
     args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), (call.args, call.kwargs))
-    return inspect.signature(module.forward).bind(*args, **kwargs)
+    return BoundCall(args, kwargs, inspect.signature(module.forward))
 
 
 def part(root: nn.Module, graph: torch.fx.Graph, path: str) -> GraphModule:

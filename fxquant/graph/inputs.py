@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,8 +14,37 @@ from fxquant.errors import InputError
 _CONSTANTS = (bool, int, float, str, type(None))
 
 
-def bind_inputs(model: nn.Module, example_inputs: Any) -> inspect.BoundArguments:
-    """The example inputs by parameter of model.forward: a tensor, a tuple or list of arguments, or a dict of keywords.
+@dataclass(frozen=True)
+class BoundCall:
+    """The arguments of a call of forward, as they were given and by parameter."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    signature: inspect.Signature
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By parameter, without those that were left to their defaults."""
+        return dict(self.signature.bind(*self.args, **self.kwargs).arguments)
+
+    def like_given(self, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """`values`, by parameter, as positional and keyword arguments, in the way in which these were given."""
+        args: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for name, parameter in self.signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                keywords.update(values.get(name, {}))
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                args.extend(values.get(name, ()))
+            elif name in self.kwargs:
+                keywords[name] = values[name]
+            elif name in values and len(args) < len(self.args):
+                args.append(values[name])
+        return args, keywords
+
+
+def bind_inputs(model: nn.Module, example_inputs: Any) -> BoundCall:
+    """The example inputs as arguments of model.forward: a tensor, a tuple or list of them, or a dict of keywords.
 
     Raises InputError, showing the signature, if they are of another type, do not fit, or hold no tensor.
     """
@@ -28,7 +58,7 @@ def bind_inputs(model: nn.Module, example_inputs: Any) -> inspect.BoundArguments
         _check_type(model, name, value)
     if not any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
         raise InputError(f"example_inputs hold no tensor; pass what {show_forward(model)} is called with")
-    return bound
+    return BoundCall(args, kwargs, bound.signature)
 
 
 def is_constant(value: Any) -> bool:

@@ -25,7 +25,7 @@ from fxquant.errors import InputError
 from fxquant.graph.calls import Call, calls_made_by
 from fxquant.graph.expect import NEEDED, expect, expect_options
 from fxquant.graph.factories import factories_record
-from fxquant.graph.inputs import is_constant
+from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.origin import Origin
 from fxquant.graph.shapes import asks_shape, complaint, describe
 from fxquant.graph.source import running_line
@@ -77,7 +77,7 @@ class Tracer(FxTracer):
 
     def __init__(
         self,
-        arguments: inspect.BoundArguments | None = None,
+        arguments: BoundCall | None = None,
         leaf_names: Collection[str] = (),
         leaf_classes: Collection[type] = (),
         part: str = "",
@@ -109,7 +109,7 @@ class Tracer(FxTracer):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         assert self.arguments is not None
-        bound, signature = self.arguments.arguments, self.arguments.signature
+        bound, signature = dict(self.arguments.arguments), self.arguments.signature
         options: list[tuple[Any, Any]] = []
         for name, parameter in signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -124,10 +124,10 @@ class Tracer(FxTracer):
             given = tuple(proxy for proxy, _ in options)
             names = tuple(proxy.node.target for proxy in given)
             self.create_proxy("call_function", expect_options, (names, given, tuple(fix for _, fix in options)), {})
-        self.arguments.apply_defaults()
-        call, args, keywords = self.forward or root_fn, self.arguments.args, self.arguments.kwargs
+        args, kwargs = self.arguments.like_given(bound)
+        call = self.forward or root_fn
         # A lambda: torch.fx would copy the annotation of a def's result into the graph, even one that is only a string.
-        return lambda *args: call(*args, **keywords), [self.root, *args]
+        return lambda *args: call(*args, **kwargs), [self.root, *args]
 
     def _input(self, name: str, value: Any, options: list[tuple[Any, Any]], default: Any = inspect._empty) -> Any:
         """A placeholder; of an option, the value itself, which is checked whenever the graph runs."""
