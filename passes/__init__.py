@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401  importing a pass registers it
     annotate_absorb,
+    annotate_extremes,
     annotate_groups,
     annotate_int8,
     annotate_qconfig,
@@ -43,7 +44,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "normalize_dead",
     ),
     "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm"),
-    "annotate": ("annotate_qconfig", "annotate_int8", "annotate_absorb", "annotate_groups"),
+    "annotate": ("annotate_qconfig", "annotate_extremes", "annotate_int8", "annotate_absorb", "annotate_groups"),
     "observe": ("observe_activations", "observe_weights"),
     "convert": ("convert_activations", "convert_weights"),
     "fold": (

@@ -118,6 +118,8 @@ def _type_limit(node: Node) -> str | None:
         dtype = value.meta.get("dtype") or torch.float32
         if dtype is not torch.float32:
             return f"{value.name} is {dtype}, not float32"
+        if value.meta.get("extreme"):
+            return f"{value.name} holds values such as the -inf of a mask, which no 8-bit scale holds beside others"
         if not surgery.is_tensor(value) and not is_several(value):
             return f"{value.name} is not a tensor"
     return None

@@ -21,6 +21,8 @@ from fxquant.graph.origin import where
 from fxquant.graph.watching import value_of
 from fxquant.ops.op import op_of
 
+LARGEST = 1e6  # what activations stay below
+
 _SHAPE = ("size", "shape", "dim", "ndim", "numel", "__len__")
 
 
@@ -117,6 +119,11 @@ def complaint(node: Node, error: Exception) -> str:
     line = f"\n{node.stack_trace}" if node.stack_trace else ""
     fed = f"\n  its inputs: {', '.join(inputs)}" if inputs else ""
     return f"example_inputs do not go through the model: {where(node)} failed: {error}{fed}{line}"
+
+
+def has_extremes(x: Tensor) -> bool:
+    """Whether a float tensor holds values that no activation has, such as the -inf of a mask."""
+    return x.is_floating_point() and x.numel() > 0 and bool((x.abs() > LARGEST).any())
 
 
 def describe(value: Any) -> tuple[Any, torch.dtype | None]:

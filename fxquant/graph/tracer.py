@@ -24,10 +24,10 @@ from torch.utils import _pytree as pytree
 from fxquant.errors import InputError
 from fxquant.graph.calls import Call, calls_made_by
 from fxquant.graph.expect import NEEDED, expect, expect_options
-from fxquant.graph.factories import factories_record
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.origin import Origin
-from fxquant.graph.shapes import asks_shape, complaint, describe
+from fxquant.graph.recording import recording
+from fxquant.graph.shapes import asks_shape, complaint, describe, has_extremes
 from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import CONTROL_FLOW, NUMBER, Failure, Untraceable, failure
 from fxquant.graph.value_proxy import ValueProxy, values_in
@@ -98,7 +98,7 @@ class Tracer(FxTracer):
 
     def capture(self, root: nn.Module) -> Graph:
         """The graph of `root`. Raises InputError if the example does not go through, else whatever its code raises."""
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), _restored(root), factories_record(self):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), _restored(root), recording(self):
             graph = self.trace(root)
         graph._tracer_cls = None  # a pickled GraphModule is read back by torch.fx's own tracer
         return graph
@@ -135,6 +135,7 @@ class Tracer(FxTracer):
         optional = () if default is inspect._empty and not option else (value if option else None,)
         node = self.create_node("placeholder", name, optional, {})
         node.meta["shape"], node.meta["dtype"] = describe(value)
+        node.meta["extreme"] = isinstance(value, Tensor) and has_extremes(value)
         proxy = ValueProxy(node, self, _copied(value), from_data=False)
         if optional:
             options.append((proxy, value if option else NEEDED))

@@ -23,8 +23,6 @@ from torch.fx.proxy import Attribute
 
 from fxquant.graph.trace_error import ITERATION, LENGTH, NUMBER, Untraceable
 
-_SEEN_AS = (Tensor, torch.Size, bool, int, float, tuple, list, dict)
-
 
 class ValueProxy(Proxy):
     """A value of the graph. `example` is what it is for the example inputs; `from_data`, whether numbers decide it."""
@@ -32,16 +30,6 @@ class ValueProxy(Proxy):
     def __init__(self, node: Node, tracer: Any, example: Any, from_data: bool) -> None:
         super().__init__(node, tracer)
         self.__dict__.update(_example=example, _from_data=from_data)
-
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        """Users ask isinstance(x, Tensor), of sizes isinstance(n, int)."""
-        kind = next((kind for kind in _SEEN_AS if isinstance(self._example, kind)), ValueProxy)
-        return type(self._example) if kind in (tuple, list, dict) else kind
-
-    @__class__.setter
-    def __class__(self, kind: type) -> None:
-        raise TypeError("the class of a traced value cannot be changed")
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._example, name)

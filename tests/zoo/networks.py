@@ -67,11 +67,14 @@ def _with_statistics(model: nn.Module, inputs: Callable[[int], Inputs]) -> nn.Mo
     return model.eval()
 
 
+_WHOLE_IMAGE = (7, 8, 10, 13, 23)  # kernels of last poolings
+
+
 def _for_small_images(model: nn.Module) -> nn.Module:
     """`model` with its last pooling, made for images of one size, over whatever the size is."""
     for owner in list(model.modules()):
         for name, child in owner.named_children():
-            if isinstance(child, nn.AvgPool2d) and child.kernel_size in (7, 8, 10):
+            if isinstance(child, nn.AvgPool2d) and child.kernel_size in _WHOLE_IMAGE:
                 setattr(owner, name, nn.AdaptiveAvgPool2d(1))
     return model
 
@@ -168,7 +171,7 @@ _CLASSIFIERS = (
     ("fbnet", "fbnet_cb", {}),
     ("hardnet", "hardnet39ds", {}),
     ("peleenet", "peleenet", {}),
-    ("bagnet", "bagnet9", {}),
+    ("nasnet", "nasnet_4a1056", {}),
     ("resnesta", "resnestabc14", {}),
     ("octresnet", "octresnet10_ad2", {}),
     ("condensenet", "condensenet74_c4_g4", {}),

@@ -1,7 +1,12 @@
-"""Calls that torch.fx does not see, since no argument in front is a traced value: torch.zeros(n, 3), table[:, :n]."""
+"""What torch.fx does not see of a forward that it traces.
+
+    torch.zeros(n, 3), table[:, :n]   recorded, although no argument in front is a traced value
+    isinstance(x, Tensor)             answered for the value that x stands for
+"""
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxquant.graph.value_proxy import values_in
+from fxquant.graph.value_proxy import ValueProxy, values_in
 
 _FUNCTIONS = ("zeros", "ones", "empty", "full", "rand", "randn", "arange", "linspace", "eye", "tensor", "as_tensor")
 _METHODS = ("__getitem__", "expand", "view", "reshape", "repeat", "new_zeros", "new_ones", "new_full", "new_empty")
 
 
 @contextlib.contextmanager
-def factories_record(tracer: Any) -> Iterator[None]:
-    """Within, these functions and methods are recorded where a traced value is among their arguments."""
+def recording(tracer: Any) -> Iterator[None]:
+    """Within, `tracer` sees more."""
+    is_of = builtins.isinstance
+    builtins.isinstance = lambda x, kind: is_of(x, kind) or (type(x) is ValueProxy and is_of(x._example, kind))
     places = [(torch, name, "call_function") for name in _FUNCTIONS]
     places += [(Tensor, name, "call_method") for name in _METHODS]
     originals = [(place, name, vars(place).get(name), getattr(place, name)) for place, name, _ in places]
@@ -26,6 +33,7 @@ def factories_record(tracer: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        builtins.isinstance = is_of
         for place, name, own, _ in originals:
             if own is None:
                 delattr(place, name)
