@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ def calls_made_by(module: nn.Module) -> Iterator[list[Call]]:
     def enter(path: str, args: Any, kwargs: Any) -> None:
         nonlocal depth
         if depth == 0:
-            calls.append(Call(path, _copied(args), _copied(kwargs)))
+            calls.append(Call(path, copied(args), copied(kwargs)))
         depth += 1
 
     def leave() -> None:
@@ -48,5 +49,11 @@ def calls_made_by(module: nn.Module) -> Iterator[list[Call]]:
             hook.remove()
 
 
-def _copied(value: Any) -> Any:
-    return pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), value)
+def copied(value: Any) -> Any:
+    """A copy of arguments, whose tensors and objects a call may change."""
+    tensors = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), value)
+    return pytree.tree_map_only(_is_object, copy.deepcopy, tensors)
+
+
+def _is_object(value: Any) -> bool:
+    return not isinstance(value, (Tensor, nn.Module, bool, int, float, str, type(None))) and hasattr(value, "__dict__")

@@ -18,7 +18,7 @@ from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError
-from fxquant.graph.calls import Call, calls_made_by
+from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.exported import NotExported, exported
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.parts import Capture, meta_of, replace_module
@@ -129,7 +129,7 @@ class _Ladder:
 
 def bound(module: nn.Module, call: Call) -> BoundCall:
     """The arguments of a call, copies of its tensors."""
-    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), (call.args, call.kwargs))
+    args, kwargs = copied((call.args, call.kwargs))
     return BoundCall(args, kwargs, inspect.signature(module.forward))
 
 
@@ -154,7 +154,7 @@ def _keep_out_of_state_dict(gm: GraphModule, root: nn.Module) -> None:
 
 
 def _run(module: nn.Module, call: Call) -> Any:
-    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), (call.args, call.kwargs))
+    args, kwargs = copied((call.args, call.kwargs))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return module(*args, **kwargs)
 

@@ -22,7 +22,8 @@ from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError
-from fxquant.graph.calls import Call, calls_made_by
+from fxquant.graph.assemble import Assemble, assembly
+from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.expect import NEEDED, expect, expect_options
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.origin import Origin
@@ -131,12 +132,15 @@ class Tracer(FxTracer):
 
     def _input(self, name: str, value: Any, options: list[tuple[Any, Any]], default: Any = inspect._empty) -> Any:
         """A placeholder; of an option, the value itself, which is checked whenever the graph runs."""
+        strange = next((v for v in pytree.tree_leaves(value) if not isinstance(v, Tensor) and not is_constant(v)), None)
+        if strange is not None:
+            raise Untraceable(f"its argument {name} holds a {type(strange).__name__}, which a graph cannot follow")
         option = is_constant(value)
         optional = () if default is inspect._empty and not option else (value if option else None,)
         node = self.create_node("placeholder", name, optional, {})
         node.meta["shape"], node.meta["dtype"] = describe(value)
         node.meta["extreme"] = isinstance(value, Tensor) and has_extremes(value)
-        proxy = ValueProxy(node, self, _copied(value), from_data=False)
+        proxy = ValueProxy(node, self, copied(value), from_data=False)
         if optional:
             options.append((proxy, value if option else NEEDED))
         return value if option else proxy
@@ -233,7 +237,7 @@ class Tracer(FxTracer):
     def _example(self, node: Node, args: Any, kwargs: Any) -> Any:
         """What the node gives for the example inputs."""
         if node.op == "get_attr":
-            return _copied(_fetch(self.root, str(node.target)))  # the graph may write into it
+            return copied(_fetch(self.root, str(node.target)))  # the graph may write into it
         args, kwargs = map_aggregate(args, _example_of), map_aggregate(kwargs, _example_of)
         before, self._computing = self._computing, True
         try:
@@ -255,7 +259,7 @@ class Tracer(FxTracer):
         made = self.python.get(target)
         if made is None:
             return module(*args, **kwargs)
-        made.call = Call(target, _copied(args), _copied(kwargs))
+        made.call = Call(target, copied(args), copied(kwargs))
         with calls_made_by(module) as children:
             result = module(*args, **kwargs)
         made.children += children
@@ -297,7 +301,17 @@ class Tracer(FxTracer):
             node = self.create_node("call_function", type(a), (), fields)
             node.meta["shape"], node.meta["dtype"] = None, None
             return node
-        return super().create_arg(a)
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            made = assembly(a)
+            if made is None:
+                raise
+        name = self.get_fresh_qualname("_assemble")
+        self.root.add_module(name, made[0])
+        node = self.create_node("call_module", name, tuple(self.create_arg(value) for value in made[1]), {})
+        node.meta.update(shape=None, dtype=None, reason="it only puts results together")
+        return node
 
     def fixed(self, proxy: ValueProxy, kind: type) -> Any:
         """The Python number that `proxy` is; the graph then holds for that number only."""
@@ -323,10 +337,6 @@ class Tracer(FxTracer):
 
 def _example_of(value: Any) -> Any:
     return value._example if type(value) is ValueProxy else value
-
-
-def _copied(value: Any) -> Any:
-    return pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), value)
 
 
 def _fetch(root: nn.Module, path: str) -> Any:
@@ -358,13 +368,14 @@ def _restored(root: nn.Module) -> Iterator[None]:
     tables = [
         (table, dict(table)) for m in root.modules() for table in (vars(m), m._parameters, m._buffers, m._modules)
     ]
-    constants = vars(root)
     try:
         yield
     finally:
-        made = {name: value for name, value in constants.items() if name.startswith("_tensor_constant")}
+        made = {name: value for name, value in vars(root).items() if name.startswith("_tensor_constant")}
+        modules = {name: module for name, module in root._modules.items() if isinstance(module, Assemble)}
         for table, before in tables:
             if table.keys() != before.keys() or any(table[key] is not value for key, value in before.items()):
                 table.clear()
                 table.update(before)
-        constants.update(made)
+        vars(root).update(made)
+        root._modules.update(modules)

@@ -92,7 +92,9 @@ def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
 
 @spelling(torch.cat, torch.concat, torch.concatenate)
 def _cat(tensors: Any, dim: int = 0, *, axis: Any = None) -> Any:
-    pieces = _pieces(tensors)
+    pieces = tuple(x for x in _pieces(tensors) if shape_of(x) != (0,))  # torch leaves these out too
+    if len(pieces) == 1:
+        return pieces[0]
     return cat(pieces, _axis(pieces[0], dim if axis is None else axis))
 
 

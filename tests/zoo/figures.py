@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
 from fxquant.debug.explain import Explanation
@@ -67,18 +68,31 @@ def figures(network: Network) -> Figures:
 
 
 def _flops(model: nn.Module, inputs: Inputs) -> tuple[int, Any]:
-    """What torch's own operators multiply and add, and the result; int8 layers are none of these."""
-    with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
+    """How often torch's own operators multiply or add, and the result; int8 layers are none of these."""
+    with _Counter() as counter:
         result = call(model, inputs)
-    return counter.get_total_flops(), result
+    return counter.flops, result
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    batch, heads, length, width = query
-    return 2 * batch * heads * length * key[2] * (width + value[3])
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = _FORMULAS.get(func._overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
-_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    batch, heads, length, width = query.shape
+    return 2 * batch * heads * length * key.shape[2] * (width + value.shape[3])
+
+
+_FORMULAS = {**flop_registry, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
 
 def _takes(model: nn.Module, quantized: nn.Module, inputs: Inputs) -> bool:
