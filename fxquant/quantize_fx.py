@@ -15,7 +15,7 @@ from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import map_parts, parts_of
-from fxquant.graph.pipeline import run_stage
+from fxquant.graph.pipeline import run_part, run_stage
 from fxquant.graph.trace import trace
 from fxquant.placement import MeasuredCosts, fastest
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
@@ -91,9 +91,9 @@ def _converted(part: GraphModule, placement: str) -> QuantizedModule:
 def _finished(converted: GraphModule, name: str) -> QuantizedModule:
     kept = {key: converted.meta[key] for key in ("part", "captures") if key in converted.meta}
     for stage in ("convert", "fold", "lower"):
-        converted = run_stage(converted, stage)
+        converted = run_part(converted, stage)
     explanation = explanation_of(converted)
-    return finished(run_stage(converted, "plan"), name, {"explanation": explanation, **kept})
+    return finished(run_part(converted, "plan"), name, {"explanation": explanation, **kept})
 
 
 def _is_prepared(model: Any) -> bool:

@@ -63,11 +63,12 @@ def run_stage(model: Any, stage: str) -> Any:
     Of a model whose own code runs as Python, on each of its parts. Returns the model that came about.
     """
     if isinstance(model, GraphModule) and not is_part(model):
-        return _run_stage(model, stage)
-    return map_parts(model, lambda part: _run_stage(part, stage))
+        return run_part(model, stage)
+    return map_parts(model, lambda part: run_part(part, stage))
 
 
-def _run_stage(gm: GraphModule, stage: str) -> GraphModule:
+def run_part(gm: GraphModule, stage: str) -> GraphModule:
+    """Runs `stage` on one graph, whatever parts the modules that it calls may hold."""
     for each in passes_of(stage):
         gm = _run(gm, each)
     if debug_level() >= 1:

@@ -46,7 +46,7 @@ def can_plan(gm: GraphModule, node: Node) -> bool:
     if row is None or (row.call is not ops.cat and row.call not in MOVES):
         return False
     if row.call is ops.getitem and isinstance(node.args[1], tuple):
-        return all(i is None or i is Ellipsis or isinstance(i, (int, slice, Node)) for i in node.args[1])
+        return all(i is None or i is Ellipsis or isinstance(i, (int, slice)) or _is_size(i) for i in node.args[1])
     return True
 
 
@@ -334,6 +334,10 @@ def _as_rows(x: Tensor) -> Tensor:
         return x.view(x.shape[:-1].numel(), x.shape[-1])
     except RuntimeError:
         return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, Node) and not surgery.is_tensor(value)
 
 
 def _is_cat(node: Node) -> bool:
