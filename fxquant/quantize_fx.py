@@ -22,11 +22,12 @@ from fxquant.qconfig_mapping import ObjectType, QConfigMapping
 from fxquant.runtime.quantized_module import QuantizedModule, finished
 
 
-def fuse_fx(model: nn.Module, example_inputs: Any) -> GraphModule:
+def fuse_fx(model: nn.Module, example_inputs: Any) -> nn.Module:
     """Traces `model`, brings it into one vocabulary and folds batch norms. Float in, float out."""
-    graph_module = trace(model, example_inputs)
-    graph_module = run_stage(graph_module, "normalize")
-    return run_stage(graph_module, "fuse")
+    captured: nn.Module = trace(model, example_inputs)
+    for stage in ("normalize", "fuse"):
+        captured = run_stage(captured, stage)
+    return captured
 
 
 def prepare_fx(
@@ -34,7 +35,7 @@ def prepare_fx(
     qconfig_mapping: QConfigMapping | dict[str, Any],
     example_inputs: Any,
     prepare_custom_config: PrepareCustomConfig | None = None,
-) -> GraphModule:
+) -> nn.Module:
     """A copy of `model` that computes the same in float and observes its values.
 
     `example_inputs`: a tuple of positional or a dict of keyword arguments, as the model will be called; shapes but for
@@ -49,7 +50,7 @@ def prepare_fx(
     custom = prepare_custom_config or PrepareCustomConfig()
     if not isinstance(custom, PrepareCustomConfig):
         raise ConfigError(f"prepare_custom_config is a {type(custom).__name__}; pass a PrepareCustomConfig")
-    prepared = trace(
+    prepared: nn.Module = trace(
         model,
         example_inputs,
         leaf_names=custom.non_traceable_module_names,
@@ -66,7 +67,7 @@ def prepare_fx(
 PLACEMENTS = ("configured", "fastest")
 
 
-def convert_fx(graph_module: GraphModule, placement: str = "configured") -> QuantizedModule:
+def convert_fx(graph_module: nn.Module, placement: str = "configured") -> nn.Module:
     """The int8 model that a calibrated `prepare_fx` result stands for. The prepared model is not modified.
 
     `placement`: "configured" runs in int8 what the QConfigMapping says and a kernel can; "fastest" measures on this
@@ -80,16 +81,17 @@ def convert_fx(graph_module: GraphModule, placement: str = "configured") -> Quan
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
     if not _is_prepared(graph_module):
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    return map_parts(copy.deepcopy(graph_module), partial(_converted, placement=placement))
+    names = {part.meta["part"]: type(part).__name__ for _, part in parts_of(graph_module)}
+    return map_parts(copy.deepcopy(graph_module), partial(_converted, placement=placement, names=names))
 
 
-def _converted(part: GraphModule, placement: str) -> QuantizedModule:
-    finish = partial(_finished, name=type(part).__name__)
+def _converted(part: GraphModule, placement: str, names: dict[str, str]) -> QuantizedModule:
+    finish = partial(_finished, name=names[part.meta["part"]])
     return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
 
 
 def _finished(converted: GraphModule, name: str) -> QuantizedModule:
-    kept = {key: converted.meta[key] for key in ("part", "captures") if key in converted.meta}
+    kept: dict[str, Any] = {key: converted.meta[key] for key in ("part", "captures") if key in converted.meta}
     for stage in ("convert", "fold", "lower"):
         converted = run_part(converted, stage)
     explanation = explanation_of(converted)

@@ -58,5 +58,5 @@ def _reads_extremes(node: Node) -> bool:
     def see(value: Any) -> None:
         found.append(bool(value.meta.get("extreme")) if isinstance(value, Node) else _is_extreme(value))
 
-    map_aggregate((node.args, node.kwargs), see)  # type: ignore[arg-type]
+    map_aggregate((node.args, node.kwargs), see)
     return any(found)

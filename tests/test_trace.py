@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import operator
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,14 +94,26 @@ def test_shapes_of_several_tensors_and_of_numbers() -> None:
 
 def test_kinds_of_example_inputs() -> None:
     model, mask = Net().eval(), torch.ones(5, 4)[:2]
-    assert placeholders(trace(model, X)) == ["x"]
-    assert placeholders(trace(model, [X])) == ["x"]
+    for inputs in (X, [X], (X,), {"x": X}):
+        gm = trace(model, inputs)
+        assert placeholders(gm) == ["x", "scale", "mask"]
+        assert torch.equal(gm(X), model(X))
     with_mask = trace(model, {"x": X, "mask": mask})
-    assert placeholders(with_mask) == ["x", "mask"]
-    assert torch.equal(with_mask(X, mask), model(X, mask=mask))
+    assert torch.equal(with_mask(X, mask=mask), model(X, mask=mask))
     scaled = trace(model, (X, 3.0))
-    assert placeholders(scaled) == ["x"]
     assert torch.equal(scaled(X), model(X, 3.0))
+
+
+def test_what_the_example_fixed_is_checked_at_every_call() -> None:
+    model, mask = Net().eval(), torch.ones(5, 4)[:2]
+    gm = trace(model, (X,))
+    assert torch.equal(gm(X, 2.0, mask=None), model(X))
+    with pytest.raises(InputError, match=r"the argument 'scale' is 3\.0; with the example inputs it was 2\.0"):
+        gm(X, scale=3.0)
+    with pytest.raises(InputError, match="the argument 'mask' is data; with the example inputs it was None"):
+        gm(X, mask=mask)
+    with pytest.raises(InputError, match="the argument 'mask' is missing; the example inputs had it"):
+        trace(model, {"x": X, "mask": mask})(X)
 
 
 def test_variadic_forward() -> None:
@@ -214,7 +225,7 @@ def test_weights_have_constant_shapes() -> None:
         (lambda x: x, "the model is a function; pass an nn.Module instance"),
         (Net, "the model is a type; pass an nn.Module instance"),
         (Net(), "the model is in training mode; call model.eval() first"),
-        (nn.DataParallel(Net()).eval(), "the model is wrapped in DataParallel; pass model.module"),
+        (torch.jit.script(nn.ReLU().eval()), "the model is TorchScript; pass the Python module that it was made from"),
     ],
 )
 def test_models_that_are_refused(model: Any, message: str) -> None:
@@ -257,85 +268,6 @@ def test_inputs_that_do_not_go_through_name_the_node_and_the_line() -> None:
     assert "its inputs: x (1, 5, 4, 4)" in message
     assert f'File "{__file__}", line {number}, in forward' in message
     assert "return F.relu(self.bn(self.conv(x)))  # the block's line" in message
-
-
-class Gate(nn.Module):
-    def __init__(self, code: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.code = code
-
-    def forward(self, x: Tensor) -> Any:
-        return self.code(x)
-
-
-def _branch(x: Tensor) -> Tensor:
-    if x.sum() > 0:  # branch
-        return x
-    return -x
-
-
-def _loop(x: Tensor) -> Tensor:
-    total = x
-    for row in x:  # loop
-        total = total + row
-    return total
-
-
-def _length(x: Tensor) -> Tensor:
-    return x * len(x)  # length
-
-
-def _number(x: Tensor) -> Tensor:
-    return x * int(x.shape[0])  # number
-
-
-def _steps(x: Tensor) -> Tensor:
-    return x * sum(range(x.size(0)))  # steps
-
-
-def _assigns(x: Tensor) -> Tensor:
-    x[0] = 1  # assigns
-    return x
-
-
-def _unregistered(x: Tensor) -> Tensor:
-    return nn.ReLU()(x)  # unregistered
-
-
-def _broken(x: Tensor) -> Tensor:
-    return x + {}["key"]  # broken
-
-
-@pytest.mark.parametrize(
-    ("code", "why", "marker"),
-    [
-        (_branch, "data-dependent control flow", "if x.sum() > 0:  # branch"),
-        (_loop, "iteration over a value whose length is only known when the model runs", "for row in x:  # loop"),
-        (_length, "len() of a value that is only known when the model runs", "return x * len(x)  # length"),
-        (_number, "a Python function asks for the number behind a value", "return x * int(x.shape[0])  # number"),
-        (_steps, "a Python function asks for the number behind a value", "return x * sum(range(x.size(0)))  # steps"),
-        (_assigns, "item assignment", "x[0] = 1  # assigns"),
-        (_unregistered, "it calls a module that is not one of its submodules", "return nn.ReLU()(x)  # unregistered"),
-        (_broken, "KeyError: 'key'", 'return x + {}["key"]  # broken'),
-    ],
-)
-def test_what_cannot_be_traced(code: Callable[[Tensor], Any], why: str, marker: str) -> None:
-    model = nn.Sequential(nn.ReLU(), nn.Sequential(Gate(code))).eval()
-    with pytest.raises(TraceError) as caught:
-        trace(model, (X,))
-    message = str(caught.value)
-    assert message.startswith(f"cannot capture '1.0' (Gate): {why}")
-    assert f'File "{__file__}", line {line_of(marker)}, in {code.__name__}\n    {marker}' in message
-    assert 'PrepareCustomConfig().set_non_traceable_module_names(["1.0"])' in message
-    assert "PrepareCustomConfig().set_non_traceable_module_classes([Gate])" in message
-    if code not in (_unregistered, _broken):
-        assert "1.0" in str(trace(model, (X,), leaf_names=["1.0"]).graph)
-
-
-def test_what_cannot_be_traced_in_the_root() -> None:
-    with pytest.raises(TraceError, match="cannot capture the root module \\(Gate\\): data-dependent") as caught:
-        trace(Gate(_branch).eval(), (X,))
-    assert "move it into a submodule" in str(caught.value)
 
 
 def test_a_model_that_cannot_be_copied() -> None:

@@ -62,7 +62,9 @@ def quantize_network(name: str) -> tuple[nn.Module, GraphModule]:
     images = data.center_crops(name)
     prepared = prepare_fx(model, get_default_qconfig_mapping(), (images[:1],))
     calibrate(prepared, torch.split(images, BATCH))
-    return model, convert_fx(prepared)
+    quantized = convert_fx(prepared)
+    assert isinstance(quantized, GraphModule)
+    return model, quantized
 
 
 def compare(name: str, model: nn.Module, quantized: nn.Module, threads: int) -> Result:

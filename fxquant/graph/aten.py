@@ -1,7 +1,7 @@
 """aten.relu.default(x)   ->   F.relu(x)
 
-How users write what torch.export calls by the names of ATen: as the function or method of the same name, which takes the
-same arguments in the same order, but for those below.
+How users write what torch.export calls by the names of ATen: as the function or method of the same name, which takes
+the same arguments in the same order, but for those below.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ from fxquant.ops.op import SPELLINGS
 
 Written = tuple[str, Any, tuple[Any, ...], dict[str, Any]]  # kind of node, target, args, kwargs
 
-_CHECKS = {"_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size"}
+_CHECKS = {
+    "_assert_scalar",
+    "_assert_async",
+    "_assert_tensor_metadata",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+}
 
 
 def as_written(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Written | None:
-    """The call as users write it; of an op that users have no other name for, the call itself; None for a mere check."""
+    """The call as users write it; of an op that has no other name, the call itself; of a mere check, None."""
     namespace, _, name = target._schema.name.partition("::")
     if name in _CHECKS:
         return None

@@ -1,8 +1,8 @@
 """The ladder: from a model to graphs of it, whatever its code does. Each rung takes what the one before could not.
 
-    1  symbolic trace     the whole of forward; a submodule whose code cannot be recorded is called as it is
-    2  torch.export       of that submodule, or of the model
-    3  Python             its own code runs as it is, and the modules that it calls are captured, from rung 1
+1  symbolic trace     the whole of forward; a submodule whose code cannot be recorded is called as it is
+2  torch.export       of that submodule, or of the model
+3  Python             its own code runs as it is, and the modules that it calls are captured, from rung 1
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class _Ladder:
         for path, calls in itertools.groupby(sorted(children, key=lambda each: each.path), lambda each: each.path):
             child = module.get_submodule(path)
             if not self._stays(child, _join(call.path, path)):
-                replaced.append((child, self._child(child, [each._replace(path=_join(call.path, path)) for each in calls])))
+                replaced.append(
+                    (child, self._child(child, [each._replace(path=_join(call.path, path)) for each in calls]))
+                )
         compiled = self._put(module, call, replaced)
         what = f"its own code computes in float; {compiled} of the modules that it calls are compiled"
         self.captures.insert(at, Capture(call.path, "Python", reason, what))
@@ -120,7 +122,8 @@ class _Ladder:
                 count += old is not new
             else:
                 replace_module(module, new, old)
-                self.captures = [each for each in self.captures if not _is_within(each.path, new.meta.get("part"))]
+                path = meta_of(new).get("part")
+                self.captures = [each for each in self.captures if not _is_within(each.path, path)]
         return count
 
     def _exporting(self, module: nn.Module, call: Call, forward: Any) -> Tracer:
@@ -178,13 +181,18 @@ def _children(module: nn.Module, call: Call) -> list[Call]:
         try:
             _run(module, call)
         except Exception as error:
-            raise InputError(f"example_inputs do not go through the model: {type(module).__name__} {call.path}: {error}") from error
+            raise InputError(
+                f"example_inputs do not go through the model: {type(module).__name__} {call.path}: {error}"
+            ) from error
     return calls
 
 
 def _alike(a: Call, b: Call) -> bool:
     """Whether two calls have arguments of one form: the same options, and tensors of the same rank and dtype."""
-    (values, form), (others, other_form) = pytree.tree_flatten((a.args, a.kwargs)), pytree.tree_flatten((b.args, b.kwargs))
+    (values, form), (others, other_form) = (
+        pytree.tree_flatten((a.args, a.kwargs)),
+        pytree.tree_flatten((b.args, b.kwargs)),
+    )
     return form == other_form and all(map(_same_form, values, others))
 
 

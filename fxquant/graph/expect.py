@@ -1,7 +1,7 @@
 """What a captured graph relies on, checked whenever it runs.
 
-    expect(value, fixed, what)        the graph was captured where `value` was `fixed`: a branch, a loop's length, a size
-    expect_options(names, given, fixed)   arguments that are no data keep the values of the example inputs
+    expect(value, fixed, what)            a branch, a loop's length or a size is what it was for the example inputs
+    expect_options(names, given, fixed)   arguments that are no data are what they were
 
 Both record one node while tracing, and compute nothing.
 """
@@ -16,7 +16,6 @@ from torch.fx import Proxy
 from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError
-
 
 NEEDED = "a tensor"  # in place of the fixed value of an argument that is data
 
@@ -34,14 +33,14 @@ def expect(value: Any, fixed: Any, what: str) -> None:
 
 
 def expect_options(names: tuple[str, ...], given: tuple[Any, ...], fixed: tuple[Any, ...]) -> None:
-    """Raises InputError for an argument that is not what the example inputs fixed; None in `fixed` also means absent."""
+    """Raises InputError for an argument that is not what it was in the example inputs, where None also means absent."""
     if _recorded(expect_options, names, given, fixed):
         return
     for name, value, wanted in zip(names, given, fixed, strict=True):
         if wanted is NEEDED or wanted == NEEDED:
             if value is None:
                 raise InputError(f"the argument {name!r} is missing; the example inputs had it, so the model needs it")
-        elif isinstance(value, Tensor) or value is not wanted and value != wanted:
+        elif isinstance(value, Tensor) or (value is not wanted and value != wanted):
             shown = "data" if isinstance(value, Tensor) else repr(value)
             raise InputError(
                 f"the argument {name!r} is {shown}; with the example inputs it was {wanted!r}, which was fixed. "

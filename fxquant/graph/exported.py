@@ -1,4 +1,4 @@
-"""torch.export's graph of a module, recorded once more in the spellings that users write, so that one op table serves both.
+"""torch.export's graph of a module, recorded once more in the spellings that users write: one op table serves both.
 
 Parameters keep their names, and nodes know the module of the user's that they come from.
 """
@@ -6,6 +6,7 @@ Parameters keep their names, and nodes know the module of the user's that they c
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.experimental import _config as config
 from torch.utils import _pytree as pytree
 
 from fxquant.graph.aten import as_written
@@ -31,11 +33,12 @@ class NotExported(Exception):
 
 
 def export(module: nn.Module, call: Call) -> ExportedProgram:
-    """The exported program of `module` as `call` calls it, with every dimension dynamic that can be. Raises NotExported."""
+    """The program of `module` as `call` calls it, with every dimension dynamic that can be. Raises NotExported."""
     shapes = pytree.tree_map(_dynamic, (call.args, call.kwargs))
     by_name = _by_parameter(module, *shapes)
     try:
-        with torch.no_grad(), torch.fx.experimental._config.patch(backed_size_oblivious=True), _quiet():
+        # So that an example of one image does not mean that there will never be more.
+        with torch.no_grad(), config.patch(backed_size_oblivious=True), _quiet():  # type: ignore[attr-defined]
             return torch.export.export(module, call.args, call.kwargs, dynamic_shapes=by_name, strict=False)
     except Exception as error:
         raise NotExported(str(error).strip().partition("\n")[0]) from error
@@ -105,9 +108,7 @@ class Replay(Interpreter):
         return Origin(".".join(filter(None, (self.part, path))), kind, spelling, _source(node), self.part)
 
 
-def exported(
-    module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]
-) -> tuple[GraphModule, str]:
+def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]) -> tuple[GraphModule, str]:
     """The graph of `module` by way of torch.export, and what that fixed. Raises NotExported."""
     from fxquant.graph.capture import part
 
@@ -144,8 +145,6 @@ def _dynamic(value: Any) -> Any:
 
 def _by_parameter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Dynamic shapes as torch.export takes them: by parameter name."""
-    import inspect
-
     arguments = inspect.signature(module.forward).bind(*args, **kwargs)
     result = dict(arguments.arguments)
     for name, parameter in arguments.signature.parameters.items():

@@ -46,7 +46,7 @@ def parts_of(model: nn.Module) -> Iterator[tuple[str, GraphModule]]:
     """The captured graphs in `model`, by path, each once, those within a graph before it."""
     for path, module in reversed(list(model.named_modules())):
         if is_part(module):
-            yield path, module  # type: ignore[misc]
+            yield path, module
 
 
 def map_parts(model: nn.Module, change: Callable[[GraphModule], GraphModule]) -> nn.Module:

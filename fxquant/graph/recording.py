@@ -1,7 +1,7 @@
 """What torch.fx does not see of a forward that it traces.
 
-    torch.zeros(n, 3), table[:, :n]   recorded, although no argument in front is a traced value
-    isinstance(x, Tensor)             answered for the value that x stands for
+torch.zeros(n, 3), table[:, :n]   recorded, although no argument in front is a traced value
+isinstance(x, Tensor)             answered for the value that x stands for
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def recording(tracer: Any) -> Iterator[None]:
     """Within, `tracer` sees more."""
     is_of = builtins.isinstance
     builtins.isinstance = lambda x, kind: is_of(x, kind) or (type(x) is ValueProxy and is_of(x._example, kind))
-    places = [(torch, name, "call_function") for name in _FUNCTIONS]
+    places: list[tuple[Any, str, str]] = [(torch, name, "call_function") for name in _FUNCTIONS]
     places += [(Tensor, name, "call_method") for name in _METHODS]
     originals = [(place, name, vars(place).get(name), getattr(place, name)) for place, name, _ in places]
     for (place, name, kind), (_, _, _, original) in zip(places, originals, strict=True):

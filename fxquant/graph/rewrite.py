@@ -53,9 +53,7 @@ class Match:
 
     def constant(self, name: str, tensor: Tensor) -> Any:
         """A new buffer, named after the match's place in the user's model, as a value for `rewrite`."""
-        path = next(
-            (o.local_path for n in sorted(self.nodes) for o in surgery.absorbed_origins(n) if o.local_path), ""
-        )
+        path = next((o.local_path for n in sorted(self.nodes) for o in surgery.absorbed_origins(n) if o.local_path), "")
         node = surgery.constant(self.gm, f"{path}.{name}" if path else name, tensor, self.root)
         return Proxy(node, GraphAppendingTracer(self.gm.graph))
 

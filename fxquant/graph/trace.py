@@ -2,8 +2,8 @@
 
     trace(model, example_inputs)   a GraphModule over a copy of the model's parameters; the model itself is untouched
 
-Where the model's own code cannot be captured, the result is a copy of the model with graphs in place of the modules that
-it calls (see capture.py for the ladder, parts.py for what the stages make of it).
+Where the model's own code cannot be captured, the result is a copy of the model with graphs in place of the modules
+that it calls (see capture.py for the ladder, parts.py for what the stages make of it).
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def trace(
     that it calls are GraphModules. Raises ConfigError (not a module, training mode, unknown leaf), InputError (inputs
     that do not fit) and TraceError (a model that cannot be copied).
     """
-    model = unwrapped(model)
-    _check_model(model)
-    _check_leaves(model, leaf_names, leaf_classes)
-    root = _copy(model)
+    inner = unwrapped(model)
+    _check_model(inner)
+    _check_leaves(inner, leaf_names, leaf_classes)
+    root = _copy(inner)
     arguments = bind_inputs(root, example_inputs)
     return capture(root, arguments, leaf_names, leaf_classes)
 

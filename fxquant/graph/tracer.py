@@ -356,10 +356,10 @@ def _attribute(module: nn.Module, name: str) -> Any:
 def _is_batch_size(node: Node) -> bool:
     """Whether `node` asks a value of the graph for its dimension 0, which is never fixed."""
     if node.target == "size":
-        return node.args[1:] == (0,) or node.kwargs.get("dim") == 0
+        return bool(node.args[1:] == (0,) or node.kwargs.get("dim") == 0)
     index = node.args[1] if len(node.args) > 1 else None
     source = node.args[0] if node.args else None
-    return index == 0 and isinstance(source, Node) and asks_shape(source)
+    return bool(index == 0) and isinstance(source, Node) and asks_shape(source)
 
 
 @contextlib.contextmanager

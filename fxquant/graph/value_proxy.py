@@ -1,7 +1,8 @@
 """What stands for a value while forward is traced: it records what is done to it, and knows the example's value.
 
 What a value is on any input (its dtype, its rank, whether it is a tensor) is answered at once. What depends on the
-input's shape is recorded, and where Python must know (`if`, range()), answered from the example and checked at run time.
+input's shape is recorded, and where Python must know (`if`, range()), answered from the example and checked at run
+time.
 What depends on the numbers in a tensor cannot be answered: Untraceable.
 """
 
@@ -29,7 +30,9 @@ class ValueProxy(Proxy):
 
     def __init__(self, node: Node, tracer: Any, example: Any, from_data: bool) -> None:
         super().__init__(node, tracer)
-        self.__dict__.update(_example=example, _from_data=from_data)
+        self.tracer: Any = tracer
+        self._example = example
+        self._from_data = from_data
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._example, name)
@@ -64,7 +67,7 @@ class ValueProxy(Proxy):
         if isinstance(self._example, Tensor) and self.node.op != "get_attr" and not _unpacks(frame and frame.f_back):
             raise Untraceable(ITERATION)
         length = len(self._example) if isinstance(self._example, Tensor) else self._length()
-        return iter([self[i] for i in range(length)])  # type: ignore[index]
+        return iter([self[i] for i in range(length)])
 
     def _length(self) -> int:
         """The number of entries of what holds several values; of a list that the user passes in, it may vary."""
@@ -88,6 +91,9 @@ class ValueProxy(Proxy):
         if isinstance(self._example, (int, float)):
             return hash(self.tracer.fixed(self, type(self._example)))
         return id(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
@@ -114,7 +120,13 @@ def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
 # x += y is recorded as what it is: a write into x, which other names of x see too.
 for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"):
     setattr(ValueProxy, f"__{_name}__", _recorded(getattr(operator, _name)))
-for _name, _function in {"round": round, "ceil": math.ceil, "floor": math.floor, "trunc": math.trunc}.items():
+_ROUNDING: dict[str, Callable[..., Any]] = {
+    "round": round,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "trunc": math.trunc,
+}
+for _name, _function in _ROUNDING.items():
     setattr(ValueProxy, f"__{_name}__", _recorded(_function))
 
 _DICT_METHODS: dict[str, Callable[[Any], Callable[..., Any]]] = {
@@ -136,7 +148,7 @@ def _unpacks(frame: FrameType | None) -> bool:
 def values_in(arguments: Any) -> list[Any]:
     """The traced values among arguments, also those in tuples, lists, dicts and slices."""
     found: list[Any] = []
-    map_aggregate(arguments, lambda x: found.append(x) if issubclass(type(x), Proxy) else None)  # type: ignore[func-returns-value]
+    map_aggregate(arguments, lambda x: found.append(x) if issubclass(type(x), Proxy) else None)
     return found
 
 

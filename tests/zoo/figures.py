@@ -1,11 +1,12 @@
 """What fxquant makes of a network: how it was captured, how much of it computes in int8, and how near it stays.
 
-    python tests/zoo/figures.py            the table of docs/capture.md
-    python tests/zoo/figures.py swin -v    the networks with "swin" in their names, with every float node and its reason
+python tests/zoo/figures.py            the table of docs/capture.md
+python tests/zoo/figures.py swin -v    the networks with "swin" in their names, with every float node and its reason
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -25,19 +26,25 @@ from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping,
 from fxquant.debug.explain import Explanation
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import NETWORKS, Inputs, Network, call  # noqa: E402
+from networks import NETWORKS, Inputs, Network, call
 
 
 @dataclass(frozen=True)
 class Figures:
-    """`int8_share`: of the multiply-adds of the float network. `sqnr`: in dB, of all float outputs together."""
+    """`int8_share`: of the multiply-adds of the float network. `sqnr`: in dB, of all float outputs together.
+
+    `conditioning`: the SQNR of the float network itself, if nothing but its weights is rounded to 8 bits: no int8
+    network is much better. `same_structure`: whether the results are of the same classes and keys. `other_batch`: the
+    SQNR on a batch of another size.
+    """
 
     network: Network
     explanation: Explanation
     int8_share: float
     sqnr: float
+    conditioning: float
     same_structure: bool
-    other_batch: bool
+    other_batch: float
     seconds: float
 
 
@@ -61,8 +68,9 @@ def figures(network: Network) -> Figures:
             explanation=explain(quantized),
             int8_share=1 - int8_flops / float_flops,
             sqnr=sqnr(expected, result),
+            conditioning=sqnr(expected, call(_rounded(model), batches[0])),
             same_structure=pytree.tree_structure(expected) == pytree.tree_structure(result),
-            other_batch=_takes(model, quantized, network.inputs(3)),
+            other_batch=_on(model, quantized, network.inputs(3)),
             seconds=seconds,
         )
 
@@ -95,12 +103,18 @@ def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
 _FORMULAS = {**flop_registry, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
 
-def _takes(model: nn.Module, quantized: nn.Module, inputs: Inputs) -> bool:
-    """Whether the quantized model runs on inputs of another batch size, and stays as near."""
-    try:
-        return sqnr(call(model, inputs), call(quantized, inputs)) > 0
-    except Exception:
-        return False
+def _on(model: nn.Module, quantized: nn.Module, inputs: Inputs) -> float:
+    return sqnr(call(model, inputs), call(quantized, inputs))
+
+
+def _rounded(model: nn.Module) -> nn.Module:
+    """`model` with its weights rounded to 8 bits, a scale for each output channel."""
+    rounded = copy.deepcopy(model)
+    for weight in rounded.parameters():
+        if weight.dim() > 1:
+            scale = weight.abs().amax(tuple(range(1, weight.dim())), keepdim=True).clamp_min(1e-12) / 127
+            weight.copy_(torch.round(weight / scale) * scale)
+    return rounded
 
 
 def sqnr(expected: Any, result: Any) -> float:
@@ -135,7 +149,8 @@ def main() -> None:
         ways = Counter(each.how for each in found.explanation.captures)
         print(
             f"{network.name:36} int8 {found.int8_share:6.1%}  {found.sqnr:5.1f} dB  "
-            f"{'' if found.same_structure else 'STRUCTURE '}{'' if found.other_batch else 'BATCH '}"
+            f"({found.conditioning:5.1f} dB) batch of 3 {found.other_batch:5.1f} dB "
+            f"{'' if found.same_structure else 'STRUCTURE '}"
             f"{found.seconds:4.1f} s  {dict(ways)}",
             flush=True,
         )

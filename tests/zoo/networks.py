@@ -31,7 +31,9 @@ class Network:
 
 
 def _images(batch: int, size: int = 64, channels: int = 3) -> Tensor:
-    coarse = torch.nn.functional.interpolate(torch.randn(batch, channels, size // 8, size // 8), size=size, mode="bilinear")
+    coarse = torch.nn.functional.interpolate(
+        torch.randn(batch, channels, size // 8, size // 8), size=size, mode="bilinear"
+    )
     return coarse + 0.3 * torch.randn(batch, channels, size, size)
 
 
@@ -61,10 +63,18 @@ def _with_statistics(model: nn.Module, inputs: Callable[[int], Inputs]) -> nn.Mo
         model.train()
         for norm in norms:
             norm.momentum = None
+            nn.init.ones_(norm.weight)  # transformers draws them around 0, as if they were those of a linear
         with torch.no_grad():
             for _ in range(2):
                 call(model, inputs(4))
     return model.eval()
+
+
+def _randomize(model: nn.Module) -> None:
+    """Random tokens and position embeddings, where transformers begins with zeros."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            nn.init.normal_(parameter)
 
 
 _WHOLE_IMAGE = (7, 8, 10, 13, 23)  # kernels of last poolings
@@ -103,6 +113,7 @@ def _transformers(kind: str, model: str, inputs: Callable[[int], Inputs], config
             name = config or model.partition("For")[0].removesuffix("Model").removesuffix("Encoder") + "Config"
             torch.manual_seed(0)
             made = getattr(transformers, model)(getattr(transformers, name)(**settings))
+            _randomize(made)
             return _with_statistics(made, inputs)
 
     return Network(model, kind, build, inputs)
@@ -133,10 +144,19 @@ _BERT: dict[str, Any] = {**_S, "vocab_size": 96, "max_position_embeddings": 64}
 _LLAMA: dict[str, Any] = {**_BERT, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _VIT: dict[str, Any] = {**_S, "image_size": 64, "patch_size": 16}
 _D: dict[str, Any] = {
-    "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "vocab_size": 96, "pad_token_id": 0, "bos_token_id": 1,
-    "eos_token_id": 2, "decoder_start_token_id": 1,
-}  # fmt: skip
+    "d_model": 64,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 128,
+    "decoder_ffn_dim": 128,
+    "vocab_size": 96,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
 
 _CLASSIFIERS = (
     ("alexnet", "alexnet", {"size": 224}),
@@ -207,22 +227,74 @@ NETWORKS: tuple[Network, ...] = (
     _transformers("encoder", "SqueezeBertModel", _text, embedding_size=64, **_BERT),
     _transformers("encoder", "ModernBertModel", _text, pad_token_id=0, **_BERT),
     _transformers("encoder", "BertForSequenceClassification", _text, num_labels=5, **_BERT),
-    _transformers("encoder", "T5EncoderModel", _text, vocab_size=96, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4),
+    _transformers(
+        "encoder", "T5EncoderModel", _text, vocab_size=96, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4
+    ),
     _transformers("vision", "ViTModel", _pixels(), **_VIT),
     _transformers("vision", "DeiTModel", _pixels(), **_VIT),
     _transformers("vision", "BeitModel", _pixels(), **_VIT),
     _transformers("vision", "Dinov2Model", _pixels(), **{k: v for k, v in _VIT.items() if k != "intermediate_size"}),
-    _transformers("vision", "SwinModel", _pixels(), image_size=64, patch_size=4, embed_dim=32, depths=[2, 2], num_heads=[2, 4], window_size=4),
-    _transformers("vision", "Swinv2Model", _pixels(), image_size=64, patch_size=4, embed_dim=32, depths=[2, 2], num_heads=[2, 4], window_size=4),
+    _transformers(
+        "vision",
+        "SwinModel",
+        _pixels(),
+        image_size=64,
+        patch_size=4,
+        embed_dim=32,
+        depths=[2, 2],
+        num_heads=[2, 4],
+        window_size=4,
+    ),
+    _transformers(
+        "vision",
+        "Swinv2Model",
+        _pixels(),
+        image_size=64,
+        patch_size=4,
+        embed_dim=32,
+        depths=[2, 2],
+        num_heads=[2, 4],
+        window_size=4,
+    ),
     _transformers("vision", "ConvNextModel", _pixels(), hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 2, 1]),
     _transformers("vision", "ConvNextV2Model", _pixels(), hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 2, 1]),
-    _transformers("vision", "SegformerForSemanticSegmentation", _pixels(), hidden_sizes=[16, 32, 40, 64], depths=[1, 1, 1, 1]),
-    _transformers("vision", "MobileViTModel", _pixels(), image_size=64, hidden_sizes=[48, 64, 80], neck_hidden_sizes=[16, 16, 24, 32, 40, 48, 64]),
-    _transformers("vision", "PoolFormerModel", _pixels(), config="PoolFormerConfig", hidden_sizes=[16, 32, 40, 64], depths=[1, 1, 1, 1]),
+    _transformers(
+        "vision", "SegformerForSemanticSegmentation", _pixels(), hidden_sizes=[16, 32, 40, 64], depths=[1, 1, 1, 1]
+    ),
+    _transformers(
+        "vision",
+        "MobileViTModel",
+        _pixels(),
+        image_size=64,
+        hidden_sizes=[48, 64, 80],
+        neck_hidden_sizes=[16, 16, 24, 32, 40, 48, 64],
+    ),
+    _transformers(
+        "vision",
+        "PoolFormerModel",
+        _pixels(),
+        config="PoolFormerConfig",
+        hidden_sizes=[16, 32, 40, 64],
+        depths=[1, 1, 1, 1],
+    ),
     _transformers("vision", "CLIPVisionModel", _pixels(), **_VIT),
     _transformers("vision", "ResNetModel", _pixels(), embedding_size=16, hidden_sizes=[32, 64], depths=[1, 1]),
-    _transformers("vision", "RegNetModel", _pixels(), embedding_size=16, hidden_sizes=[32, 64], depths=[1, 1], groups_width=8),
-    _transformers("language model", "GPT2LMHeadModel", _text, config="GPT2Config", vocab_size=96, n_positions=64, n_embd=64, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
+    _transformers(
+        "vision", "RegNetModel", _pixels(), embedding_size=16, hidden_sizes=[32, 64], depths=[1, 1], groups_width=8
+    ),
+    _transformers(
+        "language model",
+        "GPT2LMHeadModel",
+        _text,
+        config="GPT2Config",
+        vocab_size=96,
+        n_positions=64,
+        n_embd=64,
+        n_layer=2,
+        n_head=4,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
     _transformers("language model", "OPTForCausalLM", _text, ffn_dim=128, word_embed_proj_dim=64, **_BERT),
     _transformers("language model", "LlamaForCausalLM", _text, **_LLAMA),
     _transformers("language model", "MistralForCausalLM", _text, **_LLAMA),
@@ -232,13 +304,70 @@ NETWORKS: tuple[Network, ...] = (
     _transformers("language model", "PhiForCausalLM", _text, **_LLAMA),
     _transformers("language model", "GPTNeoXForCausalLM", _text, **_BERT),
     _transformers("language model", "BloomForCausalLM", _text, vocab_size=96, hidden_size=64, n_layer=2, n_head=4),
-    _transformers("sequence to sequence", "T5ForConditionalGeneration", _pair, vocab_size=96, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, decoder_start_token_id=0),
+    _transformers(
+        "sequence to sequence",
+        "T5ForConditionalGeneration",
+        _pair,
+        vocab_size=96,
+        d_model=64,
+        d_kv=16,
+        d_ff=128,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+    ),
     _transformers("sequence to sequence", "BartModel", _pair, max_position_embeddings=64, **_D),
-    _transformers("sequence to sequence", "MarianMTModel", _pair, config="MarianConfig", max_position_embeddings=64, **_D),
-    _transformers("speech", "WhisperModel", _speech, num_mel_bins=16, max_source_positions=32, max_target_positions=32, **_D),
-    _transformers("speech", "Wav2Vec2Model", lambda batch: {"input_values": torch.randn(batch, 2000)}, conv_dim=(32, 32, 32), conv_stride=(5, 4, 2), conv_kernel=(10, 8, 4), num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, **{k: v for k, v in _BERT.items() if k != "max_position_embeddings"}),
-    _transformers("detector", "DetrForObjectDetection", _pixels(), use_timm_backbone=False, use_pretrained_backbone=False, num_queries=10, **{k: v for k, v in _D.items() if "token" not in k and k != "vocab_size"}),
-    _transformers("detector", "YolosForObjectDetection", _pixels(), **{**_VIT, "image_size": [64, 64]}, num_detection_tokens=10),
-    _transformers("detector", "RTDetrForObjectDetection", _pixels(), d_model=64, encoder_hidden_dim=64, encoder_ffn_dim=128, decoder_ffn_dim=128, decoder_layers=2, decoder_attention_heads=4, encoder_attention_heads=4, num_queries=20, decoder_in_channels=[64, 64, 64], decoder_n_points=2, num_denoising=0),
-    _transformers("image and text", "CLIPModel", lambda batch: {**_text(batch), **_pixels()(batch)}, text_config={**_BERT, "projection_dim": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}, vision_config={**_VIT, "projection_dim": 32}, projection_dim=32),
-)  # fmt: skip
+    _transformers(
+        "sequence to sequence", "MarianMTModel", _pair, config="MarianConfig", max_position_embeddings=64, **_D
+    ),
+    _transformers(
+        "speech", "WhisperModel", _speech, num_mel_bins=16, max_source_positions=32, max_target_positions=32, **_D
+    ),
+    _transformers(
+        "speech",
+        "Wav2Vec2Model",
+        lambda batch: {"input_values": torch.randn(batch, 2000)},
+        conv_dim=(32, 32, 32),
+        conv_stride=(5, 4, 2),
+        conv_kernel=(10, 8, 4),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        **{k: v for k, v in _BERT.items() if k != "max_position_embeddings"},
+    ),
+    _transformers(
+        "detector",
+        "DetrForObjectDetection",
+        _pixels(),
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        num_queries=10,
+        **{k: v for k, v in _D.items() if "token" not in k and k != "vocab_size"},
+    ),
+    _transformers(
+        "detector", "YolosForObjectDetection", _pixels(), **{**_VIT, "image_size": [64, 64]}, num_detection_tokens=10
+    ),
+    _transformers(
+        "detector",
+        "RTDetrForObjectDetection",
+        _pixels(),
+        d_model=64,
+        encoder_hidden_dim=64,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        encoder_attention_heads=4,
+        num_queries=20,
+        decoder_in_channels=[64, 64, 64],
+        decoder_n_points=2,
+        num_denoising=0,
+    ),
+    _transformers(
+        "image and text",
+        "CLIPModel",
+        lambda batch: {**_text(batch), **_pixels()(batch)},
+        text_config={**_BERT, "projection_dim": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+        vision_config={**_VIT, "projection_dim": 32},
+        projection_dim=32,
+    ),
+)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch.fx import GraphModule
+from torch import nn
 
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx
 from fxquant.bench.case import Case
 from fxquant.bench.contestants.contestant import Contestant
 
 
-def quantize(case: Case) -> GraphModule:
+def quantize(case: Case) -> nn.Module:
     """The case's model in int8."""
     prepared = prepare_fx(case.model, get_default_qconfig_mapping(), case.inputs)
     return convert_fx(calibrate(prepared, case.calibration, progress=False))
