@@ -8,7 +8,11 @@ class FxquantError(Exception):
 
 
 class TraceError(FxquantError):
-    """The model's code could not be captured as a graph."""
+    """The model's code could not be captured as a graph. `path`: the module that it is the code of, where known."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class ConfigError(FxquantError, ValueError):

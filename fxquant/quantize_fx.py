@@ -16,7 +16,7 @@ from fxquant.errors import ConfigError
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import map_parts, parts_of
 from fxquant.graph.pipeline import run_part, run_stage
-from fxquant.graph.trace import trace
+from fxquant.graph.trace import trace, unwrapped
 from fxquant.placement import MeasuredCosts, fastest
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
 from fxquant.runtime.quantized_module import QuantizedModule, finished
@@ -45,6 +45,7 @@ def prepare_fx(
     Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
     does not take) and TraceError (code that cannot be captured).
     """
+    model = unwrapped(model)
     _check_float(model)
     mapping = _mapping(qconfig_mapping)
     custom = prepare_custom_config or PrepareCustomConfig()

@@ -1,4 +1,5 @@
 """x.relu_(); use(x)   ->   y = x.relu(); use(y)
+x[i] = v; use(x)     ->   y = set_item(x, i, v); use(y)
 
 After a write into x, every later use of x means the result. Where another name of the same memory (a view, or what x
 is a view of) is used later, no rewiring can express the write; that is refused with a TraceError. A write into a
@@ -16,9 +17,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
+from fxquant import ops
 from fxquant.errors import TraceError
 from fxquant.graph import surgery
-from fxquant.graph.origin import where
+from fxquant.graph.origin import origin_of, where
 from fxquant.graph.pipeline import register_pass
 
 _OPERATORS: dict[Any, Callable[..., Any]] = {
@@ -29,6 +31,7 @@ _OPERATORS: dict[Any, Callable[..., Any]] = {
     operator.ifloordiv: operator.floordiv,
     operator.imod: operator.mod,
     operator.ipow: operator.pow,
+    operator.setitem: ops.set_item,
 }
 _NOT_WRITING = ("requires_grad_",)
 _OTHER_MEANING = ("bernoulli_", "resize_")  # without the underscore, these names compute something else
@@ -53,6 +56,8 @@ def normalize_inplace(gm: GraphModule) -> GraphModule:
         if _is_state(gm, written):
             node.meta["reason"] = f"it writes into the model's {written.target}"
             continue
+        if node.target is operator.setitem:
+            node.meta.update({key: written.meta[key] for key in ("shape", "dtype") if key in written.meta})
         surgery.retarget(node, *_out_of_place(node))
         if node.meta.get("shape", ()) is None:
             continue  # a number, such as n += 1: other names of it keep the old one
@@ -110,8 +115,17 @@ def _check_views(gm: GraphModule, written: Node, writer: Node) -> None:
         if name < writer < reader and reader.meta.get("shape", ()) is not None:
             raise TraceError(
                 f"{where(writer)} writes into memory that {where(name)} shares and that {where(reader)} reads later; "
-                "write the result into a new tensor instead (x = x + 1, not x += 1)"
+                "write the result into a new tensor instead (x = x + 1, not x += 1)",
+                _scope(writer),
             )
+
+
+def _scope(node: Node) -> str:
+    """The path, within the graph's root, of the module whose code contains the call."""
+    origin = origin_of(node)
+    if origin is None:
+        return ""
+    return origin.local_path.rpartition(".")[0] if origin.is_module_call else origin.local_path
 
 
 def _other_readers(gm: GraphModule, node: Node) -> Iterator[tuple[Node, Node]]:

@@ -60,6 +60,7 @@ class Roofline:
 def roofline(case: Case) -> Roofline:
     """Converts the case's model and measures it in so many threads of this process."""
     quantized = quantize(case)
+    assert isinstance(quantized, GraphModule)
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
     try:

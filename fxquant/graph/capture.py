@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from fxquant.errors import InputError
+from fxquant.errors import InputError, TraceError
 from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.exported import NotExported, exported
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.parts import Capture, meta_of, replace_module
+from fxquant.graph.pipeline import passes_of
 from fxquant.graph.trace_error import Failure
 from fxquant.graph.tracer import Tracer, nn_class
 
@@ -45,16 +46,24 @@ class _Ladder:
 
     def symbolic(self, module: nn.Module, call: Call) -> nn.Module:
         """`module`, which `call` calls, by the first rung that takes it."""
-        tracer = self._tracer(module, call)
+        return self._recorded(module, call, {})
+
+    def _recorded(self, module: nn.Module, call: Call, as_they_are: dict[str, Exception]) -> nn.Module:
+        """By rung 1, without the code of the modules `as_they_are`; or by a lower one."""
+        tracer = self._tracer(module, call, as_they_are)
         try:
             graph = tracer.capture(module)
+            gm = untangled(part(module, graph, call.path))
+        except TraceError as error:
+            if error.path and error.path not in as_they_are:
+                return self._recorded(module, call, {**as_they_are, error.path: error})
+            return self._below(module, call, tracer.why(module, error))
         except InputError as error:
             _check_runs(module, call, error)
             return self._below(module, call, tracer.why(module, error))
         except Exception as error:  # whatever the user's code raises when it meets a traced value
             return self._below(module, call, tracer.why(module, error))
         at = len(self.captures)
-        gm = part(module, graph, call.path)
         for path, made in tracer.python.items():
             old = gm.get_submodule(path)
             inner = made.call._replace(path=_join(call.path, path))
@@ -64,9 +73,9 @@ class _Ladder:
         self.captures.insert(at, Capture(call.path, "symbolic trace", "", cost))
         return gm
 
-    def _tracer(self, module: nn.Module, call: Call) -> Tracer:
+    def _tracer(self, module: nn.Module, call: Call, as_they_are: dict[str, Exception]) -> Tracer:
         names = [name[len(call.path) :].removeprefix(".") for name in self.names if _is_within(name, call.path)]
-        return Tracer(bound(module, call), names, self.kinds, part=call.path)
+        return Tracer(bound(module, call), names, self.kinds, call.path, as_they_are=as_they_are)
 
     def _below(self, module: nn.Module, call: Call, why: Failure, children: Sequence[Call] | None = None) -> nn.Module:
         """`module`, whose code could not be recorded."""
@@ -134,6 +143,12 @@ def bound(module: nn.Module, call: Call) -> BoundCall:
     """The arguments of a call, copies of its tensors."""
     args, kwargs = copied((call.args, call.kwargs))
     return BoundCall(args, kwargs, inspect.signature(module.forward))
+
+
+def untangled(gm: GraphModule) -> GraphModule:
+    """`gm` without writes into memory. Raises TraceError where the graph cannot express one."""
+    (untangle,) = (each for each in passes_of("normalize") if each.name == "normalize_inplace")
+    return untangle.run(gm)
 
 
 def part(root: nn.Module, graph: torch.fx.Graph, path: str) -> GraphModule:

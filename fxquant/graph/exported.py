@@ -21,6 +21,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental import _config as config
 from torch.utils import _pytree as pytree
 
+from fxquant.errors import TraceError
 from fxquant.graph.aten import as_written
 from fxquant.graph.calls import Call
 from fxquant.graph.expect import expect
@@ -77,9 +78,11 @@ class Replay(Interpreter):
     def _fix_dimensions(self, name: str, value: Any) -> None:
         node = next(n for n in self.graph.nodes if n.op == "placeholder" and n.target == name)
         shape = getattr(node.meta.get("val"), "shape", ())
-        for dimension, size in enumerate(shape):
-            if isinstance(size, int):
-                what = f"dimension {dimension} of {name}"
+        for dimension, size in enumerate(map(_constant, shape)):
+            what = f"dimension {dimension} of {name}"
+            if size is not None and dimension == 0:
+                raise NotExported(f"it would fix the batch size: {what} became {size}")
+            if size is not None:
                 self.cost.append(f"{what} is {size}")
                 now = self.tracer.create_proxy("call_method", "size", (value, dimension), {})
                 self.tracer.create_proxy("call_function", expect, (now, size, what), {})
@@ -110,7 +113,7 @@ class Replay(Interpreter):
 
 def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]) -> tuple[GraphModule, str]:
     """The graph of `module` by way of torch.export, and what that fixed. Raises NotExported."""
-    from fxquant.graph.capture import part
+    from fxquant.graph.capture import part, untangled
 
     root: Any = export(module, call).module(check_guards=False)
     replay = Replay(root, module, call.path)
@@ -121,9 +124,17 @@ def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., 
         raise
     except Exception as error:
         raise NotExported(f"its graph cannot be read: {type(error).__name__}: {error}") from error
-    gm = part(root, graph, call.path)
+    try:
+        gm = untangled(part(root, graph, call.path))
+    except TraceError as error:
+        raise NotExported(str(error)) from error
     gm.__class__.__name__ = type(module).__name__
     return gm, f"these sizes became fixed: {', '.join(replay.cost)}" if replay.cost else ""
+
+
+def _constant(size: Any) -> int | None:
+    """The size of a dimension that torch.export fixed."""
+    return size if isinstance(size, int) else size.node.maybe_as_int()  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

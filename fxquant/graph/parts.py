@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 from torch.fx import GraphModule
+from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Lets `new` stand wherever `old` is a submodule within `model`."""
     if new is old:
         return
-    for name, value in vars(old).items():
-        if name not in vars(new) and not name.startswith("__"):
-            new.__dict__[name] = value  # what the code around may ask of it
+    asked = {name: value for name, value in vars(old).items() if not name.startswith("_") and not hasattr(new, name)}
+    if isinstance(new, GraphModule):  # what the code around may ask of it, also after a copy
+        vars(new).update(asked)
+        new.meta.setdefault(_USER_PRESERVED_ATTRIBUTES_KEY, {}).update(asked)
     for owner in list(model.modules()):
         for name, child in owner._modules.items():
             if child is old:

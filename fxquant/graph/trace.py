@@ -53,7 +53,10 @@ def unwrapped(model: Any) -> Any:
     """The model within DataParallel, DistributedDataParallel or torch.compile; of an ExportedProgram, its module."""
     while True:
         if isinstance(model, ExportedProgram):
-            return model.module()
+            module = model.module()
+            for each in module.modules():
+                each.training = False  # the mode was fixed by the export
+            return module
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:

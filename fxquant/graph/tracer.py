@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import FunctionType
 from typing import Any
@@ -71,7 +71,7 @@ class Tracer(FxTracer):
     """torch.fx's tracer, with values, origins, fixed options, in-place operators and errors that can be acted upon.
 
     `arguments`: the example's, by parameter of forward. `part`: the path in the user's model of what is traced.
-    `forward`, if given, is called in place of the root's.
+    `forward`, if given, is called in place of the root's. `as_they_are`: modules that are not to be recorded, and why.
     """
 
     proxy_buffer_attributes = True
@@ -83,6 +83,7 @@ class Tracer(FxTracer):
         leaf_classes: Collection[type] = (),
         part: str = "",
         forward: Callable[..., Any] | None = None,
+        as_they_are: Mapping[str, Exception] | None = None,
     ) -> None:
         super().__init__(param_shapes_constant=True)
         self.arguments = arguments
@@ -90,6 +91,7 @@ class Tracer(FxTracer):
         self.leaf_classes = tuple(leaf_classes)
         self.part = part
         self.forward = forward
+        self.as_they_are = dict(as_they_are or {})
         self.python: dict[str, PythonCall] = {}
         self.fixed_sizes: list[str] = []
         self.origin: Origin | None = None  # of what is recorded next, where it does not follow from the running line
@@ -158,6 +160,8 @@ class Tracer(FxTracer):
             return compiled(*args, **kwargs)
         last, depth = next(iter(reversed(self.graph.nodes)), None), len(self.module_stack)
         try:
+            if (refusal := self.as_they_are.get((self.submodule_paths or {}).get(m, ""))) is not None:
+                raise refusal
             return super().call_module(m, forward, args, kwargs)
         except InputError:
             raise

@@ -48,6 +48,7 @@ from fxquant.ops.shape import (
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
     reshape as reshape,
+    set_item as set_item,
     split as split,
     squeeze as squeeze,
     unsqueeze as unsqueeze,

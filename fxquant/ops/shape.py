@@ -60,6 +60,14 @@ def getitem(x: Tensor | tuple[Tensor, ...], index: Any) -> Tensor:
     return x[index]
 
 
+@op(activations=("x", "value"))
+def set_item(x: Tensor, index: Any, value: Any) -> Tensor:
+    """A copy of `x` in which x[index] is `value`."""
+    result = x.clone()
+    result[index] = value
+    return result
+
+
 @op(several=True, **_MOVES)
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces along `dim`; torch may return fewer."""
