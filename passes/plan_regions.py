@@ -51,7 +51,7 @@ def _sizes(gm: GraphModule) -> set[Node]:
     found: set[Node] = set()
     for node in gm.graph.nodes:
         computes = node.op == "call_function" and node.all_input_nodes and found.issuperset(node.all_input_nodes)
-        if (node.op.startswith("call_") and asks_shape(node)) or computes:
+        if (node.op.startswith("call_") and asks_shape(node)) or (computes and not surgery.is_tensor(node)):
             found.add(node)
     return found
 

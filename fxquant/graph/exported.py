@@ -91,8 +91,7 @@ class Replay(Interpreter):
         if isinstance(target, HigherOrderOperator):
             raise NotExported(f"the graph calls {target}")
         if isinstance(target, OpOverload):
-            call = as_written(target, args, kwargs)
-            return None if call is None else self.tracer.create_proxy(*call)
+            return self.tracer.create_proxy("call_function", target, args, kwargs)
         return super().call_function(target, args, kwargs)
 
     def _origin(self, node: Node) -> Origin | None:
@@ -134,7 +133,7 @@ def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., 
 
 def _constant(size: Any) -> int | None:
     """The size of a dimension that torch.export fixed."""
-    return size if isinstance(size, int) else size.node.maybe_as_int()  # type: ignore[no-any-return]
+    return size if isinstance(size, int) else size.node.maybe_as_int()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.fx import Graph, Node, Proxy
 from torch.fx import Tracer as FxTracer
 from torch.fx.node import map_aggregate
@@ -23,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError
 from fxquant.graph.assemble import Assemble, assembly
+from fxquant.graph.aten import as_written
 from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.expect import NEEDED, expect, expect_options
 from fxquant.graph.inputs import BoundCall, is_constant
@@ -213,6 +215,12 @@ class Tracer(FxTracer):
         type_expr: Any = None,
         proxy_factory_fn: Callable[[Node], Proxy] | None = None,
     ) -> Any:
+        if isinstance(target, OpOverload):  # of a graph that torch.export made
+            written = as_written(target, args, kwargs)
+            if written is None:
+                return None
+            kind, target, args, kwargs = written
+            name = None
         node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, type_expr)
         example = self._example(node, args, kwargs)
         node.meta["shape"], node.meta["dtype"] = describe(example)

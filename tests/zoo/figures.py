@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -138,27 +139,44 @@ def main() -> None:
     torch.set_num_threads(1)
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     chosen = [n for n in NETWORKS if not words or any(word.lower() in n.name.lower() for word in words)]
+    shares = []
+    print("| network | kind | captured by | int8 | SQNR | weights alone | float, and why |")
+    print("| --- | --- | --- | ---: | ---: | ---: | --- |")
     for network in chosen:
-        try:
-            found = figures(network)
-        except Exception as error:
-            print(f"{network.name:36} FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
-            if "-v" in sys.argv:
-                raise
-            continue
-        ways = Counter(each.how for each in found.explanation.captures)
-        print(
-            f"{network.name:36} int8 {found.int8_share:6.1%}  {found.sqnr:5.1f} dB  "
-            f"({found.conditioning:5.1f} dB) batch of 3 {found.other_batch:5.1f} dB "
-            f"{'' if found.same_structure else 'STRUCTURE '}"
-            f"{found.seconds:4.1f} s  {dict(ways)}",
-            flush=True,
-        )
+        found = figures(network)
+        shares.append(found.int8_share)
+        print(_line(found), flush=True)
         if "-v" in sys.argv:
-            for each in found.explanation.captures:
-                print("    ", each)
-            for reason, count in islands(found.explanation).most_common():
-                print(f"    {count:4} {reason}")
+            _print_reasons(found)
+    print(f"\n{len(shares)} networks; the median share of multiply-adds in int8 is {median(shares):.1%}.")
+
+
+def _line(found: Figures) -> str:
+    ways = Counter(each.how for each in found.explanation.captures)
+    shown = ", ".join(way if count == 1 else f"{way} ({count})" for way, count in ways.items())
+    ops = ", ".join(dict.fromkeys(f"{row.op}" for row in found.explanation.float_rows if _computes(row.reason)))
+    cells = (
+        found.network.name,
+        found.network.kind,
+        shown,
+        f"{found.int8_share:.1%}",
+        f"{found.sqnr:.1f} dB",
+        f"{found.conditioning:.1f} dB",
+        ops,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _computes(reason: str) -> bool:
+    """Whether the reason to stay float is the node's own, not its neighbours' or its dtype."""
+    return not any(words in reason for words in ("neither its inputs", "a part of what", "torch.int64", "torch.bool"))
+
+
+def _print_reasons(found: Figures) -> None:
+    for each in found.explanation.captures:
+        print("    ", each)
+    for reason, count in islands(found.explanation).most_common():
+        print(f"    {count:4} {reason}")
 
 
 if __name__ == "__main__":
