@@ -105,6 +105,10 @@ class Tracer(FxTracer):
         """The graph of `root`. Raises InputError if the example does not go through, else whatever its code raises."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]), _restored(root), recording(self):
             graph = self.trace(root)
+        *_, output = graph.nodes
+        result = output.args[0]
+        for key in ("shape", "dtype"):
+            output.meta[key] = result.meta.get(key) if isinstance(result, Node) else None
         graph._tracer_cls = None  # a pickled GraphModule is read back by torch.fx's own tracer
         return graph
 
@@ -348,7 +352,9 @@ class Tracer(FxTracer):
 
 
 def _example_of(value: Any) -> Any:
-    return value._example if type(value) is ValueProxy else value
+    if type(value) is ValueProxy:
+        return value._example
+    return value.clone() if isinstance(value, Tensor) else value  # a constant, which the call may write into
 
 
 def _fetch(root: nn.Module, path: str) -> Any:

@@ -11,8 +11,11 @@ from fxquant.passes.normalize_inplace import normalize_inplace
 from torch import Tensor, nn
 
 from fxquant.errors import TraceError
+from fxquant.graph.capture import part
+from fxquant.graph.inputs import bind_inputs
 from fxquant.graph.pipeline import run_stage
 from fxquant.graph.trace import trace
+from fxquant.graph.tracer import Tracer
 
 Code = Callable[[Any, Tensor], Tensor]
 
@@ -200,7 +203,8 @@ def _sibling_view(m: Any, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("code", [_view_read_later, _base_written, _whole_read_after_piece, _sibling_view])
 def test_a_write_that_another_name_sees_is_refused(code: Code) -> None:
-    gm = trace(Written(code).eval(), torch.randn(2, 3))
+    model = Written(code).eval()
+    gm = part(model, Tracer(bind_inputs(model, torch.randn(2, 3))).capture(model), "")
     with pytest.raises(TraceError, match=r"test_normalize_inplace\.py:\d+\) writes into memory that .* shares"):
         normalize_inplace(gm)
 
