@@ -24,8 +24,8 @@ class Written(nn.Module):
     def __init__(self, code: Code, **parts: nn.Module) -> None:
         super().__init__()
         self.code = code
-        for name, part in parts.items():
-            self.add_module(name, part)
+        for name, child in parts.items():
+            self.add_module(name, child)
         self.register_buffer("total", torch.zeros(3))
 
     def forward(self, x: Tensor) -> Tensor:
