@@ -197,14 +197,17 @@ def test_leaves_by_name_and_by_class() -> None:
         trace(Net().eval(), (X,), leaf_names=["blocks.1"])
 
 
-def test_in_place_operators_are_recorded_as_writes() -> None:
+def test_in_place_operators_do_not_write_any_more() -> None:
     class Adds(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x += 1
             return x
 
-    (node,) = [n for n in trace(Adds().eval(), (X,)).graph.nodes if n.op == "call_function"]
-    assert node.target is operator.iadd
+    gm, x = trace(Adds().eval(), (X,)), X.clone()
+    (node,) = [n for n in gm.graph.nodes if n.op == "call_function"]
+    assert node.target is operator.add
+    assert torch.equal(gm(x), X + 1)
+    assert torch.equal(x, X)
 
 
 def test_weights_have_constant_shapes() -> None:
