@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "gemm/pack.h"
+#include "winograd/winograd.h"
 
 namespace fxquant {
 namespace {
@@ -159,18 +160,23 @@ void check_conv(const PackedHeader& packed, const ConvGeometry& g, int64_t in_ch
   require(g.out_channels == packed.out_channels && g.kernel_h == packed.kernel_h && g.kernel_w == packed.kernel_w &&
               g.groups == packed.groups && (g.dilation_w == 1 || !packed.merged_row),
           "conv2d: the geometry is not the one that the weights were packed for");
+  require(!packed.winograd || (g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1),
+          "conv2d: the weights were transformed for a stride and a dilation of 1");
   require(has_residual == (packed.has_residual != 0),
           "conv2d: a residual must be given exactly if the weights were packed for one");
 }
 
 int64_t conv_scratch_size(const Conv& conv) {
+  if (conv.packed && conv.packed->winograd) return winograd_scratch_size(conv);
   return needs_copy(conv) ? images_of_block(conv) * padded_view(conv, 1).stride_n + kSlack : 0;
 }
 
 void run_conv(const Conv& conv, int threads) {
   if (conv.y.n * conv.y.h * conv.y.w == 0) return;  // also, tensors without elements have no address to check
   check_conv(*conv.packed, conv.geometry, conv.x.c, conv.residual.data != nullptr);
-  if (needs_copy(conv)) {
+  if (conv.packed->winograd) {
+    run_winograd(conv, threads);
+  } else if (needs_copy(conv)) {
     run_on_copies(conv, threads);
   } else {
     run_in_place(conv, threads);

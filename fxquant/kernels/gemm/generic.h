@@ -56,6 +56,25 @@ struct Panel {
   int spread_steps;  // of a tap; 0: not spread
 };
 
+// The panel packed at `packed`, whose first column is followed by `rest` - 1 others of its group.
+template <class Machine>
+Panel panel_of(const PackedHeader& header, const uint8_t* packed, int vectors, int64_t rest) {
+  const int64_t columns = static_cast<int64_t>(Machine::kLanes) * vectors;
+  Panel panel{};
+  panel.vectors = vectors;
+  panel.bias = reinterpret_cast<const int32_t*>(packed);
+  panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
+  panel.weights = packed + 8 * columns;
+  panel.columns = rest < columns ? rest : columns;
+  panel.output = header.output;
+  panel.residual = header.residual;
+  panel.table = header.has_table ? header.table() : nullptr;
+  panel.spread_steps = header.spread / 4;
+  panel.plain =
+      panel.columns == columns && !panel.table && panel.output.quant_min == 0 && panel.output.quant_max == 255;
+  return panel;
+}
+
 // What a tile fetches into the L2 cache while it computes: `step` bytes further with every step over k.
 struct Ahead {
   const uint8_t* at;
@@ -153,6 +172,27 @@ FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], ui
   }
 }
 
+// The same, in the cheapest way that the panel allows. `residual` holds null pointers where the layer has none.
+template <class Machine, int Rows, int Vectors, bool Careful>
+FXQUANT_INLINE void store_tile(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
+                               const uint8_t* const* residual, const Panel& panel) {
+  const auto store = [&](auto how) FXQUANT_UNROLLED {
+    constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
+    if (residual[0]) {
+      finish<Machine, Rows, Vectors, true, kHow>(acc, y, residual, panel);
+    } else {
+      finish<Machine, Rows, Vectors, false, kHow>(acc, y, residual, panel);
+    }
+  };
+  if constexpr (Careful) {
+    store(Index<static_cast<int>(Finish::careful)>{});
+  } else if (Vectors == Machine::kVectors && panel.plain) {
+    store(Index<static_cast<int>(Finish::plain)>{});
+  } else {
+    store(Index<static_cast<int>(Finish::any)>{});
+  }
+}
+
 // One tile: Rows rows from `first` on, times one panel. A Careful one reads no byte behind a tap, and its store takes
 // values beyond int32. Both are rare, so Careful tiles have one row.
 template <class Machine, int Rows, int Vectors, bool Careful, int SpreadSteps>
@@ -171,21 +211,7 @@ void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& 
     Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
   }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
-  const auto store = [&](auto how) FXQUANT_UNROLLED {
-    constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
-    if (rows.residual[0]) {
-      finish<Machine, Rows, Vectors, true, kHow>(acc, rows.y + first, rows.residual + first, panel);
-    } else {
-      finish<Machine, Rows, Vectors, false, kHow>(acc, rows.y + first, rows.residual + first, panel);
-    }
-  };
-  if constexpr (Careful) {
-    store(Index<static_cast<int>(Finish::careful)>{});
-  } else if (Vectors == Machine::kVectors && panel.plain) {
-    store(Index<static_cast<int>(Finish::plain)>{});
-  } else {
-    store(Index<static_cast<int>(Finish::any)>{});
-  }
+  store_tile<Machine, Rows, Vectors, Careful>(acc, rows.y + first, rows.residual + first, panel);
 }
 
 template <class Machine>
@@ -366,21 +392,9 @@ class Run {
     const int64_t group = index / panels_.per_group, at = index % panels_.per_group;
     const int64_t first = at * panels_.layout.columns(), rest = panels_.group_outputs - first;
     const uint8_t* packed = panel_data(index);
-    Panel panel;
-    panel.vectors = panels_.vectors(at);
-    const int64_t columns = static_cast<int64_t>(Machine::kLanes) * panel.vectors;
-    panel.bias = reinterpret_cast<const int32_t*>(packed);
-    panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
-    panel.weights = packed + 8 * columns;
+    Panel panel = panel_of<Machine>(header_, packed, panels_.vectors(at), rest);
     panel.a_offset = group * header_.group_inputs;
     panel.column = group * panels_.group_outputs + first;
-    panel.columns = rest < columns ? rest : columns;
-    panel.output = header_.output;
-    panel.residual = header_.residual;
-    panel.table = header_.has_table ? header_.table() : nullptr;
-    panel.spread_steps = header_.spread / 4;
-    panel.plain =
-        panel.columns == columns && !panel.table && panel.output.quant_min == 0 && panel.output.quant_max == 255;
     return panel;
   }
 
