@@ -19,6 +19,7 @@ void bind_lookup(nb::module_& m, ProgramClass& program);
 void bind_quantize(nb::module_& m, ProgramClass& program);
 void bind_copy(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
+void bind_winograd(nb::module_& m);
 
 namespace {
 
@@ -77,4 +78,5 @@ NB_MODULE(_kernels, m) {
   bind_quantize(m, program);
   bind_copy(m, program);
   bind_roofline(m);
+  bind_winograd(m);
 }

@@ -7,7 +7,7 @@ y = table[clamp(rne(float(acc) * multiplier[o] + residual_term) + zero_point, qu
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,11 +16,11 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.gemm import Layer, pack_product, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.library import ABSOLUTE, torch_op, view
+from fxquant.kernels.library import torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
-__all__ = ["ConvGeometry", "conv2d", "pack_conv2d"]
+__all__ = ["ConvGeometry", "conv2d", "pack_conv2d", "winograd_pays"]
 
 
 def pack_conv2d(
@@ -33,10 +33,12 @@ def pack_conv2d(
     output: Requantize,
     residual: Residual | None = None,
     table: Tensor | None = None,
+    winograd: bool = False,
 ) -> Tensor:
     """Packs int8 `weight` [O, I / groups, kh, kw], int32 `bias` [O] and float32 `multiplier` [O] for `conv2d`.
 
-    Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
+    `winograd`: for the kernels of kernels/winograd where they can compute the same, see `winograd_pays`. Returns a 1-D
+    uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
     and for a reduction too long for int32.
     """
     check_geometry(geometry)
@@ -54,7 +56,19 @@ def pack_conv2d(
         output=output,
         residual=residual,
         table=table,
+        winograd=winograd and _slides_by_one(geometry),
     )
+
+
+def _slides_by_one(g: ConvGeometry) -> bool:
+    return (g.stride_h, g.stride_w, g.dilation_h, g.dilation_w) == (1, 1, 1, 1)
+
+
+def winograd_pays(shape: Sequence[int], geometry: ConvGeometry) -> bool:
+    """Whether images of `shape` [N, I, H, W] are convolved faster with weights packed as `winograd`."""
+    dense = (geometry.kernel_h, geometry.kernel_w, geometry.groups) == (3, 3, 1) and _slides_by_one(geometry)
+    size = geometry.output_size(shape[2], shape[3])
+    return dense and bool(_kernels.winograd_pays(shape[0], *size, shape[1], geometry.out_channels))
 
 
 def check_geometry(geometry: ConvGeometry) -> None:
@@ -64,15 +78,9 @@ def check_geometry(geometry: ConvGeometry) -> None:
             raise InputError(f"{name} = {value} is not possible: {geometry}")
 
 
-class _Plan(NamedTuple):
-    """What follows from the shapes of a call alone."""
-
-    output_shape: tuple[int, ...]
-    scratch_bytes: int
-
-
 @functools.lru_cache(maxsize=4096)
-def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
+def _output_shape(shape: tuple[int, ...], geometry: tuple[int, ...]) -> tuple[int, ...]:
+    """Of images of `shape`, which must be possible."""
     if len(geometry) != len(ConvGeometry._fields):
         raise InputError(f"a geometry is {len(ConvGeometry._fields)} integers, as of ConvGeometry, not {geometry}")
     g = ConvGeometry(*geometry)
@@ -80,10 +88,7 @@ def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
     out_h, out_w = g.output_size(*shape[2:])
     if out_h < 1 or out_w < 1:
         raise InputError(f"an image of {shape[2]} x {shape[3]} pixels is smaller than the kernel: {g}")
-    _, c, h, w = shape
-    dense = (ABSOLUTE, 0, shape, (c * h * w, 1, c * w, c))
-    scratch = _kernels.conv2d_scratch_size(dense, geometry, 0, False)
-    return _Plan((shape[0], g.out_channels, out_h, out_w), scratch)
+    return (shape[0], g.out_channels, out_h, out_w)
 
 
 def _conv2d_shape(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
@@ -102,16 +107,17 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     if x.dtype is not torch.uint8 or x.dim() != 4:
         raise InputError(f"conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous(memory_format=torch.channels_last)
-    plan = _plan(x.shape, tuple(geometry))
-    y = torch.empty(plan.output_shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    y = torch.empty(_output_shape(x.shape, tuple(geometry)), dtype=torch.uint8, memory_format=torch.channels_last)
     residual = same_shape_residual(residual, y, torch.channels_last)
-    scratch = torch.empty(plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
+    weights = (packed.data_ptr(), packed.numel())
     try:
+        size = _kernels.conv2d_scratch_size(view(y), view(x), *weights, geometry, False, active_isa())
+        scratch = torch.empty(size, dtype=torch.uint8) if size else None
         _kernels.conv2d(
             torch.get_num_threads(),
             *(view(y), view(x), view(residual), view(scratch)),
-            *(0, y.shape[2]),
-            *(packed.data_ptr(), packed.numel(), 0, 0, geometry, False, active_isa()),
+            *(0, y.shape[2], *weights, 0, 0),
+            *(geometry, False, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None

@@ -46,6 +46,16 @@ const WinogradKernels* winograd_kernels(Isa isa) {
 
 bool winograd_supported(Isa isa) { return winograd_kernels(isa) != nullptr; }
 
+// In multiply-adds of bytes, of which a product of int16 is worth two and a vector instruction 64. Transforms take some
+// 250 instructions for 32 inputs and as many for 16 outputs. Weights beyond the L2 cache come at 16 bytes a cycle.
+bool winograd_pays(int64_t images, int64_t h, int64_t w, int64_t in_channels, int64_t out_channels) {
+  constexpr int64_t kInput = 64 * 250 / 32, kOutput = 64 * 250 / 16, kCache = 1 << 20, kWeightByte = 64 / 16;
+  const int64_t tiles = images * tiles_of(h) * tiles_of(w), products = kPositions * in_channels * out_channels;
+  const int64_t streamed = 2 * products > kCache ? 2 * products * kWeightByte : 0;
+  const int64_t transformed = tiles * (2 * products + kInput * in_channels + kOutput * out_channels) + streamed;
+  return transformed < images * h * w * 9 * in_channels * out_channels;
+}
+
 int64_t winograd_scratch_size(const Conv& conv) {
   const int64_t blocks = std::max<int64_t>(block_count(conv), 1);
   return pixel_bytes(conv) + (all_tiles(conv.y) + blocks - 1) / blocks * words_of_tile(conv.x.c) * 2;

@@ -32,6 +32,9 @@ bool winograd_supported(Isa isa);
 // above. A kernel with another stride or dilation looks the same here; nobody may run it so.
 bool winograd_fits(const LayerWeights& layer, Isa isa);
 
+// Whether that is worth while for `images` outputs of h x w pixels.
+bool winograd_pays(int64_t images, int64_t h, int64_t w, int64_t in_channels, int64_t out_channels);
+
 int64_t winograd_packed_size(const LayerWeights& layer, Isa isa);
 
 // Packs into `packed`, 64-byte aligned, of winograd_packed_size bytes, what winograd_fits.
