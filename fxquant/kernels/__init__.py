@@ -4,7 +4,7 @@ Activations are plain uint8 tensors, logically NCHW, physically NHWC (torch.chan
 """
 
 from fxquant import _kernels
-from fxquant.kernels.conv import conv2d, pack_conv2d, winograd_pays
+from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.elementwise import add, mul
 from fxquant.kernels.gemm import linear, pack_linear
@@ -34,5 +34,4 @@ __all__ = [
     "pack_linear",
     "pool_windows",
     "quantize",
-    "winograd_pays",
 ]

@@ -19,7 +19,6 @@ void bind_lookup(nb::module_& m, ProgramClass& program);
 void bind_quantize(nb::module_& m, ProgramClass& program);
 void bind_copy(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
-void bind_winograd(nb::module_& m);
 
 namespace {
 
@@ -78,5 +77,4 @@ NB_MODULE(_kernels, m) {
   bind_quantize(m, program);
   bind_copy(m, program);
   bind_roofline(m);
-  bind_winograd(m);
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +58,7 @@ class Int8Conv2d(_Weighted):
         )
         depthwise = weight.shape[1] == 1 and geometry.groups == weight.shape[0]
         pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
-        self.derived_pack = functools.partial(pack, weight, bias, multiplier, geometry=geometry, **self._packing())
-        self.derived_packed = self.derived_pack()
-        self.derived_winograd: Tensor | None = None
+        self.derived_packed = pack(weight, bias, multiplier, geometry=geometry, **self._packing())
         self.derived_geometry = list(geometry)
         self.derived_kernel = kernels.depthwise_conv2d if depthwise else kernels.conv2d
         # Depthwise kernels treat borders on their own; the product may write over the residual, tile by tile.
@@ -71,26 +68,18 @@ class Int8Conv2d(_Weighted):
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         return self.derived_kernel(x, self.derived_packed, residual, self.derived_geometry)
 
-    def _packed(self, shape: Sequence[int]) -> Tensor:
-        """The weights in the form that is fastest for images of `shape`; the second one is made when first wanted."""
-        if not kernels.winograd_pays(shape, ConvGeometry(*self.derived_geometry)):
-            return self.derived_packed
-        if self.derived_winograd is None:
-            self.derived_winograd = self.derived_pack(winograd=True)
-        return self.derived_winograd
-
     def emit(self, planner: Planner, y: Value, x: Value, residual: Value | None = None) -> None:
         x, residual = planner.images(x), self._residual(y, residual)
         residual = None if residual is None else planner.images(residual)
-        weights = self._packed(x.shape)
-        packed = (planner.constant(weights), weights.numel())
+        packed = (planner.constant(self.derived_packed), self.derived_packed.numel())
         geometry, has_halo = self.derived_geometry, x.halo.covers(self.halo)
         shape = {"rows": (0, y.shape[2]), "packed": packed}
         if self.derived_kernel is kernels.depthwise_conv2d:
             window = self._window() if _kernels.depthwise_in_rows(packed[0]) else None
             return planner.call("depthwise_conv2d", (y, x, residual), active_isa(), window=window, **shape)
         constants = (geometry, has_halo, active_isa())
-        scratch = planner.scratch(_kernels.conv2d_scratch_size(y.native, x.native, *packed, *constants))
+        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *constants, torch.get_num_threads())
+        scratch = planner.scratch(needed)
         window = self._window() if scratch is None else None
         operands = (y, x, residual, scratch)
         return planner.call("conv2d", operands, *constants, window=window, ahead=NOTHING, **shape)

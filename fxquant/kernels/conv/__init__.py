@@ -7,7 +7,6 @@ y = table[clamp(rne(float(acc) * multiplier[o] + residual_term) + zero_point, qu
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from fxquant.kernels.library import torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
-__all__ = ["ConvGeometry", "conv2d", "pack_conv2d", "winograd_pays"]
+__all__ = ["ConvGeometry", "conv2d", "pack_conv2d"]
 
 
 def pack_conv2d(
@@ -33,12 +32,10 @@ def pack_conv2d(
     output: Requantize,
     residual: Residual | None = None,
     table: Tensor | None = None,
-    winograd: bool = False,
 ) -> Tensor:
     """Packs int8 `weight` [O, I / groups, kh, kw], int32 `bias` [O] and float32 `multiplier` [O] for `conv2d`.
 
-    `winograd`: for the kernels of kernels/winograd where they can compute the same, see `winograd_pays`. Returns a 1-D
-    uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
+    Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
     and for a reduction too long for int32.
     """
     check_geometry(geometry)
@@ -56,19 +53,7 @@ def pack_conv2d(
         output=output,
         residual=residual,
         table=table,
-        winograd=winograd and _slides_by_one(geometry),
     )
-
-
-def _slides_by_one(g: ConvGeometry) -> bool:
-    return (g.stride_h, g.stride_w, g.dilation_h, g.dilation_w) == (1, 1, 1, 1)
-
-
-def winograd_pays(shape: Sequence[int], geometry: ConvGeometry) -> bool:
-    """Whether images of `shape` [N, I, H, W] are convolved faster with weights packed as `winograd`."""
-    dense = (geometry.kernel_h, geometry.kernel_w, geometry.groups) == (3, 3, 1) and _slides_by_one(geometry)
-    size = geometry.output_size(shape[2], shape[3])
-    return dense and bool(_kernels.winograd_pays(shape[0], *size, shape[1], geometry.out_channels))
 
 
 def check_geometry(geometry: ConvGeometry) -> None:
@@ -111,7 +96,7 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     residual = same_shape_residual(residual, y, torch.channels_last)
     weights = (packed.data_ptr(), packed.numel())
     try:
-        size = _kernels.conv2d_scratch_size(view(y), view(x), *weights, geometry, False, active_isa())
+        size = _kernels.conv2d_scratch_size(view(y), view(x), *weights, geometry, False, active_isa(), torch.get_num_threads())
         scratch = torch.empty(size, dtype=torch.uint8) if size else None
         _kernels.conv2d(
             torch.get_num_threads(),

@@ -21,14 +21,14 @@ const PackedHeader& weights_at(uintptr_t packed, int64_t packed_bytes, int isa) 
 }
 
 int64_t scratch_size(const View& y, const View& x, uintptr_t packed, int64_t packed_bytes,
-                     const std::vector<int64_t>& geometry, bool x_has_halo, int isa) {
+                     const std::vector<int64_t>& geometry, bool x_has_halo, int isa, int threads) {
   Conv conv;
   conv.packed = &weights_at(packed, packed_bytes, isa);
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
   conv.y = images_of<uint8_t>(y);
   conv.x_has_halo = x_has_halo;
-  return conv_scratch_size(conv);
+  return conv_scratch_size(conv, threads);
 }
 
 Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,

@@ -160,26 +160,33 @@ void check_conv(const PackedHeader& packed, const ConvGeometry& g, int64_t in_ch
   require(g.out_channels == packed.out_channels && g.kernel_h == packed.kernel_h && g.kernel_w == packed.kernel_w &&
               g.groups == packed.groups && (g.dilation_w == 1 || !packed.merged_row),
           "conv2d: the geometry is not the one that the weights were packed for");
-  require(!packed.winograd || (g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1),
-          "conv2d: the weights were transformed for a stride and a dilation of 1");
   require(has_residual == (packed.has_residual != 0),
           "conv2d: a residual must be given exactly if the weights were packed for one");
 }
 
-int64_t conv_scratch_size(const Conv& conv) {
-  if (conv.packed && conv.packed->winograd) return winograd_scratch_size(conv);
+int64_t direct_scratch_size(const Conv& conv) {
   return needs_copy(conv) ? images_of_block(conv) * padded_view(conv, 1).stride_n + kSlack : 0;
+}
+
+void run_direct(const Conv& conv, int threads) {
+  if (needs_copy(conv)) {
+    run_on_copies(conv, threads);
+  } else {
+    run_in_place(conv, threads);
+  }
+}
+
+int64_t conv_scratch_size(const Conv& conv, int threads) {
+  return winograd_pays(conv) ? winograd_scratch_size(conv, threads) : direct_scratch_size(conv);
 }
 
 void run_conv(const Conv& conv, int threads) {
   if (conv.y.n * conv.y.h * conv.y.w == 0) return;  // also, tensors without elements have no address to check
   check_conv(*conv.packed, conv.geometry, conv.x.c, conv.residual.data != nullptr);
-  if (conv.packed->winograd) {
+  if (winograd_pays(conv)) {
     run_winograd(conv, threads);
-  } else if (needs_copy(conv)) {
-    run_on_copies(conv, threads);
   } else {
-    run_in_place(conv, threads);
+    run_direct(conv, threads);
   }
 }
 

@@ -37,26 +37,34 @@ def pack_product(
     output: Requantize,
     residual: Residual | None,
     table: Tensor | None,
-    winograd: bool = False,
 ) -> Tensor:
     """Packs int8 `weight` [O, I / groups, kh, kw] for the active ISA: a 1-D uint8 tensor.
 
-    `dense_w`: the kernel's columns touch (dilation 1). `winograd`: transformed, as kernels/winograd/winograd.h has it,
-    where that is exact. Raises InputError for what `check_weights` refuses, and for an output channel whose accumulator
-    could leave int32.
+    `dense_w`: the kernel's columns touch (dilation 1). Raises InputError for what `check_weights` refuses, and for
+    an output channel whose accumulator could leave int32.
     """
     check_weights(weight, bias, multiplier, x_zero_point=x_zero_point, output=output, residual=residual, table=table)
     out_channels, inputs, kernel_h, kernel_w = weight.shape
     if out_channels % groups != 0:
         raise InputError(f"{out_channels} output channels cannot be divided into {groups} groups")
     isa = active_isa()
-    shape = (int(layer), inputs * groups, out_channels, kernel_h, kernel_w, groups, dense_w)
-    tensors = [None if t is None else t.contiguous() for t in (weight, bias, multiplier, table)]
-    addresses = tuple(0 if t is None else t.data_ptr() for t in tensors)
-    described = (shape, addresses, x_zero_point, tuple(output), () if residual is None else tuple(residual))
-    form = "winograd" if winograd and _kernels.winograd_fits(described, isa) else "product"
-    packed = torch.empty(getattr(_kernels, f"{form}_packed_size")(described, isa), dtype=torch.uint8)
-    refused = getattr(_kernels, f"{form}_pack")(packed.data_ptr(), described, isa)
+    dimensions = (int(layer), inputs * groups, out_channels, kernel_h, kernel_w, groups, dense_w, isa)
+    packed = torch.empty(_kernels.product_packed_size(*dimensions), dtype=torch.uint8)
+    weight, bias, multiplier = weight.contiguous(), bias.contiguous(), multiplier.contiguous()
+    table = None if table is None else table.contiguous()
+    term = residual or Residual(0, 0.0)
+    refused = _kernels.product_pack(
+        packed.data_ptr(),
+        *dimensions,
+        weight.data_ptr(),
+        bias.data_ptr(),
+        multiplier.data_ptr(),
+        0 if table is None else table.data_ptr(),
+        x_zero_point,
+        *output,
+        residual is not None,
+        *term,
+    )
     if refused >= 0:
         raise InputError(
             f"the int32 accumulator of output channel {refused} could overflow: it sums {inputs * kernel_h * kernel_w} "

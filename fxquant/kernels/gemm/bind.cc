@@ -1,15 +1,40 @@
-#include "gemm/bind.h"
+#include "base/bind.h"
+
+#include "gemm/gemm.h"
 
 namespace nb = nanobind;
 
 namespace fxquant {
 namespace {
 
-int64_t size_of(const LayerWeights& layer, int isa) { return packed_size(layer, static_cast<Isa>(isa)); }
+LayerWeights dimensions(int layer, int64_t in_channels, int64_t out_channels, int64_t kernel_h, int64_t kernel_w,
+                        int64_t groups, bool dense_w) {
+  LayerWeights w;
+  w.layer = static_cast<Layer>(layer);
+  w.in_channels = in_channels;
+  w.out_channels = out_channels;
+  w.kernel_h = kernel_h;
+  w.kernel_w = kernel_w;
+  w.groups = groups;
+  w.dense_w = dense_w;
+  return w;
+}
 
-int64_t pack(uintptr_t packed, const LayerWeights& layer, int isa) {
+int64_t pack(uintptr_t packed, int layer, int64_t in_channels, int64_t out_channels, int64_t kernel_h, int64_t kernel_w,
+             int64_t groups, bool dense_w, int isa, uintptr_t weight, uintptr_t bias, uintptr_t multiplier,
+             uintptr_t table, int x_zero_point, int zero_point, int quant_min, int quant_max, bool has_residual,
+             int residual_zero_point, float residual_multiplier) {
+  LayerWeights w = dimensions(layer, in_channels, out_channels, kernel_h, kernel_w, groups, dense_w);
+  w.weight = pointer<const int8_t>(weight);
+  w.bias = pointer<const int32_t>(bias);
+  w.multiplier = pointer<const float>(multiplier);
+  w.table = pointer<const uint8_t>(table);
+  w.x_zero_point = x_zero_point;
+  w.output = {zero_point, quant_min, quant_max};
+  w.has_residual = has_residual;
+  w.residual = {residual_zero_point, residual_multiplier};
   const nb::gil_scoped_release released;
-  return pack_product(layer, static_cast<Isa>(isa), pointer<uint8_t>(packed));
+  return pack_product(w, static_cast<Isa>(isa), pointer<uint8_t>(packed));
 }
 
 // x [rows, K], y and residual [rows, N], a row's elements side by side.
@@ -34,7 +59,11 @@ Step linear_step(const View& y, const View& x, const View& residual, uintptr_t p
 }  // namespace
 
 void bind_gemm(nb::module_& m, ProgramClass& program) {
-  m.def("product_packed_size", &size_of);
+  m.def("product_packed_size", [](int layer, int64_t in_channels, int64_t out_channels, int64_t kernel_h,
+                                  int64_t kernel_w, int64_t groups, bool dense_w, int isa) {
+    return packed_size(dimensions(layer, in_channels, out_channels, kernel_h, kernel_w, groups, dense_w),
+                       static_cast<Isa>(isa));
+  });
   m.def("product_pack", &pack);
   bind_step(m, program, "linear", linear_step);
 }

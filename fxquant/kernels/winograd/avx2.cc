@@ -10,7 +10,8 @@ namespace fxquant {
 namespace {
 
 struct Avx2 : Ymm {
-  static constexpr int kTiles = 4;
+  static constexpr int kTiles = 4, kStepBytes = 64;
+  static constexpr bool kWide = true;
   static FXQUANT_INLINE Acc broadcast_words(uint32_t pair) { return _mm256_set1_epi32(static_cast<int>(pair)); }
   static FXQUANT_INLINE Acc dot_words(Acc acc, Acc pair, const uint16_t* w) {
     const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
@@ -20,6 +21,6 @@ struct Avx2 : Ymm {
 
 }  // namespace
 
-const WinogradKernels winograd_avx2 = {Winograd<Avx2>::transform, Winograd<Avx2>::multiply};
+const WinogradKernels winograd_avx2 = {Avx2::kTiles, Winograd<Avx2>::transform, Winograd<Avx2>::multiply};
 
 }  // namespace fxquant

@@ -17,7 +17,8 @@ namespace fxquant {
 namespace {
 
 struct AvxVnni : Ymm {
-  static constexpr int kTiles = 6;
+  static constexpr int kTiles = 6, kStepBytes = 32;
+  static constexpr bool kWide = false;
   static FXQUANT_INLINE Acc broadcast_words(uint32_t pair) { return _mm256_set1_epi32(static_cast<int>(pair)); }
   static FXQUANT_INLINE Acc dot_words(Acc acc, Acc pair, const uint16_t* w) {
     return FXQUANT_DPWSSD(acc, pair, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
@@ -26,6 +27,6 @@ struct AvxVnni : Ymm {
 
 }  // namespace
 
-const WinogradKernels winograd_avxvnni = {Winograd<AvxVnni>::transform, Winograd<AvxVnni>::multiply};
+const WinogradKernels winograd_avxvnni = {AvxVnni::kTiles, Winograd<AvxVnni>::transform, Winograd<AvxVnni>::multiply};
 
 }  // namespace fxquant

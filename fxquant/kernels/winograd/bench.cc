@@ -1,5 +1,7 @@
 // winograd_bench [isa] [threads]: multiply-adds a second of 3x3 convolutions, as if each were computed, beside the
 // machine's peak and conv/conv.h.
+#include <algorithm>
+
 #include "conv/conv.h"
 #include "gemm/bench_case.h"
 #include "winograd/winograd.h"
@@ -42,25 +44,18 @@ int main(int argc, char** argv) {
     const BenchLayer bench(layer, isa);
     Images x(s.n, s.size, s.c), y(s.n, s.size, s.o);
     const double macs = static_cast<double>(s.n * s.size * s.size * s.c * s.o * 9);
-    double seconds[2];
-    for (const bool fast : {false, true}) {
-      Conv conv;
-      conv.geometry = {s.o, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-      conv.x = {x.view.data, s.n, s.size, s.size, s.c, x.view.stride_n, x.view.stride_h, x.view.stride_w};
-      conv.y = y.view;
-      uint8_t* packed = nullptr;
-      if (fast) {
-        const int64_t size = winograd_packed_size(bench.layer, isa);
-        packed = static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(size + 63) / 64 * 64));
-        pack_winograd(bench.layer, isa, packed);
-      }
-      conv.packed = fast ? reinterpret_cast<const PackedHeader*>(packed) : &bench.header();
-      std::vector<uint8_t> scratch(static_cast<size_t>(conv_scratch_size(conv)) + 64);
-      conv.scratch = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
-      seconds[fast] = best_seconds(0.1, [&] { run_conv(conv, threads); });
-      std::free(packed);
-    }
-    std::printf("%2ld x %3ld x %-3ld C=%-4ld O=%-4ld %5.2fx", s.n, s.size, s.size, s.c, s.o, seconds[0] / seconds[1]);
-    print_rate(macs, seconds[1], peak);
+    Conv conv;
+    conv.packed = &bench.header();
+    conv.geometry = {s.o, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    conv.x = {x.view.data, s.n, s.size, s.size, s.c, x.view.stride_n, x.view.stride_h, x.view.stride_w};
+    conv.y = y.view;
+    std::vector<uint8_t> scratch(
+        static_cast<size_t>(std::max(winograd_scratch_size(conv, threads), direct_scratch_size(conv))));
+    conv.scratch = scratch.data();
+    const double direct = best_seconds(0.1, [&] { run_direct(conv, threads); });
+    const double seconds = best_seconds(0.1, [&] { run_winograd(conv, threads); });
+    std::printf("%2ld x %3ld x %-3ld C=%-4ld O=%-4ld %5.2fx %s", s.n, s.size, s.size, s.c, s.o, direct / seconds,
+                winograd_pays(conv) ? "chosen" : "      ");
+    print_rate(macs, seconds, peak);
   }
 }

@@ -1,9 +1,12 @@
 // The transforms and products, written once for all ISAs. A Machine is one of gemm/generic.h's, for its stores, with
-//   kTiles                                            its row of kernels.inc
+//   kTiles                                            how many tiles a group has, at most
+//   kStepBytes, kWide                                 of its packed weights; kWide: they are int16, see pack.h
 //   Acc dot_words(Acc, Acc pair, const uint16_t* w)   acc[lane] += pair[0] * w[lane][0] + pair[1] * w[lane][1], of
 //   int16 Acc broadcast_words(uint32_t)                     the same pair for every lane
 //
-// Transforms are sums modulo 2^16 and 2^32, on vectors of unsigned integers.
+// Transforms are sums modulo 2^16 and 2^32, on vectors of unsigned integers. Words are made of bytes by masks and
+// shifts: of four channels, a pair holds 0 and 2, another one 1 and 3. Channels come in spans, the even pairs of a span
+// before the odd ones.
 #pragma once
 #include <cstdint>
 
@@ -31,7 +34,7 @@ FXQUANT_INLINE void store_vector(void* p, const Vector& v) {
 // B d
 template <class Words>
 FXQUANT_INLINE void transform_input(const Words (&d)[kPatch], Words (&v)[kPatch]) {
-  const Words even = d[4] - (d[2] << 2), odd = d[3] - (d[1] << 2);
+  const Words even = (d[2] << 2) - d[4], odd = (d[1] << 2) - d[3];
   const Words outer = d[4] - d[2], twice = (d[3] - d[1]) << 1;
   v[0] = ((d[0] - d[2]) << 2) + outer;
   v[1] = even + odd;
@@ -39,6 +42,18 @@ FXQUANT_INLINE void transform_input(const Words (&d)[kPatch], Words (&v)[kPatch]
   v[3] = outer + twice;
   v[4] = outer - twice;
   v[5] = d[5] - d[3] - (twice << 1);
+}
+
+// G g
+template <class Words>
+FXQUANT_INLINE void transform_weights(const Words (&g)[3], Words (&u)[kPatch]) {
+  const Words outer = g[0] + g[2], far = g[0] + (g[2] << 2), twice = g[1] << 1;
+  u[0] = (g[0] << 2) + (g[0] << 1);
+  u[1] = outer + g[1];
+  u[2] = outer - g[1];
+  u[3] = far + twice;
+  u[4] = far - twice;
+  u[5] = (g[2] << 2) + (g[2] << 1);
 }
 
 // A m
@@ -51,6 +66,22 @@ FXQUANT_INLINE void transform_output(const Sums (&m)[kPatch], Sums (&y)[kTile]) 
   y[3] = near_apart + (far_apart << 1) + m[5];
 }
 
+// Calls body(Index<size>{}, first) for the spans that `channels` are cut into: as many of 4 * Lanes as there are, then
+// what is left.
+template <int Lanes, class Body>
+FXQUANT_INLINE void for_each_span(int64_t channels, const Body& body) {
+  constexpr int kLargest = 4 * Lanes;
+  int64_t first = 0;
+  for (; first + kLargest <= channels; first += kLargest) body(Index<kLargest>{}, first);
+  if constexpr (kLargest > 32) {
+    if (first + 32 <= channels) {
+      body(Index<32>{}, first);
+      first += 32;
+    }
+  }
+  if (first < channels) body(Index<16>{}, first);
+}
+
 template <class Machine>
 class Winograd {
  public:
@@ -60,25 +91,29 @@ class Winograd {
       const int64_t first = block.group_begin(group), tiles = block.group_begin(group + 1) - first;
       for (int64_t tile = 0; tile < tiles; ++tile) {
         if (first + tile < begin || first + tile >= end) continue;
-        const uint8_t* pixels[kPositions];
-        find_pixels(block, block.first + first + tile, pixels);
+        const Patch patch(block, tile_at(block, block.first + first + tile));
         uint16_t* to = block.inputs + first * tile_words + tile * kChunk;
-        const int64_t position_stride = chunks_of(channels) * tiles * kChunk;
-        int64_t c = 0;
-        for (; c + kChunk <= channels; c += kChunk) transform_chunk<kChunk>(pixels, c, to + c * tiles, position_stride);
-        if (c < channels) transform_chunk<kChunk / 2>(pixels, c, to + c * tiles, position_stride);
+        for_each_span<kLanes>(channels, [&](auto size, int64_t channel) {
+          transform_span<size>(patch, channel, to, tiles, tiles * tile_words / kPositions);
+        });
       }
     }
   }
 
-  static void multiply(const WinogradBlock& block, int64_t begin, int64_t end) {
+  static void multiply(const WinogradBlock& block, int64_t begin, int64_t end, uint16_t* weights) {
+    const PackedHeader& header = *block.conv->packed;
+    const int64_t all = block.groups * panels_of(header).per_group;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t group = i % block.groups;
-      const Panel panel = panel_at(*block.conv->packed, i / block.groups);
+      const Panel panel = panel_at(header, i / block.groups);
+      const int64_t next = block.next.bytes * i / all;
+      const Ahead ahead = {block.next.data + next, (block.next.bytes * (i + 1) / all - next) / kPositions};
+      const bool new_panel = i == begin || i % block.groups == 0;
       if (panel.vectors == 1) {
-        multiply_group<1>(block, group, panel);
+        if (new_panel) transform_panel<1>(panel, header.in_channels, weights);
+        multiply_group<1>(block, i % block.groups, panel, weights, ahead);
       } else {
-        multiply_group<Machine::kVectors>(block, group, panel);
+        if (new_panel) transform_panel<Machine::kVectors>(panel, header.in_channels, weights);
+        multiply_group<Machine::kVectors>(block, i % block.groups, panel, weights, ahead);
       }
     }
   }
@@ -97,43 +132,104 @@ class Winograd {
             tile % block.tiles_w * kTile};
   }
 
-  // Where the inputs of a tile lie; outside of the image at a pixel of the zero point.
-  static void find_pixels(const WinogradBlock& block, int64_t index, const uint8_t* (&pixels)[kPositions]) {
-    const Conv& conv = *block.conv;
-    const Tile tile = tile_at(block, index);
-    const int64_t top = tile.h - conv.geometry.pad_top, left = tile.w - conv.geometry.pad_left;
-    for (int64_t i = 0; i < kPatch; ++i) {
-      for (int64_t j = 0; j < kPatch; ++j) {
-        const int64_t h = top + i, w = left + j;
-        const bool inside = h >= 0 && h < conv.x.h && w >= 0 && w < conv.x.w;
-        pixels[i * kPatch + j] = inside ? conv.x.at(tile.n, h, w) : block.zeros;
+  // Where the inputs of a tile lie: channel c of a pixel at pixels[p] + (c & inside[p]). Outside of the image all
+  // channels are the zero point.
+  struct Patch {
+    const uint8_t* pixels[kPositions];
+    int64_t inside[kPositions];
+    uint8_t zeros[4 * kLanes];
+
+    Patch(const WinogradBlock& block, const Tile& tile) {
+      const Conv& conv = *block.conv;
+      const int64_t top = tile.h - conv.geometry.pad_top, left = tile.w - conv.geometry.pad_left;
+      __builtin_memset(zeros, conv.packed->x_zero_point, sizeof zeros);
+      for (int64_t i = 0; i < kPatch; ++i) {
+        for (int64_t j = 0; j < kPatch; ++j) {
+          const int64_t h = top + i, w = left + j;
+          const bool in = h >= 0 && h < conv.x.h && w >= 0 && w < conv.x.w;
+          pixels[i * kPatch + j] = in ? conv.x.at(tile.n, h, w) : zeros;
+          inside[i * kPatch + j] = in ? -1 : 0;
+        }
       }
     }
+    const uint8_t* at(int position, int64_t channel) const { return pixels[position] + (channel & inside[position]); }
+  };
+
+  // `to` is the tile's place in the first chunk of the group.
+  template <int Channels>
+  static FXQUANT_INLINE void transform_span(const Patch& patch, int64_t channel, uint16_t* to, int64_t tiles,
+                                            int64_t position_stride) {
+    using Words = typename VectorOf<uint16_t, Channels / 2>::type;
+    unroll<2>([&](auto odd) FXQUANT_UNROLLED {
+      Words rows[kPatch][kPatch];
+      unroll<kPatch>([&](auto j) FXQUANT_UNROLLED {
+        Words d[kPatch], v[kPatch];
+        unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
+          const Words both = load_vector<Words>(patch.at(i * kPatch + j, channel));
+          d[i] = odd ? both >> 8 : both & 255;
+        });
+        transform_input(d, v);
+        unroll<kPatch>([&](auto i) FXQUANT_UNROLLED { rows[i][j] = v[i]; });
+      });
+      const int64_t word = channel + odd * Channels / 2;
+      uint16_t* place = to + word / kChunk * kChunk * tiles + word % kChunk;
+      unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
+        Words v[kPatch];
+        transform_input(rows[i], v);
+        unroll<kPatch>([&](auto j)
+                           FXQUANT_UNROLLED { store_vector(place + (i * kPatch + j) * position_stride, v[j]); });
+      });
+    });
   }
 
-  template <int Channels>
-  static FXQUANT_INLINE void transform_chunk(const uint8_t* const (&pixels)[kPositions], int64_t channel, uint16_t* to,
-                                             int64_t position_stride) {
-    using Bytes = typename VectorOf<uint8_t, Channels>::type;
-    using Words = typename VectorOf<uint16_t, Channels>::type;
-    Words rows[kPatch][kPatch];
-    unroll<kPatch>([&](auto j) FXQUANT_UNROLLED {
-      Words d[kPatch], v[kPatch];
-      unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
-        d[i] = __builtin_convertvector(load_vector<Bytes>(pixels[i * kPatch + j] + channel), Words);
-      });
-      transform_input(d, v);
-      unroll<kPatch>([&](auto i) FXQUANT_UNROLLED { rows[i][j] = v[i]; });
+  // weights[position][pair][vector][lane][2]: G g G' of a panel.
+  template <int Vectors>
+  static void transform_panel(const Panel& panel, int64_t channels, uint16_t* weights) {
+    constexpr int64_t kPair = 2 * Vectors * kLanes, kStep = Vectors * Machine::kStepBytes;
+    for_each_span<kLanes>(channels, [&](auto size, int64_t channel) {
+      constexpr int64_t kSteps = static_cast<int>(size) / 4;
+      for (int64_t step = 0; step < kSteps; ++step) {
+        const uint8_t* from = panel.weights + (channel / 4 + step) * kStep;
+        uint16_t* to = weights + (channel / 2 + step) * kPair;
+        unroll<2 * Vectors>([&](auto i) FXQUANT_UNROLLED {
+          constexpr int kOdd = i % 2, kVector = i / 2;
+          transform_step<kOdd>(from + kVector * Machine::kStepBytes, channels / 4 * kStep,
+                               to + kOdd * kSteps * kPair + kVector * 2 * kLanes, channels / 2 * kPair);
+        });
+      }
+    });
+  }
+
+  template <int Odd>
+  static FXQUANT_INLINE void transform_step(const uint8_t* from, int64_t tap_stride, uint16_t* to,
+                                            int64_t position_stride) {
+    using Words = typename VectorOf<uint16_t, 2 * kLanes>::type;
+    Words rows[kPatch][3];
+    unroll<3>([&](auto x) FXQUANT_UNROLLED {
+      Words g[3], u[kPatch];
+      unroll<3>([&](auto y) FXQUANT_UNROLLED { g[y] = weight_words<Odd>(from + (y * 3 + x) * tap_stride); });
+      transform_weights(g, u);
+      unroll<kPatch>([&](auto i) FXQUANT_UNROLLED { rows[i][x] = u[i]; });
     });
     unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
-      Words v[kPatch];
-      transform_input(rows[i], v);
-      unroll<kPatch>([&](auto j) FXQUANT_UNROLLED { store_vector(to + (i * kPatch + j) * position_stride, v[j]); });
+      Words u[kPatch];
+      transform_weights(rows[i], u);
+      unroll<kPatch>([&](auto j) FXQUANT_UNROLLED { store_vector(to + (i * kPatch + j) * position_stride, u[j]); });
     });
+  }
+
+  // Channels 0 and 2 of a step of four, or 1 and 3.
+  template <int Odd>
+  static FXQUANT_INLINE typename VectorOf<uint16_t, 2 * kLanes>::type weight_words(const uint8_t* step) {
+    using Words = typename VectorOf<uint16_t, 2 * kLanes>::type;
+    using Signed = typename VectorOf<int16_t, 2 * kLanes>::type;
+    if constexpr (Machine::kWide) return load_vector<Words>(step + Odd * sizeof(Words));
+    const Words both = load_vector<Words>(step);
+    return reinterpret_cast<Words>(reinterpret_cast<Signed>(Odd ? both : both << 8) >> 8);
   }
 
   static Panel panel_at(const PackedHeader& header, int64_t index) {
-    const Panels panels = winograd_panels(header);
+    const Panels panels = panels_of(header);
     const uint8_t* packed = header.panels() + index * panels.bytes;
     Panel panel = panel_of<Machine>(header, packed, panels.vectors(index), header.out_channels - index * kColumns);
     panel.column = index * kColumns;
@@ -141,21 +237,23 @@ class Winograd {
   }
 
   template <int Vectors>
-  static void multiply_group(const WinogradBlock& block, int64_t group, const Panel& panel) {
+  static void multiply_group(const WinogradBlock& block, int64_t group, const Panel& panel, const uint16_t* weights,
+                             Ahead ahead) {
     alignas(64) uint32_t products[kPositions * kTiles * Vectors * kLanes];
     const int64_t channels = block.conv->x.c, first = block.group_begin(group);
-    const int64_t tiles = block.group_begin(group + 1) - first;
+    const int64_t tiles = block.group_begin(group + 1) - first, position = tiles * Vectors * kLanes;
     const uint16_t* inputs = block.inputs + first * words_of_tile(channels);
-    const uint16_t* weights = reinterpret_cast<const uint16_t*>(panel.weights);
     const auto multiply = product_of_tiles<Vectors>(tiles, std::make_integer_sequence<int, kTiles>{});
     for (int64_t p = 0; p < kPositions; ++p) {
-      multiply(inputs, weights, channels / 2, products + p * tiles * Vectors * kLanes);
-      inputs += chunks_of(channels) * tiles * kChunk;
+      multiply(inputs, weights, channels / 2, products + p * position);
+      for (int64_t line = 0; line < ahead.step; line += 64) __builtin_prefetch(ahead.at + line, 0, 2);
+      ahead.at += ahead.step;
+      inputs += tiles * words_of_tile(channels) / kPositions;
       weights += channels * Vectors * kLanes;
     }
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      write_tile<Vectors>(block, block.first + first + tile, products + tile * Vectors * kLanes,
-                          tiles * Vectors * kLanes, panel);
+      const uint32_t* of_tile = products + tile * Vectors * kLanes;
+      write_tile<Vectors>(*block.conv, tile_at(block, block.first + first + tile), of_tile, position, panel);
     }
   }
 
@@ -216,14 +314,12 @@ class Winograd {
   }
 
   template <int Vectors>
-  static void write_tile(const WinogradBlock& block, int64_t index, const uint32_t* products, int64_t position_stride,
+  static void write_tile(const Conv& conv, const Tile& tile, const uint32_t* products, int64_t position_stride,
                          const Panel& panel) {
     Acc acc[kTile * kTile][Vectors];
     unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
       sum_tile<Vectors>(products + v * kLanes, position_stride, panel.bias + v * kLanes, v, acc);
     });
-    const Conv& conv = *block.conv;
-    const Tile tile = tile_at(block, index);
     const int64_t width = conv.y.w - tile.w < kTile ? conv.y.w - tile.w : kTile;
     for (int64_t i = 0; i < kTile && tile.h + i < conv.y.h; ++i) {
       uint8_t* y[kTile] = {};

@@ -4,25 +4,14 @@
 namespace fxquant {
 namespace {
 
-// Weights in the transformed form; in that of the product on an ISA that has no kernel here.
-struct Transformed {
-  uint8_t* data;
-  int64_t size, refused;
-  Transformed(const LayerWeights& layer, Isa isa) : refused(-1) {
-    const bool fits = winograd_fits(layer, isa);
-    size = fits ? winograd_packed_size(layer, isa) : packed_size(layer, isa);
-    data = static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(size + 63) / 64 * 64));
-    if (fits) {
-      pack_winograd(layer, isa, data);
-    } else {
-      EXPECT_FALSE(winograd_supported(isa));
-      refused = pack_product(layer, isa, data);
-    }
-  }
-  Transformed(const Transformed&) = delete;
-  Transformed& operator=(const Transformed&) = delete;
-  ~Transformed() { std::free(data); }
-};
+void expect_reference(const Problem& p, TestLayer& test, Random& random) {
+  expect_reference(p, test, random, {winograd_scratch_size, run_winograd, winograd_fits});
+}
+
+void expect_reference(const Problem& p, Random& random) {
+  TestLayer layer(p.c, p.geometry.out_channels, 3, 3, 1, random);
+  expect_reference(p, layer, random);
+}
 
 Problem random_problem(Random& random) {
   const auto up_to = [&](int64_t high) { return random.integer(0, high); };
@@ -46,7 +35,7 @@ Problem random_problem(Random& random) {
 
 TEST(Winograd, RandomProblems) {
   Random random(1);
-  for (int i = 0; i < 300; ++i) expect_reference<Transformed>(random_problem(random), random);
+  for (int i = 0; i < 300; ++i) expect_reference(random_problem(random), random);
 }
 
 TEST(Winograd, ManyBlocksAndPanels) {
@@ -56,7 +45,7 @@ TEST(Winograd, ManyBlocksAndPanels) {
     p.n = 2;
     p.threads = threads;
     p.residual = true;
-    expect_reference<Transformed>(p, random);
+    expect_reference(p, random);
   }
 }
 
@@ -74,67 +63,64 @@ TEST(Winograd, ExtremeValues) {
           layer.weight[i] = static_cast<int8_t>(opposite ? -1 - weight : weight);
         }
         layer.layer.x_zero_point = zero_point;
-        expect_reference<Transformed>(p, layer, random);
+        expect_reference(p, layer, random);
       }
     }
   }
 }
 
-// Inputs of 0 and 255 alone reach the ends of the transformed inputs.
-TEST(Winograd, InputsAtBothEnds) {
-  Random random(4);
-  Problem p = problem(16, 30, 33, 3, 1, 1);
-  TestLayer test(16, 33, 3, 3, 1, random);
-  for (auto& w : test.weight) w = static_cast<int8_t>(random.integer(0, 1) ? 127 : -128);
-  LayerWeights layer = test.weights();
-  layer.layer = Layer::conv;
-  Guarded<uint8_t> x(16 * 900), y(33 * 900), expected(33 * 900);
-  for (size_t i = 0; i < x.size(); ++i) x[i] = random.integer(0, 1) ? 255 : 0;
+// A layer and a call of it that is all right, but for what a test changes.
+struct Fitting {
+  TestLayer layer;
   Conv conv;
-  conv.geometry = p.geometry;
-  conv.x = {x.data(), 1, 30, 30, 16, 16 * 900, 16 * 30, 16};
-  conv.y = {expected.data(), 1, 30, 30, 33, 33 * 900, 33 * 30, 33};
-  reference_conv(layer, p.geometry, conv.x, conv.residual, conv.y);
-  conv.y.data = y.data();
+  Fitting(int64_t channels, Random& random) : layer(channels, 3, 3, 3, 1, random) {
+    conv.geometry = problem(channels, 10, 3, 3, 1, 1).geometry;
+    conv.x = view_of<const uint8_t>(1, 10, 10, channels, {});
+    conv.y = view_of<uint8_t>(1, 10, 10, 3, {});
+    layer.layer.layer = Layer::conv;
+  }
+  bool fits(Isa isa) {
+    const Packed packed(layer.weights(), isa);
+    conv.packed = &packed_header(packed.data, packed.size, Layer::conv, isa);
+    return winograd_fits(conv);
+  }
+};
+
+TEST(Winograd, FitsSumsThatAreExact) {
+  Random random(5);
+  constexpr int64_t kMost = INT32_MAX / 64 / 255 / 9 / 127;  // channels of weights that are all 127
   for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(isa_name(isa));
-    const Transformed packed(layer, isa);
-    expect_bytes(conv, packed_header(packed.data, packed.size, Layer::conv, isa), expected, y, 1, random);
+    const auto fits = [&](int64_t channels, int weight, float multiplier) {
+      Fitting call(channels, random);
+      for (auto& w : call.layer.weight) w = static_cast<int8_t>(weight);
+      for (auto& m : call.layer.multiplier) m = multiplier;
+      return call.fits(isa);
+    };
+    const bool supported = isa == Isa::avx2 || isa == Isa::avxvnni || isa == Isa::avx512vnni;
+    EXPECT_EQ(fits(kMost / 16 * 16, 127, 1e-5F), supported);
+    EXPECT_EQ(fits(kMost / 16 * 16, -127, 1e-5F), supported);
+    EXPECT_FALSE(fits(kMost / 16 * 16 + 16, 127, 1e-5F));
+    EXPECT_FALSE(fits(kMost / 16 * 16 + 16, -127, 1e-5F));
+    EXPECT_FALSE(fits(24, 1, 1e-5F));
+    EXPECT_FALSE(fits(32, 127, 1e9F));
   }
 }
 
-TEST(Winograd, FitsOnlyWhatIsExact) {
-  Random random(5);
-  const auto fits = [&](int64_t channels, int weight, float multiplier) {
-    TestLayer test(channels, 3, 3, 3, 1, random);
-    for (auto& w : test.weight) w = 0;
-    for (int64_t i = 0; i < channels * 9; ++i)
-      test.weight[static_cast<size_t>(channels * 9 + i)] = static_cast<int8_t>(weight);
-    for (auto& m : test.multiplier) m = multiplier;
-    return winograd_fits(test.weights(), best_isa());
-  };
-  const bool supported = winograd_supported(best_isa());
-  const int64_t most = INT32_MAX / 64 / 255 / 9 / 127;  // channels whose largest sum stays below 2^31 / 64
-  EXPECT_EQ(fits(most / 16 * 16, 127, 1e-5F), supported);
-  EXPECT_FALSE(fits(most / 16 * 16 + 16, 127, 1e-5F));
-  EXPECT_FALSE(fits(most / 16 * 16 + 16, -127, 1e-5F));
-  EXPECT_FALSE(fits(24, 1, 1e-5F));   // channels come in sixteens
-  EXPECT_FALSE(fits(32, 127, 1e9F));  // outputs beyond int32
-}
-
-TEST(Winograd, RefusesAnotherGeometry) {
-  if (!winograd_supported(best_isa())) GTEST_SKIP();
+TEST(Winograd, FitsDenseKernelsThatSlideByOne) {
   Random random(6);
-  TestLayer test(16, 8, 3, 3, 1, random);
-  const Transformed packed(test.weights(), best_isa());
-  const PackedHeader& header = packed_header(packed.data, packed.size, Layer::conv, best_isa());
-  EXPECT_NO_THROW(check_conv(header, problem(16, 10, 8, 3, 1, 0).geometry, 16, false));
+  const Isa isa = best_isa();
+  const bool supported = Fitting(16, random).fits(isa);
   for (int64_t ConvGeometry::* field :
        {&ConvGeometry::stride_h, &ConvGeometry::stride_w, &ConvGeometry::dilation_h, &ConvGeometry::dilation_w}) {
-    ConvGeometry g = problem(16, 10, 8, 3, 1, 0).geometry;
-    g.*field = 2;
-    EXPECT_THROW(check_conv(header, g, 16, false), std::invalid_argument);
+    Fitting call(16, random);
+    call.conv.geometry.*field = 2;
+    EXPECT_FALSE(call.fits(isa));
   }
+  Fitting some_rows(16, random);
+  some_rows.conv.row_end = 9;
+  EXPECT_FALSE(some_rows.fits(isa));
+  some_rows.conv.row_end = 10;
+  EXPECT_EQ(some_rows.fits(isa), supported);
 }
 
 }  // namespace

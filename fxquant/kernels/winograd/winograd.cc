@@ -1,7 +1,6 @@
 #include "winograd/winograd.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/parallel.h"
 #include "winograd/run.h"
@@ -9,33 +8,15 @@
 namespace fxquant {
 namespace {
 
-// The transformed inputs of a block should lie in L2 beside a panel.
-constexpr int64_t kBlockBytes = 256 * 1024;
+// The transformed inputs of a block should lie in L2, and be many, since each block transforms the weights.
+constexpr int64_t kBlockBytes = 768 * 1024;
 // Threads are worth their fork and join from this many products each.
 constexpr int64_t kThreadWork = 1 << 18;
 
-int64_t tiles_of(int64_t size) { return (size + kTile - 1) / kTile; }
-
-int64_t all_tiles(const Nhwc<uint8_t>& y) { return y.n * tiles_of(y.h) * tiles_of(y.w); }
-
-int64_t block_count(const Conv& conv) {
-  const int64_t bytes = all_tiles(conv.y) * words_of_tile(conv.x.c) * 2;
-  return (bytes + kBlockBytes - 1) / kBlockBytes;
-}
-
-int64_t pixel_bytes(const Conv& conv) { return chunks_of(conv.x.c) * 64; }
-
-int worthwhile(const Conv& conv, int threads) {
-  const int64_t products = all_tiles(conv.y) * kPositions * conv.x.c * conv.y.c;
-  return static_cast<int>(std::clamp<int64_t>(products / kThreadWork, 1, threads));
-}
-
-}  // namespace
-
-const WinogradKernels* winograd_kernels(Isa isa) {
+const WinogradKernels* kernels_of(Isa isa) {
   switch (isa) {
-#define FXQUANT_WINOGRAD_KERNEL(name, ...) \
-  case Isa::name:                          \
+#define FXQUANT_WINOGRAD_KERNEL(name) \
+  case Isa::name:                     \
     return &winograd_##name;
 #include "winograd/kernels.inc"
 #undef FXQUANT_WINOGRAD_KERNEL
@@ -44,43 +25,115 @@ const WinogradKernels* winograd_kernels(Isa isa) {
   }
 }
 
-bool winograd_supported(Isa isa) { return winograd_kernels(isa) != nullptr; }
+int64_t tiles_of(int64_t size) { return (size + kTile - 1) / kTile; }
 
-// In multiply-adds of bytes, of which a product of int16 is worth two and a vector instruction 64. Transforms take some
-// 250 instructions for 32 inputs and as many for 16 outputs. Weights beyond the L2 cache come at 16 bytes a cycle.
-bool winograd_pays(int64_t images, int64_t h, int64_t w, int64_t in_channels, int64_t out_channels) {
-  constexpr int64_t kInput = 64 * 250 / 32, kOutput = 64 * 250 / 16, kCache = 1 << 20, kWeightByte = 64 / 16;
-  const int64_t tiles = images * tiles_of(h) * tiles_of(w), products = kPositions * in_channels * out_channels;
-  const int64_t streamed = 2 * products > kCache ? 2 * products * kWeightByte : 0;
-  const int64_t transformed = tiles * (2 * products + kInput * in_channels + kOutput * out_channels) + streamed;
-  return transformed < images * h * w * 9 * in_channels * out_channels;
+int64_t all_tiles(const Nhwc<uint8_t>& y) { return y.n * tiles_of(y.h) * tiles_of(y.w); }
+
+int64_t tile_bytes(const Conv& conv) { return 2 * words_of_tile(conv.x.c); }
+
+int64_t weights_bytes(const Conv& conv) { return 2 * kPositions * conv.x.c * panel_layout(conv.packed->isa).columns(); }
+
+// How the tiles are cut, for so many threads. With blocks for all of them, each thread computes its own blocks from
+// beginning to end, in scratch of its own; else they share each block.
+struct Partition {
+  int threads;
+  int64_t blocks, parts, tiles_of_block;
+};
+
+Partition partition(const Conv& conv, int threads) {
+  const int64_t tiles = all_tiles(conv.y), products = tiles * kPositions * conv.x.c * conv.y.c;
+  const int64_t used = std::clamp<int64_t>(products / kThreadWork, 1, threads);
+  const int64_t blocks = std::max<int64_t>((tiles * tile_bytes(conv) + kBlockBytes - 1) / kBlockBytes, 1);
+  const int64_t parts = blocks < used ? 1 : used, even = (blocks + parts - 1) / parts * parts;
+  return {static_cast<int>(used), even, parts, (tiles + even - 1) / even};
 }
 
-int64_t winograd_scratch_size(const Conv& conv) {
-  const int64_t blocks = std::max<int64_t>(block_count(conv), 1);
-  return pixel_bytes(conv) + (all_tiles(conv.y) + blocks - 1) / blocks * words_of_tile(conv.x.c) * 2;
-}
+class Run {
+ public:
+  Run(const Conv& conv, int threads)
+      : conv_(conv), kernels_(*kernels_of(conv.packed->isa)), cut_(partition(conv, threads)) {}
 
-void run_winograd(const Conv& conv, int threads) {
-  const WinogradKernels& kernels = *winograd_kernels(conv.packed->isa);
-  const int64_t tiles_of_group = winograd_layout(conv.packed->isa).rows;
-  const int64_t panels = winograd_panels(*conv.packed).per_group;
-  const int64_t tiles = all_tiles(conv.y), blocks = block_count(conv);
-  std::memset(conv.scratch, conv.packed->x_zero_point, static_cast<size_t>(pixel_bytes(conv)));
-  WinogradBlock block{};
-  block.conv = &conv;
-  block.tiles_h = tiles_of(conv.y.h);
-  block.tiles_w = tiles_of(conv.y.w);
-  block.zeros = conv.scratch;
-  block.inputs = reinterpret_cast<uint16_t*>(conv.scratch + pixel_bytes(conv));
-  const int used = worthwhile(conv, threads);
-  for (int64_t i = 0; i < blocks; ++i) {
-    block.first = tiles * i / blocks;
-    block.count = tiles * (i + 1) / blocks - block.first;
-    block.groups = (block.count + tiles_of_group - 1) / tiles_of_group;
-    parallel_for(block.count, used, [&](int64_t begin, int64_t end) { kernels.transform(block, begin, end); });
-    parallel_for(block.groups * panels, used, [&](int64_t begin, int64_t end) { kernels.multiply(block, begin, end); });
+  void operator()() const {
+    if (cut_.parts > 1) {
+      parallel_for(cut_.parts, cut_.threads, [&](int64_t begin, int64_t end) {
+        for (int64_t part = begin; part < end; ++part) own_blocks(part);
+      });
+    } else {
+      for (int64_t i = 0; i < cut_.blocks; ++i) shared_block(block_at(i, 0));
+    }
   }
+
+ private:
+  WinogradBlock block_at(int64_t index, int64_t part) const {
+    const int64_t tiles = all_tiles(conv_.y), next = conv_.next.bytes * index / cut_.blocks;
+    WinogradBlock block;
+    block.conv = &conv_;
+    block.tiles_h = tiles_of(conv_.y.h);
+    block.tiles_w = tiles_of(conv_.y.w);
+    block.first = tiles * index / cut_.blocks;
+    block.count = tiles * (index + 1) / cut_.blocks - block.first;
+    block.groups = (block.count + kernels_.tiles - 1) / kernels_.tiles;
+    block.inputs = reinterpret_cast<uint16_t*>(conv_.scratch + part * cut_.tiles_of_block * tile_bytes(conv_));
+    block.next = {conv_.next.data + next, conv_.next.bytes * (index + 1) / cut_.blocks - next};
+    return block;
+  }
+  uint16_t* weights_of(int64_t thread) const {
+    uint8_t* all = conv_.scratch + cut_.parts * cut_.tiles_of_block * tile_bytes(conv_);
+    return reinterpret_cast<uint16_t*>(all + thread * weights_bytes(conv_));
+  }
+  int64_t items(const WinogradBlock& block) const { return block.groups * panels_of(*conv_.packed).per_group; }
+
+  void own_blocks(int64_t part) const {
+    for (int64_t i = cut_.blocks * part / cut_.parts; i < cut_.blocks * (part + 1) / cut_.parts; ++i) {
+      const WinogradBlock block = block_at(i, part);
+      kernels_.transform(block, 0, block.count);
+      kernels_.multiply(block, 0, items(block), weights_of(part));
+    }
+  }
+  void shared_block(const WinogradBlock& block) const {
+    const auto transform = [&](int64_t begin, int64_t end) { kernels_.transform(block, begin, end); };
+    parallel_for(block.count, cut_.threads, transform);
+    parallel_for(cut_.threads, cut_.threads, [&](int64_t begin, int64_t end) {
+      const int64_t all = items(block);
+      for (int64_t i = begin; i < end; ++i) {
+        kernels_.multiply(block, all * i / cut_.threads, all * (i + 1) / cut_.threads, weights_of(i));
+      }
+    });
+  }
+
+  const Conv& conv_;
+  const WinogradKernels& kernels_;
+  const Partition cut_;
+};
+
+}  // namespace
+
+bool winograd_fits(const Conv& conv) {
+  const PackedHeader& packed = *conv.packed;
+  const ConvGeometry& g = conv.geometry;
+  const bool dense = packed.kernel_h == 3 && packed.kernel_w == 3 && packed.groups == 1;
+  const bool by_one = g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1;
+  const bool exact = packed.bounded && packed.largest_sum <= INT32_MAX / 64;
+  const bool all_rows = conv.row_begin == 0 && conv.row_end >= conv.y.h;
+  return kernels_of(packed.isa) && dense && by_one && exact && all_rows && conv.x.c % kFewestChannels == 0;
 }
+
+// In multiply-adds of bytes: a product of int16 is worth two, a vector instruction 64. Transforms take some 130
+// instructions for 16 channels of inputs and 250 for 16 of outputs, and 200 for 16 columns of 4 channels of weights.
+bool winograd_pays(const Conv& conv) {
+  if (!winograd_fits(conv)) return false;
+  constexpr int64_t kInput = 64 * 130 / 16, kOutput = 64 * 250 / 16, kWeight = 64 * 200 / 64;
+  const int64_t tiles = all_tiles(conv.y), weights = conv.x.c * conv.y.c;
+  const int64_t transforms =
+      tiles * (kInput * conv.x.c + kOutput * conv.y.c) + partition(conv, 1).blocks * kWeight * weights;
+  return transforms + 2 * tiles * kPositions * weights < conv.y.n * conv.y.h * conv.y.w * 9 * weights;
+}
+
+int64_t winograd_scratch_size(const Conv& conv, int threads) {
+  const Partition cut = partition(conv, threads);
+  return cut.parts * cut.tiles_of_block * tile_bytes(conv) + cut.threads * weights_bytes(conv);
+}
+
+void run_winograd(const Conv& conv, int threads) { Run(conv, threads)(); }
 
 }  // namespace fxquant
