@@ -86,15 +86,15 @@ template <class Machine>
 class Winograd {
  public:
   static void transform(const WinogradBlock& block, int64_t begin, int64_t end) {
-    const int64_t channels = block.conv->x.c, tile_words = words_of_tile(channels);
+    const int64_t channels = block.conv->x.c;
     for (int64_t group = 0; group < block.groups; ++group) {
-      const int64_t first = block.group_begin(group), tiles = block.group_begin(group + 1) - first;
+      const int64_t first = block.group_begin(group), tiles = block.tiles_of_group(group);
       for (int64_t tile = 0; tile < tiles; ++tile) {
         if (first + tile < begin || first + tile >= end) continue;
         const Patch patch(block, tile_at(block, block.first + first + tile));
-        uint16_t* to = block.inputs + first * tile_words + tile * kChunk;
+        uint16_t* to = block.group_inputs(group) + tile * kChunk;
         for_each_span<kLanes>(channels, [&](auto size, int64_t channel) {
-          transform_span<size>(patch, channel, to, tiles, tiles * tile_words / kPositions);
+          transform_span<size>(patch, channel, to, tiles, inputs_stride(tiles, channels));
         });
       }
     }
@@ -132,33 +132,34 @@ class Winograd {
             tile % block.tiles_w * kTile};
   }
 
-  // Where the inputs of a tile lie: channel c of a pixel at pixels[p] + (c & inside[p]). Outside of the image all
-  // channels are the zero point.
-  struct Patch {
-    const uint8_t* pixels[kPositions];
-    int64_t inside[kPositions];
-    uint8_t zeros[4 * kLanes];
-
+  // Where the inputs of a tile lie. Outside of the image all channels of a pixel are the zero point, at one place.
+  class Patch {
+   public:
     Patch(const WinogradBlock& block, const Tile& tile) {
       const Conv& conv = *block.conv;
       const int64_t top = tile.h - conv.geometry.pad_top, left = tile.w - conv.geometry.pad_left;
-      __builtin_memset(zeros, conv.packed->x_zero_point, sizeof zeros);
+      __builtin_memset(zeros_, conv.packed->x_zero_point, sizeof zeros_);
+      const int64_t origin = conv.x.at(tile.n, top, left) - zeros_;
       for (int64_t i = 0; i < kPatch; ++i) {
+        const int64_t row = top + i >= 0 && top + i < conv.x.h ? -1 : 0;
         for (int64_t j = 0; j < kPatch; ++j) {
-          const int64_t h = top + i, w = left + j;
-          const bool in = h >= 0 && h < conv.x.h && w >= 0 && w < conv.x.w;
-          pixels[i * kPatch + j] = in ? conv.x.at(tile.n, h, w) : zeros;
-          inside[i * kPatch + j] = in ? -1 : 0;
+          const int64_t inside = left + j >= 0 && left + j < conv.x.w ? row : 0;
+          inside_[i * kPatch + j] = inside;
+          offset_[i * kPatch + j] = (origin + i * conv.x.stride_h + j * conv.x.stride_w) & inside;
         }
       }
     }
-    const uint8_t* at(int position, int64_t channel) const { return pixels[position] + (channel & inside[position]); }
+    const uint8_t* at(int pixel, int64_t channel) const { return zeros_ + offset_[pixel] + (channel & inside_[pixel]); }
+
+   private:
+    int64_t offset_[kPositions], inside_[kPositions];
+    uint8_t zeros_[4 * kLanes];
   };
 
   // `to` is the tile's place in the first chunk of the group.
   template <int Channels>
   static FXQUANT_INLINE void transform_span(const Patch& patch, int64_t channel, uint16_t* to, int64_t tiles,
-                                            int64_t position_stride) {
+                                            int64_t stride) {
     using Words = typename VectorOf<uint16_t, Channels / 2>::type;
     unroll<2>([&](auto odd) FXQUANT_UNROLLED {
       Words rows[kPatch][kPatch];
@@ -176,8 +177,7 @@ class Winograd {
       unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
         Words v[kPatch];
         transform_input(rows[i], v);
-        unroll<kPatch>([&](auto j)
-                           FXQUANT_UNROLLED { store_vector(place + (i * kPatch + j) * position_stride, v[j]); });
+        unroll<kPatch>([&](auto j) FXQUANT_UNROLLED { store_vector(place + (i * kPatch + j) * stride, v[j]); });
       });
     });
   }
@@ -194,15 +194,15 @@ class Winograd {
         unroll<2 * Vectors>([&](auto i) FXQUANT_UNROLLED {
           constexpr int kOdd = i % 2, kVector = i / 2;
           transform_step<kOdd>(from + kVector * Machine::kStepBytes, channels / 4 * kStep,
-                               to + kOdd * kSteps * kPair + kVector * 2 * kLanes, channels / 2 * kPair);
+                               to + kOdd * kSteps * kPair + kVector * 2 * kLanes,
+                               weights_stride(channels, Vectors * kLanes));
         });
       }
     });
   }
 
   template <int Odd>
-  static FXQUANT_INLINE void transform_step(const uint8_t* from, int64_t tap_stride, uint16_t* to,
-                                            int64_t position_stride) {
+  static FXQUANT_INLINE void transform_step(const uint8_t* from, int64_t tap_stride, uint16_t* to, int64_t stride) {
     using Words = typename VectorOf<uint16_t, 2 * kLanes>::type;
     Words rows[kPatch][3];
     unroll<3>([&](auto x) FXQUANT_UNROLLED {
@@ -214,7 +214,7 @@ class Winograd {
     unroll<kPatch>([&](auto i) FXQUANT_UNROLLED {
       Words u[kPatch];
       transform_weights(rows[i], u);
-      unroll<kPatch>([&](auto j) FXQUANT_UNROLLED { store_vector(to + (i * kPatch + j) * position_stride, u[j]); });
+      unroll<kPatch>([&](auto j) FXQUANT_UNROLLED { store_vector(to + (i * kPatch + j) * stride, u[j]); });
     });
   }
 
@@ -239,17 +239,17 @@ class Winograd {
   template <int Vectors>
   static void multiply_group(const WinogradBlock& block, int64_t group, const Panel& panel, const uint16_t* weights,
                              Ahead ahead) {
-    alignas(64) uint32_t products[kPositions * kTiles * Vectors * kLanes];
-    const int64_t channels = block.conv->x.c, first = block.group_begin(group);
-    const int64_t tiles = block.group_begin(group + 1) - first, position = tiles * Vectors * kLanes;
-    const uint16_t* inputs = block.inputs + first * words_of_tile(channels);
+    alignas(64) uint32_t products[kPositions * position_stride(kTiles * Vectors * kLanes)];
+    const int64_t channels = block.conv->x.c, first = block.group_begin(group), tiles = block.tiles_of_group(group);
+    const int64_t position = position_stride(tiles * Vectors * kLanes);
+    const uint16_t* inputs = block.group_inputs(group);
     const auto multiply = product_of_tiles<Vectors>(tiles, std::make_integer_sequence<int, kTiles>{});
     for (int64_t p = 0; p < kPositions; ++p) {
       multiply(inputs, weights, channels / 2, products + p * position);
       for (int64_t line = 0; line < ahead.step; line += 64) __builtin_prefetch(ahead.at + line, 0, 2);
       ahead.at += ahead.step;
-      inputs += tiles * words_of_tile(channels) / kPositions;
-      weights += channels * Vectors * kLanes;
+      inputs += inputs_stride(tiles, channels);
+      weights += weights_stride(channels, Vectors * kLanes);
     }
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const uint32_t* of_tile = products + tile * Vectors * kLanes;
@@ -290,7 +290,7 @@ class Winograd {
 
   // bias + (A m A') / (f f') of one vector of channels: the accumulators of 16 pixels.
   template <int Vectors>
-  static FXQUANT_INLINE void sum_tile(const uint32_t* products, int64_t position_stride, const int32_t* bias, int v,
+  static FXQUANT_INLINE void sum_tile(const uint32_t* products, int64_t stride, const int32_t* bias, int v,
                                       Acc (&acc)[kTile * kTile][Vectors]) {
     constexpr uint32_t kNinth = 954437177;  // 9 * kNinth = 1 modulo 2^32
     constexpr int kShift[kTile] = {3, 2, 1, 1};
@@ -298,8 +298,7 @@ class Winograd {
     Sums rows[kTile][kPatch];
     unroll<kPatch>([&](auto j) FXQUANT_UNROLLED {
       Sums m[kPatch], y[kTile];
-      unroll<kPatch>([&](auto i)
-                         FXQUANT_UNROLLED { m[i] = load_vector<Sums>(products + (i * kPatch + j) * position_stride); });
+      unroll<kPatch>([&](auto i) FXQUANT_UNROLLED { m[i] = load_vector<Sums>(products + (i * kPatch + j) * stride); });
       transform_output(m, y);
       unroll<kTile>([&](auto i) FXQUANT_UNROLLED { rows[i][j] = y[i]; });
     });
@@ -314,11 +313,11 @@ class Winograd {
   }
 
   template <int Vectors>
-  static void write_tile(const Conv& conv, const Tile& tile, const uint32_t* products, int64_t position_stride,
+  static void write_tile(const Conv& conv, const Tile& tile, const uint32_t* products, int64_t stride,
                          const Panel& panel) {
     Acc acc[kTile * kTile][Vectors];
     unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
-      sum_tile<Vectors>(products + v * kLanes, position_stride, panel.bias + v * kLanes, v, acc);
+      sum_tile<Vectors>(products + v * kLanes, stride, panel.bias + v * kLanes, v, acc);
     });
     const int64_t width = conv.y.w - tile.w < kTile ? conv.y.w - tile.w : kTile;
     for (int64_t i = 0; i < kTile && tile.h + i < conv.y.h; ++i) {

@@ -12,9 +12,18 @@ constexpr int kTile = 4, kPatch = 6, kPositions = kPatch * kPatch;
 constexpr int64_t kChunk = 32;  // words that lie together in the transformed inputs
 constexpr int64_t kFewestChannels = 16;
 
-// int16 of one transformed tile.
-[[maybe_unused]] int64_t words_of_tile(int64_t channels) {
-  return kPositions * ((channels + kChunk - 1) / kChunk) * kChunk;
+// From one position of what is transformed to the next: a line more than needed, since distances that are powers of
+// two would put all positions into one set of a cache.
+[[maybe_unused]] constexpr int64_t position_stride(int64_t words) { return words + 32; }
+
+// int16 between positions of the inputs of a group.
+[[maybe_unused]] int64_t inputs_stride(int64_t tiles, int64_t channels) {
+  return position_stride(tiles * ((channels + kChunk - 1) / kChunk) * kChunk);
+}
+
+// int16 between positions of the weights of a panel.
+[[maybe_unused]] int64_t weights_stride(int64_t channels, int64_t columns) {
+  return position_stride(channels * columns);
 }
 
 }  // namespace
@@ -29,6 +38,11 @@ struct WinogradBlock {
   Span next;  // of the weights that are wanted next, this block's share
 
   int64_t group_begin(int64_t group) const { return count * group / groups; }
+  int64_t tiles_of_group(int64_t group) const { return group_begin(group + 1) - group_begin(group); }
+  uint16_t* group_inputs(int64_t group) const {
+    const int64_t whole = inputs_stride(group_begin(group), conv->x.c) - inputs_stride(0, conv->x.c);
+    return inputs + kPositions * (whole + group * inputs_stride(0, conv->x.c));
+  }
 };
 
 // transform: B d B' of tiles [begin, end) of the block. multiply: the outputs of [begin, end) of its panels times
@@ -39,7 +53,7 @@ struct WinogradKernels {
   void (*multiply)(const WinogradBlock& block, int64_t begin, int64_t end, uint16_t* weights);
 };
 
-#define FXQUANT_WINOGRAD_KERNEL(isa) extern const WinogradKernels winograd_##isa;
+#define FXQUANT_WINOGRAD_KERNEL(isa, ...) extern const WinogradKernels winograd_##isa;
 #include "winograd/kernels.inc"
 #undef FXQUANT_WINOGRAD_KERNEL
 
