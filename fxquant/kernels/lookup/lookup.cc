@@ -1,5 +1,7 @@
 #include "lookup/lookup.h"
 
+#include "base/kernel_rows.h"
+
 namespace fxquant {
 
 #define KERNELS(isa, table) extern const LookupKernels table;
@@ -8,18 +10,11 @@ namespace fxquant {
 
 namespace {
 
-const LookupKernels& lookup_kernels(Isa isa) {
-  switch (isa) {
-#define KERNELS(name, table) \
-  case Isa::name:            \
-    return table;
+constexpr KernelRow<LookupKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
 #include "lookup/kernels.inc"
 #undef KERNELS
-  FXQUANT_FOREIGN_ISAS:
-    break;
-  }
-  return lookup_scalar;
-}
+};
 
 void lookup_strided(const Plane<2>& plane, uint8_t* y, const uint8_t* x, const uint8_t* table) {
   for (int64_t r = 0; r < plane.rows; ++r) {
@@ -41,7 +36,7 @@ void lookup_channels(const Plane<3>& plane, uint8_t* y, const uint8_t* x, const 
 }  // namespace
 
 void lookup(const Walk<2>& walk, uint8_t* y, const uint8_t* x, const uint8_t* table, Isa isa, int threads) {
-  const LookupKernels& kernels = lookup_kernels(isa);
+  const LookupKernels& kernels = kernels_of(kRows, isa);
   for_each_plane(walk, threads, [&](const Plane<2>& plane) {
     uint8_t* to = y + plane.offset[0];
     const uint8_t* from = x + plane.offset[1];
@@ -54,7 +49,7 @@ void lookup(const Walk<2>& walk, uint8_t* y, const uint8_t* x, const uint8_t* ta
 
 void lookup_per_channel(const Walk<3>& walk, uint8_t* y, const uint8_t* x, const uint8_t* tables, Isa isa,
                         int threads) {
-  const LookupKernels& kernels = lookup_kernels(isa);
+  const LookupKernels& kernels = kernels_of(kRows, isa);
   for_each_plane(walk, threads, [&](const Plane<3>& plane) {
     uint8_t* to = y + plane.offset[0];
     const uint8_t* from = x + plane.offset[1];
