@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
+from fxquant.ops.op import OPS
 from fxquant.runtime.layer import Layer
+from fxquant.runtime.movement import result
 
 
 def meta_values(gm: GraphModule, inputs: Sequence[Tensor]) -> dict[Node, Any]:
@@ -32,6 +34,10 @@ class _OnMeta(Interpreter):
         layer = self.fetch_attr(target)
         assert isinstance(layer, Layer)
         return layer.run(*args, **kwargs)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        row = OPS.get(target)
+        return super().call_function(target, args, kwargs) if row is None else result(row, *args)
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)

@@ -103,7 +103,7 @@ class Planner:
             return None  # a size, known from the layout of the inputs
         if is_cat(node):
             return self._concatenated(node)
-        return moved(self.emitter, row, *map_arg(node.args, self._argument))
+        return moved(self.emitter, row, self.meta[node], *map_arg(node.args, self._argument))
 
     def _computed(self, node: Node, layer: Layer) -> Value:
         inputs = [map_arg(argument, self._argument) for argument in node.args]
