@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
 
@@ -32,10 +32,10 @@ def _result(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
     """An empty tensor of `shape` in the memory format of the larger operand."""
     larger = a if a.numel() >= b.numel() else b
     if larger.shape == shape:
-        return torch.empty_like(larger)
+        return like(larger, torch.uint8)
     channels_last = larger.dim() == len(shape) == 4 and larger.is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
+    return torch.empty(shape, dtype=torch.uint8, device=larger.device, memory_format=memory_format)
 
 
 def _operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
