@@ -151,11 +151,16 @@ def test_wrong_state_dicts() -> None:
     state = dict(gm.state_dict())
     del state["a.weight"]
     state["other"] = torch.ones(1)
-    with pytest.raises(RuntimeError, match=r"(?s)Missing.*a\.weight.*Unexpected.*other"):
+    state["b.other"] = torch.ones(1)
+    with pytest.raises(RuntimeError, match=r'(?s)Missing.*: "a\.weight".*Unexpected.*: "other", "b\.other"\.'):
         gm.load_state_dict(state)
     result = gm.load_state_dict(state, strict=False)
-    assert [name.split(".", 1)[1] for name in result.missing_keys] == ["a.weight"]
-    assert result.unexpected_keys == ["other"]
+    assert result.missing_keys == ["a.weight"]
+    assert result.unexpected_keys == ["other", "b.other"]
+    state["b.bias"] = torch.zeros(7, dtype=torch.int32)
+    wrapper = nn.ModuleDict({"net": gm})
+    with pytest.raises(RuntimeError, match=r"size mismatch for net\.b\.bias: "):
+        wrapper.load_state_dict({f"net.{name}": tensor for name, tensor in state.items()})
 
 
 def _saved(gm: GraphModule) -> Any:
