@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fxquant.errors import InputError
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
+from fxquant.runtime.tracing import recorded
 from fxquant.runtime.value import Halo, Value
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
@@ -82,9 +83,16 @@ class Layer(nn.Module):
         """Appends to a program the kernel calls that write to `y` what `run` computes of `inputs`."""
         raise NotImplementedError
 
+    def check(self, *inputs: Any) -> None:
+        """Raises InputError for inputs that `run` is not to see."""
+
     def forward(self, *inputs: Any) -> Any:
         """Runs the kernel. Raises InputError, naming the place, for a tensor that the layer cannot take."""
+        call = recorded(self, inputs)
+        if call is not None:
+            return call
         try:
+            self.check(*inputs)
             return self.run(*inputs)
         except InputError as error:
             raise InputError(f"{self.where or type(self).__name__}: {error}") from None

@@ -26,14 +26,13 @@ class Quantize(Layer):
         q = self.constant("q")
         self.derived_arguments = (q.scale, q.zero_point, q.quant_min, q.quant_max)
 
-    def forward(self, *inputs: Any) -> Any:
-        """Checks what the user passed, where it may be the model's input, and runs the kernel."""
+    def check(self, *inputs: Any) -> None:
+        """Of what the user passed, where it may be the model's input."""
         (x,) = inputs
         if not isinstance(x, Tensor):
-            raise InputError(f"{self.where}: a {type(x).__name__}; pass a float32 tensor")
+            raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
         if x.device.type != "cpu":
-            raise InputError(f"{self.where}: a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
-        return super().forward(x)
+            raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
 
     def run(self, x: Tensor) -> Any:
         return kernels.quantize(x, *self.derived_arguments)
