@@ -23,11 +23,13 @@ from fxquant.bench import roofline, timing, zoo
 from fxquant.bench import worker as working
 from fxquant.bench.case import CALIBRATION_EXAMPLES, Case, Job, load, parse_shape
 from fxquant.bench.command import chosen
+from fxquant.bench.compare import Result as Compared
 from fxquant.bench.compare import compare
 from fxquant.bench.contestants import CONTESTANTS, PEERS, Contestant, fxquant_int8, torch_float
 from fxquant.bench.nodes import Work, node_times, node_work
-from fxquant.bench.report import milliseconds, ratio
+from fxquant.bench.report import comparison_table, milliseconds, ratio
 from fxquant.bench.roofline import limit_of
+from fxquant.bench.timing import spread
 from fxquant.bench.worker import Worker, WorkerError, first_tensor
 from fxquant.errors import ConfigError, InputError, MissingError
 from fxquant.kernels.roofline import copy_bandwidth, peak_multiply_adds
@@ -136,6 +138,12 @@ def test_a_contestant_that_fails_is_listed_with_its_own_reason(tmp_path: Path) -
     floats, refused = compare(Job(f"{path}:Net", ((1, 4),)), [torch_float.FLOAT, fxquant_int8.INT8], rounds=1, budget=0)
     assert floats.times is not None
     assert (refused.times, refused.reason) == (None, refusal)
+
+
+def test_a_column_for_reasons_only_where_there_is_one() -> None:
+    done, failed = Compared("a", spread([1.0]), (1.0,), 20.0), Compared("b", reason="out of memory")
+    assert len(comparison_table(Job("linear"), [done]).columns) == 5
+    assert len(comparison_table(Job("linear"), [done, failed]).columns) == 6
 
 
 def test_a_process_that_dies_is_listed_with_its_code(tmp_path: Path) -> None:
