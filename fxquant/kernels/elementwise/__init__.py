@@ -15,17 +15,10 @@ def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape == b.shape:
         return a, b
     try:
-        return (a, b.expand(a.shape)) if a.numel() >= b.numel() else (a.expand(b.shape), b)
-    except RuntimeError:
-        return _broadcast_both(a, b)
-
-
-def _broadcast_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)
+        wide_a, wide_b = torch.broadcast_tensors(a, b)
     except RuntimeError as error:
         raise InputError(f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from error
-    return a.expand(shape), b.expand(shape)
+    return wide_a, wide_b
 
 
 def _result(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
