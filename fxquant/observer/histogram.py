@@ -96,7 +96,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
         one_zero = torch.histc(x.new_zeros(1), 2 * self.bins, -bound, bound)
         for chunk in torch.split(x.flatten(), _CHUNK):
             counts = torch.histc(chunk, 2 * self.bins, -bound, bound)
-            zeros = chunk.numel() - torch.count_nonzero(chunk)
+            zeros = torch.count_nonzero(chunk == 0)  # of floats it would take five times as long
             self.histogram.add_((counts - zeros * one_zero).to(torch.int64))
 
     def _search(self) -> tuple[Tensor, Tensor]:

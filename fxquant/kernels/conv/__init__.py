@@ -96,7 +96,9 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     residual = same_shape_residual(residual, y, torch.channels_last)
     weights = (packed.data_ptr(), packed.numel())
     try:
-        size = _kernels.conv2d_scratch_size(view(y), view(x), *weights, geometry, False, active_isa(), torch.get_num_threads())
+        size = _kernels.conv2d_scratch_size(
+            view(y), view(x), *weights, geometry, False, active_isa(), torch.get_num_threads()
+        )
         scratch = torch.empty(size, dtype=torch.uint8) if size else None
         _kernels.conv2d(
             torch.get_num_threads(),

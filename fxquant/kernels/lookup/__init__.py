@@ -7,14 +7,14 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
 TABLE_SIZE = 256
 
 
 def _fake_lookup(x: Tensor, table: Tensor) -> Tensor:
-    return torch.empty_like(x)
+    return like(x, x.dtype)
 
 
 @torch_op("lookup(Tensor x, Tensor table) -> Tensor", _fake_lookup)
