@@ -140,10 +140,10 @@ bool winograd_fits(const Conv& conv) {
 }
 
 // In the unit of kernels.inc, of which a vector instruction is worth four for every lane. Transforms take some 160
-// instructions for a vector of inputs, 280 for one of outputs and 100 for one of weights.
+// instructions for a vector of inputs, 280 for one of outputs and 150 for one of weights.
 bool winograd_pays(const Conv& conv) {
   if (!winograd_fits(conv)) return false;
-  constexpr int64_t kInput = 4 * 160, kOutput = 4 * 280, kWeight = 4 * 100;
+  constexpr int64_t kInput = 4 * 160, kOutput = 4 * 280, kWeight = 4 * 150;
   const Row row = row_of(conv.packed->isa);
   const int64_t tiles = all_tiles(conv.y), weights = conv.x.c * conv.y.c;
   const int64_t transforms =
