@@ -10,6 +10,7 @@ from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.qconfig import QConfig, get_default_qconfig
 from fxquant.qconfig_mapping import QConfigMapping, get_default_qconfig_mapping
 from fxquant.quantize_fx import convert_fx, fuse_fx, prepare_fx
+from fxquant.saving import load, save
 
 __all__ = [
     "Match",
@@ -25,7 +26,9 @@ __all__ = [
     "fuse_fx",
     "get_default_qconfig",
     "get_default_qconfig_mapping",
+    "load",
     "ops",
     "prepare_fx",
     "register_pass",
+    "save",
 ]

@@ -31,6 +31,8 @@ def _lower(gm: GraphModule, node: Node) -> tuple[Node, str]:
     """Replaces `node` by a call of its layer; returns the call and the path where the layer belongs."""
     layer, path = _layer(gm, node), _path(node)
     layer.where = where(node)
+    if layer.gives_integers and "qparams" in node.meta:
+        layer.note_output_scale(float(node.meta["qparams"].scale))
     inputs = [_arguments(node)[name] for name in layer.inputs]
     while inputs and inputs[-1] is None:
         inputs.pop()
