@@ -36,6 +36,14 @@ class QuantizedModule(GraphModule):
                 _move_into_region(state_dict, prefix, f"{prefix}{name}.", module)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def __copy__(self) -> QuantizedModule:
+        return finished(self, type(self).__name__, self.meta)
+
+    def __deepcopy__(self, memo: Any) -> QuantizedModule:
+        copied: QuantizedModule = super().__deepcopy__(memo)
+        type(copied).__name__ = type(self).__name__  # each GraphModule is of a class of its own
+        return copied
+
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
         return _rebuild, (rebuild, arguments, type(self).__name__, self.meta)
