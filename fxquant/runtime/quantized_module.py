@@ -40,9 +40,9 @@ class QuantizedModule(GraphModule):
         return finished(self, type(self).__name__, self.meta)
 
     def __deepcopy__(self, memo: Any) -> QuantizedModule:
-        copied: QuantizedModule = super().__deepcopy__(memo)
+        copied: Any = super().__deepcopy__(memo)
         type(copied).__name__ = type(self).__name__  # each GraphModule is of a class of its own
-        return copied
+        return copied  # type: ignore[no-any-return]
 
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
