@@ -5,7 +5,7 @@
         count of each group spread evenly over its bins that are not empty
 
 The threshold is the one of the least Kullback-Leibler divergence of P from Q. Migacz 2017, "8-bit inference with
-TensorRT" (GTC 2017), slides 30 to 40.
+TensorRT" (GTC 2017).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     error(low, high) = sum over the bins of count * |x - dequantize(quantize(x))|^p,   x in the middle of a bin
 
 MSE is p = 2: Sung et al. 2015, "Resiliency of deep neural networks under quantization" (arXiv:1511.06488). Other p:
-Nahshan et al. 2019, "Loss aware post-training quantization" (arXiv:1911.07190), section 3.1: a larger p weighs the
+Nahshan et al. 2019, "Loss aware post-training quantization" (arXiv:1911.07190): a larger p weighs the
 clipped values more. Unlike HistogramObserver, which knows rounding as noise, these round.
 """
 

@@ -4,8 +4,8 @@
     low    the same below 0
 
 0.0 counts as a value. McKinstry et al. 2018, "Discovering low-precision networks close to full-precision networks for
-efficient embedded inference", section 3.1; Wu et al. 2020, "Integer quantization for deep learning inference"
-(arXiv:2004.09602), section 3.2: 99.9 % to 99.9999 %.
+efficient embedded inference" (arXiv:1809.04191); Wu et al. 2020, "Integer quantization for deep learning inference"
+(arXiv:2004.09602), who compare 99.9 % to 99.9999 %.
 """
 
 from __future__ import annotations
