@@ -245,7 +245,7 @@ def _copy_into(graph: Graph, node: Node, args: Any, kwargs: Any) -> Node:
 
 def _drop_unused(module: nn.Module, path: str, used: set[str]) -> bool:
     """Deletes from `module` what no dotted name in `used` needs. Returns whether anything is left."""
-    if path and any(path == name or name.startswith(path + ".") for name in used) and path in used:
+    if path in used:
         return True
     for name in _names(module._parameters, module._buffers):
         if _join(path, name) not in used:

@@ -7,8 +7,8 @@ another machine, and never saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from fxquant.errors import InputError
 from fxquant.ops.op import OPS
 from fxquant.runtime.constants import check_constants, check_names, check_scale
+from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
+from fxquant.runtime.tracing import recorded
 from fxquant.runtime.value import Halo, Value
-
-if TYPE_CHECKING:
-    from fxquant.runtime.planner import Planner
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
 # The buffer that says what one step of a layer's result stands for. No kernel needs it; exports do.
@@ -115,17 +114,20 @@ class Layer(nn.Module):
         """Calls the kernel."""
         raise NotImplementedError
 
-    def macs(self, shape: Sequence[int]) -> int:
-        """How many multiply-adds a result of `shape` takes."""
-        return 0
-
-    def emit(self, planner: Planner, y: Value, *inputs: Any) -> None:
+    def emit(self, emitter: Emitter, y: Value, *inputs: Any) -> None:
         """Appends to a program the kernel calls that write to `y` what `run` computes of `inputs`."""
         raise NotImplementedError
 
+    def check(self, *inputs: Any) -> None:
+        """Raises InputError for inputs that `run` is not to see."""
+
     def forward(self, *inputs: Any) -> Any:
         """Runs the kernel. Raises InputError, naming the place, for a tensor that the layer cannot take."""
+        call = recorded(self, inputs)
+        if call is not None:
+            return call
         try:
+            self.check(*inputs)
             return self.run(*inputs)
         except InputError as error:
             raise InputError(f"{self.where or type(self).__name__}: {error}") from None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from fxquant.runtime.region import Int8Region, run
+from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
 class QuantizedModule(GraphModule):
@@ -33,7 +33,7 @@ class QuantizedModule(GraphModule):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name, module in self.named_modules():
             if isinstance(module, Int8Region):
-                _move_into_region(state_dict, prefix, f"{prefix}{name}.", module)
+                _load_region(module, state_dict, f"{prefix}{name}.", *args)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __copy__(self) -> QuantizedModule:
@@ -62,11 +62,17 @@ def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Calla
     return straight
 
 
-def _move_into_region(state_dict: dict[str, Any], outside: str, inside: str, region: Int8Region) -> None:
-    """Gives the region's entries, saved under `outside`, the names that loading looks for, under `inside`."""
-    for key in region.state_dict():
-        if outside + key in state_dict:
-            state_dict[inside + key] = state_dict.pop(outside + key)
+def _load_region(region: Int8Region, state_dict: dict[str, Any], inside: str, *args: Any) -> None:
+    """Loads the region's entries under the names that they are saved by, so that errors speak of these.
+
+    Leaves in `state_dict` what torch looks for next, under the prefix `inside`: what the region holds by now.
+    """
+    for path, module in region.named_modules():
+        at = outer_prefix(inside) + (f"{path}." if path else "")
+        names = [f"{at}{name}" for name in (*module._parameters, *module._buffers)]
+        own = {name: state_dict.pop(name) for name in names if name in state_dict}
+        module._load_from_state_dict(own, at, *args)
+    state_dict.update({f"{inside}{name}": value for name, value in region.state_dict().items()})
 
 
 def _rebuild(
