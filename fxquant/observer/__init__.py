@@ -12,6 +12,7 @@ from fxquant.observer.defaults import (
     per_channel_weight_observer_range_neg_127_to_127,
     weight_observer_range_neg_127_to_127,
 )
+from fxquant.observer.entropy import EntropyObserver
 from fxquant.observer.fixed import FixedQParamsObserver, PlaceholderObserver
 from fxquant.observer.histogram import HistogramObserver
 from fxquant.observer.minmax import (
@@ -20,17 +21,23 @@ from fxquant.observer.minmax import (
     MovingAveragePerChannelMinMaxObserver,
     PerChannelMinMaxObserver,
 )
+from fxquant.observer.norm import MSEObserver, PNormObserver
+from fxquant.observer.percentile import PercentileObserver
 from fxquant.observer.scheme import QScheme
 
 __all__ = [
+    "EntropyObserver",
     "FixedQParamsObserver",
     "HistogramObserver",
+    "MSEObserver",
     "MinMaxObserver",
     "MovingAverageMinMaxObserver",
     "MovingAveragePerChannelMinMaxObserver",
     "ObserverBase",
+    "PNormObserver",
     "Partial",
     "PerChannelMinMaxObserver",
+    "PercentileObserver",
     "PlaceholderObserver",
     "QScheme",
     "UniformQuantizationObserverBase",

@@ -73,6 +73,8 @@ class ObserverBase(nn.Module, ABC):
     """Base of all observers. `where` names the observed place in the user's model, for messages."""
 
     where: str = ""
+    # Whether the statistics are those of several processes already.
+    is_merged: bool = False
 
     def __init__(self, dtype: torch.dtype, is_dynamic: bool = False) -> None:
         super().__init__()
@@ -100,6 +102,12 @@ class ObserverBase(nn.Module, ABC):
     @abstractmethod
     def qparams(self) -> QParams:
         """What `calculate_qparams` says, with the integers to use."""
+
+    def merge_processes(self) -> None:
+        """Takes over the statistics of all processes that calibrate together, by all-reduce; every one calls it."""
+
+    def reset_min_max_vals(self) -> None:
+        """Forgets everything seen."""
 
     @classmethod
     def with_args(cls, **kwargs: Any) -> Partial:

@@ -8,24 +8,29 @@ another machine, and never saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fxquant.errors import InputError
+from fxquant.ops.op import OPS
+from fxquant.runtime.constants import check_constants, check_names, check_scale
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
 from fxquant.runtime.tracing import recorded
 from fxquant.runtime.value import Halo, Value
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
+# The buffer that says what one step of a layer's result stands for. No kernel needs it; exports do.
+OUTPUT_SCALE = "output_scale"
 LayerType = TypeVar("LayerType", bound="type[Layer]")
 
 
 class Layer(nn.Module):
     """Base of all int8 layers. Subclasses say in `derive` what their kernel wants, and call it in `run`."""
 
+    integer_op: ClassVar[Callable[..., Any]]
     # Arguments of the integer op that arrive at run time, in the order of `run`. All others are constants.
     inputs: tuple[str, ...] = ("x",)
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
@@ -46,6 +51,36 @@ class Layer(nn.Module):
         for name, value in constants.items():
             self._keep(name, value)
         self.derive()
+
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any], buffers: Mapping[str, Tensor]) -> Layer:
+        """The layer whose `settings` and buffers these are. Raises InputError if they are not those of such a layer."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._settings = dict(settings)
+        for name, tensor in buffers.items():
+            layer.register_buffer(name, tensor)
+        layer._check()
+        layer.derive()
+        return layer
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What no buffer holds: numbers that fix shapes, options, and for each NamedTuple its class."""
+        return self._settings
+
+    def note_output_scale(self, scale: float) -> None:
+        """Keeps what one step of the result stands for."""
+        self._keep(OUTPUT_SCALE, scale)
+
+    def _check(self) -> None:
+        row = OPS[self.integer_op]
+        names = [name for name in row.signature.parameters if name not in self.inputs]
+        check_constants(row.body, {name: self.constant(name) for name in names})
+        scale = self.constant(OUTPUT_SCALE)
+        check_names({*self._settings, *self._buffers} - {OUTPUT_SCALE}, names)
+        if scale is not None:
+            check_scale(OUTPUT_SCALE, scale)
 
     def _keep(self, name: str, value: Any) -> None:
         if isinstance(value, Tensor):
@@ -99,6 +134,7 @@ class Layer(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self._check()
         self.derive()
         forget_programs()
 
@@ -132,6 +168,7 @@ def computes(integer_op: Callable[..., Any]) -> Callable[[LayerType], LayerType]
 
     def declare(layer: LayerType) -> LayerType:
         LAYERS[integer_op] = layer
+        layer.integer_op = staticmethod(integer_op)
         return layer
 
     return declare

@@ -6,13 +6,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from torch.fx import GraphModule
+import torch
+from torch.fx import GraphModule, Node
 
 from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
 class QuantizedModule(GraphModule):
-    """What `convert_fx` returns. `meta["explanation"]` holds the rows of `explain`."""
+    """What `convert_fx` returns.
+
+    `meta["explanation"]` holds the rows of `explain`, `meta["inputs"]` a pair for each input: shape and dtype of the
+    example that the model was prepared with, each None for what is no tensor.
+    """
 
     def recompile(self) -> Any:
         """Regenerates the code of the graph."""
@@ -30,6 +35,14 @@ class QuantizedModule(GraphModule):
             if isinstance(module, Int8Region):
                 _load_region(module, state_dict, f"{prefix}{name}.", *args)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __copy__(self) -> QuantizedModule:
+        return finished(self, type(self).__name__, self.meta)
+
+    def __deepcopy__(self, memo: Any) -> QuantizedModule:
+        copied: Any = super().__deepcopy__(memo)
+        type(copied).__name__ = type(self).__name__  # each GraphModule is of a class of its own
+        return copied  # type: ignore[no-any-return]
 
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
@@ -70,7 +83,13 @@ def _rebuild(
 
 def finished(gm: GraphModule, name: str, meta: dict[str, Any]) -> QuantizedModule:
     """`gm` as a QuantizedModule called `name`, with `meta`."""
+    inputs = tuple(_example(node) for node in gm.graph.nodes if node.op == "placeholder")
     module = QuantizedModule(gm, gm.graph, name)
     module.train(gm.training)
-    module.meta.update(meta)
+    module.meta.update({"inputs": inputs, **meta})
     return module
+
+
+def _example(placeholder: Node) -> tuple[torch.Size | None, torch.dtype | None]:
+    shape, dtype = placeholder.meta.get("shape"), placeholder.meta.get("dtype")
+    return (shape, dtype) if isinstance(shape, torch.Size) else (None, None)

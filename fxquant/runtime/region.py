@@ -53,6 +53,9 @@ class Int8Region(GraphModule):
         """The layers' state under their own names: where regions begin and end does not show in a saved model."""
         return super().state_dict(*args, prefix=outer_prefix(prefix), **kwargs)
 
+    def __copy__(self) -> Int8Region:
+        return _region(self)
+
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
         return _rebuild, (rebuild, arguments)
@@ -64,8 +67,11 @@ def outer_prefix(prefix: str) -> str:
 
 
 def _rebuild(rebuild: Callable[..., GraphModule], arguments: tuple[Any, ...]) -> Int8Region:
-    gm = rebuild(*arguments)
-    return Int8Region(gm, gm.graph, "Int8Region")
+    return _region(rebuild(*arguments))
+
+
+def _region(gm: GraphModule) -> Int8Region:
+    return Int8Region(gm, gm.graph, Int8Region.__name__)
 
 
 def run(self: Int8Region, *inputs: Any) -> Any:
