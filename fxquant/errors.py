@@ -37,3 +37,7 @@ class MissingError(FxquantError):
 
 class CalibrationWarning(UserWarning):
     """Converted without statistics somewhere; the message names the places."""
+
+
+class ConfigWarning(UserWarning):
+    """A setting that was given has no effect; the message says which, and what does instead."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.nn import functional as F
 
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.qconfig import (
     QConfig,
     QConfigAny,
@@ -112,9 +112,10 @@ class QConfigMapping:
         return (regex for regex in self.module_name_regex_qconfigs if re.match(regex, module_path))
 
     def check_keys(self, model_paths: Collection[str], object_types_in_model: Collection[ObjectType]) -> None:
-        """Raises ConfigError for a key that matches nothing in the model, naming the keys that would.
+        """Raises ConfigError for a name or a regex that matches no module, naming those that would.
 
-        `model_paths`: of all modules. What `get_default_qconfig_mapping` sets may be missing in the model.
+        Warns with ConfigWarning of a type that is not in the model, unless `get_default_qconfig_mapping` set it: one
+        mapping may serve several models. `model_paths`: of all modules.
         """
         for regex in self.module_name_regex_qconfigs:
             if not any(re.match(regex, path) for path in model_paths):
@@ -123,8 +124,8 @@ class QConfigMapping:
             if name == "":
                 raise ConfigError("set_module_name('') matches nothing; for the whole model, use set_global")
             _check_name(f"set_module_name({name!r})", name, model_paths)
-        for kind in self.object_type_qconfigs:
-            if kind not in _TRANSPOSED:
+        for kind, qconfig in self.object_type_qconfigs.items():
+            if not _is_default(kind, qconfig):
                 _check_type(f"set_object_type({_label(kind)})", kind, object_types_in_model)
         for key in self.module_name_object_type_order_qconfigs:
             setting = f"set_module_name_object_type_order({_label(key)})"
@@ -197,6 +198,12 @@ def _default_mapping(qconfig: QConfig) -> QConfigMapping:
         transposed = qconfig._replace(weight=weight.with_args(ch_axis=1))
         mapping.object_type_qconfigs.update(dict.fromkeys(_TRANSPOSED, transposed))
     return mapping
+
+
+def _is_default(kind: ObjectType, qconfig: QConfigAny) -> bool:
+    """Whether a default mapping sets this, whatever the model has in it."""
+    weight: Any = qconfig.weight if qconfig is not None else None
+    return kind in _TRANSPOSED and weight is not None and getattr(weight(), "ch_axis", None) == 1
 
 
 def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConfigMapping:
@@ -295,7 +302,8 @@ def _check_name(setting: str, name: str, model_paths: Collection[str]) -> None:
 
 def _check_type(setting: str, kind: ObjectType, present: Collection[ObjectType]) -> None:
     if kind not in present:
-        raise _no_match(setting, "type", _type_name(kind), {_type_name(other) for other in present})
+        message = str(_no_match(setting, "type", _type_name(kind), {_type_name(other) for other in present}))
+        warnings.warn(message, ConfigWarning, stacklevel=2)
 
 
 def _no_match(setting: str, what: str, key: str, names: Collection[str]) -> ConfigError:

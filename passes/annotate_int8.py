@@ -18,9 +18,11 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from fxquant.backend_config import BackendConfig
 from fxquant.errors import ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
+from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.observer import ObserverBase
 from fxquant.ops.op import Op, op_name, op_of
@@ -47,6 +49,8 @@ def annotate_int8(gm: GraphModule) -> GraphModule:
 def why_float(gm: GraphModule, node: Node) -> str | None:
     """The reason why `node` cannot run in int8 whatever its neighbours do, or None."""
     row = op_of(node)
+    if "custom" in node.meta:
+        return str(node.meta["custom"])
     if row is None:
         return str(node.meta.get("reason") or f"{op_name(gm, node)} is not in the op table")
     if not (row.kernel or row.moves or is_table(node)):
@@ -57,6 +61,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
         or _argument_limit(node, row)
         or row.limits(row.bind(node))
         or _weight_limit(gm, node, row)
+        or _backend_limit(gm, node, row)
     )
 
 
@@ -171,6 +176,20 @@ def _weight_config_limit(match: Match) -> str | None:
             f"its qconfig asks for weights with a scale along axis {weight.ch_axis}; kernels take axis 0, the outputs"
         )
     return None
+
+
+def _backend_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+    """What the user's BackendConfig says of the call as the user wrote it; movement follows its neighbours anyway."""
+    backend: BackendConfig | None = gm.meta.get("backend_config")
+    origin = origin_of(node)
+    if backend is None or origin is None or row.moves:
+        return None
+    match: Match = node.meta["qconfig"]
+    assert match.qconfig is not None
+    activation = _observer(match.qconfig.activation, match.source)
+    if row.weight is None or match.qconfig.weight is None:
+        return backend.refusal([origin.spelling], activation, None)
+    return backend.refusal([origin.spelling], activation, _observer(match.qconfig.weight, match.source))
 
 
 def _observer(factory: Callable[..., Any], source: str) -> Any:
