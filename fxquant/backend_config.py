@@ -20,6 +20,24 @@ from torch import nn
 from fxquant.errors import ConfigError
 from fxquant.observer.scheme import plain_dtype
 
+__all__ = [
+    "BackendConfig",
+    "BackendPatternConfig",
+    "DTypeConfig",
+    "DTypeWithConstraints",
+    "ObservationType",
+    "get_executorch_backend_config",
+    "get_fbgemm_backend_config",
+    "get_native_backend_config",
+    "get_native_backend_config_dict",
+    "get_onednn_backend_config",
+    "get_qnnpack_backend_config",
+    "get_tensorrt_backend_config",
+    "get_tensorrt_backend_config_dict",
+    "get_x86_backend_config",
+    "native_backend_config",
+]
+
 Pattern = Any  # a module class, a function, a method's name, or a tuple of such
 
 
@@ -329,6 +347,16 @@ def _backend(name: str) -> Callable[[], BackendConfig]:
 
     get.__name__ = get.__qualname__ = f"get_{name}_backend_config"
     return get
+
+
+def get_native_backend_config_dict() -> dict[str, Any]:
+    """`get_native_backend_config` as a dict."""
+    return native_backend_config().to_dict()
+
+
+def get_tensorrt_backend_config_dict() -> dict[str, Any]:
+    """`get_tensorrt_backend_config` as a dict."""
+    return native_backend_config("tensorrt").to_dict()
 
 
 get_native_backend_config = _backend("native")

@@ -22,6 +22,14 @@ from fxquant.fake_quantize import FakeQuantizeBase
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import QConfigMapping
 
+__all__ = [
+    "ConvertCustomConfig",
+    "FuseCustomConfig",
+    "PrepareCustomConfig",
+    "QuantType",
+    "StandaloneModuleConfigEntry",
+]
+
 ModuleClass = type[nn.Module]
 
 

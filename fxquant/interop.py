@@ -10,6 +10,7 @@ saturates. An observer class that is not known by name, a user's own, is asked f
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
@@ -207,8 +208,17 @@ def _config(given: Any, kind: Any, argument: str) -> Any:
 
 
 def _of_dict(given: dict[str, Any], kind: Any, argument: str) -> Any:
-    warnings.warn(f"a dict as {argument} is deprecated; pass a {kind.__name__}", FutureWarning, stacklevel=5)
+    message = f"a dict as {argument} is deprecated; pass a {kind.__name__}"
+    warnings.warn(message, FutureWarning, stacklevel=_depth())
     return kind.from_dict(given)
+
+
+def _depth() -> int:
+    """How many frames the one that warns is below the user's, for `stacklevel`."""
+    frame, depth = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("fxquant."):
+        frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+    return depth
 
 
 def _entry(given: Any) -> StandaloneModuleConfigEntry:

@@ -26,6 +26,16 @@ from fxquant.qconfig import (
     get_default_qconfig,
 )
 
+__all__ = [
+    "QConfigMapping",
+    "get_default_qat_qconfig_dict",
+    "get_default_qat_qconfig_mapping",
+    "get_default_qconfig_dict",
+    "get_default_qconfig_mapping",
+    "get_symmetric_qnnpack_qat_qconfig_mapping",
+    "get_symmetric_qnnpack_qconfig_mapping",
+]
+
 ObjectType = type | Callable[..., Any] | str  # a module class, a function, or the name of a tensor method
 OrderKey = tuple[str, ObjectType, int]
 

@@ -16,27 +16,27 @@ from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, Prepare
 from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.observed import (
-    ObservedGraphModule as ObservedGraphModule,
-)
-from fxquant.graph.observed import (
-    attach_preserved_attrs_to_model as attach_preserved_attrs_to_model,
-)
-from fxquant.graph.observed import (
-    attributes_of,
-    observed,
-)
+from fxquant.graph.observed import ObservedGraphModule, attach_preserved_attrs_to_model, attributes_of, observed
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import run_stage
 from fxquant.graph.surgery import fetch
 from fxquant.graph.trace import trace
-from fxquant.graph.watching import value_of
 from fxquant.ops.op import op_of
 from fxquant.placement import MeasuredCosts, fastest
 from fxquant.placement.partial import leave_float
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
 from fxquant.runtime.quantized_module import QuantizedModule, finished
 from fxquant.standalone import convert_standalone, leaves_of, mark_custom, prepare_standalone
+
+__all__ = [
+    "ObservedGraphModule",
+    "attach_preserved_attrs_to_model",
+    "convert_fx",
+    "convert_to_reference_fx",
+    "fuse_fx",
+    "prepare_fx",
+    "prepare_qat_fx",
+]
 
 MappingLike = QConfigMapping | dict[str, Any]
 
@@ -183,23 +183,18 @@ def prepare_qat_fx(
     prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
     backend_config: BackendConfig | dict[str, Any] | None = None,
 ) -> ObservedGraphModule:
-    """A copy of `model`, in training mode, that computes with fake-quantizes; train it, then hand it to `convert_fx`.
+    """A copy of `model`, in its mode, that computes with fake-quantizes; train it, then hand it to `convert_fx`.
 
     Batch norms are folded first, with the statistics that they have: fine-tune a trained model. Dropout is left out,
-    of which ConfigWarning warns. Arguments and errors as of `prepare_fx`, but `model` must be in training mode.
+    of which ConfigWarning warns. Arguments and errors as of `prepare_fx`, but `model` may be in training mode.
     """
-    if isinstance(model, nn.Module) and not model.training:
-        raise ConfigError(
-            "the model is in eval mode; call model.train() first, or prepare_fx if it is not to be trained"
-        )
     dropouts = [name for name, module in model.named_modules() if "Dropout" in type(module).__name__]
     if dropouts:
-        warnings.warn(
-            f"no values are dropped in quantized training: {', '.join(dropouts)}", ConfigWarning, stacklevel=2
-        )
+        message = f"no values are dropped in quantized training: {', '.join(dropouts)}"
+        warnings.warn(message, ConfigWarning, stacklevel=2)
     settled = copy.deepcopy(model).eval()
     prepared = _prepare(settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config)
-    return prepared.train()
+    return prepared.train(model.training)
 
 
 def original_weights(prepared: GraphModule) -> dict[str, list[Any]]:
@@ -210,7 +205,7 @@ def original_weights(prepared: GraphModule) -> dict[str, list[Any]]:
         if row is None or row.weight is None or not quant_of(node).int8:
             continue
         arguments = row.bind(node)
-        weight: Node = value_of(arguments[row.weight])
+        weight: Node = arguments[row.weight].all_input_nodes[0]  # behind its observer
         bias = arguments[row.bias] if row.bias else None
         found[str(weight.target)] = [fetch(prepared, weight), None if bias is None else fetch(prepared, bias)]
     return found

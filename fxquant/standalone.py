@@ -99,4 +99,6 @@ def _dequantize_outputs(call: Node, qparams: dict[int, Any]) -> None:
                 value,
                 lambda x, q=q: surgery.emit(surgery.next_node(x), ops.dequantize, x, q),  # type: ignore[misc]
             )
-            real.meta.update({key: value.meta[key] for key in ("shape", "dtype") if key in value.meta})
+            real.meta.update({key: value.meta[key] for key in ("shape", "dtype", "quant") if key in value.meta})
+            if "observer" in value.meta:
+                real.meta["observer"] = value.meta.pop("observer")

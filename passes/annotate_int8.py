@@ -24,8 +24,8 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
-from fxquant.observer import ObserverBase
-from fxquant.ops.op import Op, op_name, op_of
+from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
+from fxquant.ops.op import Op, Output, op_name, op_of
 from fxquant.qconfig_mapping import Match
 
 # K * 255 * 128 must stay below 2**31, or an int32 accumulator could wrap (Numbers, docs/int8_arithmetic.md).
@@ -88,10 +88,17 @@ def _drawn_into_int8(node: Node) -> bool:
     if _is_part(node):
         return False
     row = op_of(node)
-    if inputs and all(n.op == "placeholder" for n in inputs) and row is not None and not row.moves:
+    inputs_only = inputs and all(n.op == "placeholder" for n in inputs)
+    if inputs_only and row is not None and not row.moves and not _reuses(node):
         return True
     users = [u for u in _readers(node) if surgery.is_tensor(u)]
     return bool(users) and all(quant_of(u).int8 for u in users)
+
+
+def _reuses(node: Node) -> bool:
+    """Whether the qconfig leaves the qparams to the op's input."""
+    match: Match = node.meta["qconfig"]
+    return match.qconfig is not None and isinstance(match.qconfig.activation(), ReuseInputObserver)
 
 
 def _is_part(node: Node) -> bool:
@@ -113,6 +120,12 @@ def _config_limit(node: Node) -> str | None:
         return "its qconfig is dynamic; this is static quantization"
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
+    row = op_of(node)
+    if isinstance(activation, ReuseInputObserver):
+        passes_on = row is not None and row.output is Output.SAME
+        return None if passes_on else "its qconfig takes the input's qparams, and it computes other values"
+    if isinstance(activation, PassiveObserver):
+        return "its qconfig observes no activations"
     if getattr(activation, "ch_axis", None) is not None:
         return "its qconfig asks for activations with a scale a channel; kernels take one scale"
     return None

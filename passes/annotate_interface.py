@@ -24,6 +24,7 @@ def annotate_interface(gm: GraphModule) -> GraphModule:
     groups = [quant_of(node).group for node in gm.graph.nodes]
     free = max((group for group in groups if group is not None), default=-1) + 1
     for node in dict.fromkeys([*inputs, *outputs, *_custom(gm)]):
+        decide(node, border=node in (*inputs, *outputs))
         if quant_of(node).group is None:
             decide(node, group=free, observe=True)
             free += 1

@@ -27,22 +27,16 @@ def convert_interface(gm: GraphModule) -> GraphModule:
 
 
 def _take(x: Node) -> object:
-    """Lets the placeholder `x` stand for its own integers; who reads real numbers reads them dequantized."""
-    integer = _integer(x)
-    real = next(user for user in integer.users if user.target is ops.dequantize)
-    surgery.replace_in(real, x, [user for user in x.users if user is not integer])
+    """Lets the placeholder `x` stand for its own integers."""
+    integer = next(user for user in x.users if user.target is ops.quantize)
     surgery.replace(integer, x)
     x.meta.update(dtype=torch.uint8, qparams=integer.meta["qparams"])
     return integer.meta["qparams"]
 
 
 def _give(gm: GraphModule, value: Node) -> object:
-    """Lets the output give the integers of `value`."""
-    integer = value.args[0] if value.target is ops.dequantize else _integer(value)
+    """Lets the output give the integers that `value`, a dequantize, reads."""
+    integer = value.args[0]
     assert isinstance(integer, Node)
     surgery.replace_in(integer, value, [output_of(gm)])
     return integer.meta["qparams"]
-
-
-def _integer(value: Node) -> Node:
-    return next(user for user in value.users if user.target is ops.quantize)

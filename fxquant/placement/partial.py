@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from torch.fx import GraphModule
+import networkx as nx
+from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, leads, quant_of
 from fxquant.graph.matching import matches
 from fxquant.graph.watching import readers_of, value_of
+from fxquant.ops.op import op_of
 from fxquant.placement.place import run_in_float
 from fxquant.placement.units import Unit, units_of
 from fxquant.qconfig_mapping import QConfigMapping
@@ -27,18 +29,31 @@ def leave_float(gm: GraphModule, mapping: QConfigMapping) -> GraphModule:
         excluded = next((node for node in unit if node in found and found[node].qconfig is None), None)
         if excluded is not None:
             run_in_float(unit, f"{excluded.name} has the qconfig None at conversion, by {found[excluded].source}")
-    while alone := [unit for unit in units if _is_alone(unit)]:
-        for unit in alone:
-            run_in_float(unit, "neither its inputs nor its users run in int8 any more")
+    for unit in _cut_off(units):
+        run_in_float(unit, "no int8 op is left beside it")
     return surgery.clean(gm)
 
 
-def _is_alone(unit: Unit) -> bool:
-    """Whether the unit runs in int8, does not compute enough for that by itself, and has no neighbour in int8."""
-    if not quant_of(unit[0]).int8 or any(leads(node) for node in unit):
-        return False
-    around = [n for node in unit for n in (*map(value_of, activations(node)), *readers_of(node)) if n not in unit]
-    return not any(quant_of(node).int8 for node in around)
+def _cut_off(units: list[Unit]) -> list[Unit]:
+    """The units that run in int8 only because of neighbours that no longer do."""
+    near: nx.Graph[Node] = nx.Graph()
+    for unit in units:
+        nx.add_path(near, unit)
+        for node in unit:
+            around = (*map(value_of, activations(node)), *readers_of(node))
+            near.add_edges_from((node, other) for other in around if quant_of(node).int8 and quant_of(other).int8)
+    rooted: set[Node] = set()
+    for part in nx.connected_components(near):
+        if any(quant_of(node).int8 and _stands_alone(node) for node in part):
+            rooted |= part
+    return [unit for unit in units if quant_of(unit[0]).int8 and rooted.isdisjoint(unit)]
+
+
+def _stands_alone(node: Node) -> bool:
+    """Whether the op runs in int8 whatever its neighbours do."""
+    row = op_of(node)
+    inputs = [value_of(x) for x in activations(node)]
+    return leads(node) or (row is not None and not row.moves and all(x.op == "placeholder" for x in inputs))
 
 
 def _check(prepared: QConfigMapping, given: QConfigMapping) -> None:

@@ -308,6 +308,7 @@ class _Shapes(Interpreter):
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer = self.fetch_attr(target)
         assert isinstance(layer, Layer)
+        layer.check(*args)
         return layer.run(*args, **kwargs)
 
     def run_node(self, n: Node) -> Any:
