@@ -57,7 +57,7 @@ class PerToken(Granularity):
 
 
 class MappingType(Enum):
-    """Whether the zero point is free, as `symmetric` with a range of its own below zero or not."""
+    """Whether the zero point is free; if not, whether both ends of the range may be clipped to make it symmetric."""
 
     SYMMETRIC = auto()
     SYMMETRIC_NO_CLIPPING_ERR = auto()
