@@ -85,7 +85,12 @@ def prepare_fx(
 
 
 def _prepare(
-    model: nn.Module, qconfig_mapping: Any, example_inputs: Any, prepare_custom_config: Any, backend_config: Any
+    model: nn.Module,
+    qconfig_mapping: Any,
+    example_inputs: Any,
+    prepare_custom_config: Any,
+    backend_config: Any,
+    trains: bool = False,
 ) -> ObservedGraphModule:
     _check_float(model)
     model = _in_eval_mode(model)
@@ -99,6 +104,8 @@ def _prepare(
     prepared = trace(model, example_inputs, leaf_names=leaf_names, leaf_classes=leaf_classes)
     if isinstance(qconfig_mapping, (QConfigMapping, dict)):  # torch.ao's defaults set types that few models have
         _check_keys(mapping, model, prepared)
+    if trains:
+        _report_dropouts(prepared)
     mark_custom(prepared, custom)
     prepared.meta.update(qconfig_mapping=mapping, prepare_custom_config=custom, backend_config=backend)
     for stage in ("normalize", "fuse", "annotate", "observe"):
@@ -188,12 +195,8 @@ def prepare_qat_fx(
     Batch norms are folded first, with the statistics that they have: fine-tune a trained model. Dropout is left out,
     of which ConfigWarning warns. Arguments and errors as of `prepare_fx`, but `model` may be in training mode.
     """
-    dropouts = [name for name, module in model.named_modules() if "Dropout" in type(module).__name__]
-    if dropouts:
-        message = f"no values are dropped in quantized training: {', '.join(dropouts)}"
-        warnings.warn(message, ConfigWarning, stacklevel=2)
     settled = copy.deepcopy(model).eval()
-    prepared = _prepare(settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config)
+    prepared = _prepare(settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, trains=True)
     return prepared.train(model.training)
 
 
@@ -258,6 +261,14 @@ def _in_eval_mode(model: nn.Module) -> nn.Module:
 
 
 _DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+def _report_dropouts(traced: GraphModule) -> None:
+    origins = [origin for node in traced.graph.nodes if (origin := origin_of(node)) is not None]
+    dropped = [str(origin) for origin in origins if "dropout" in origin.spelling_name.lower()]
+    if dropped:
+        message = f"no values are dropped in quantized training, at {'; '.join(dropped)}"
+        warnings.warn(message, ConfigWarning, stacklevel=4)
 
 
 def _report(backend: BackendConfig | None) -> None:

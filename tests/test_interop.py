@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import pickle
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,27 @@ def test_backend_configs() -> None:
     reasons = [row.reason for row in explain(convert_fx(calibrate(prepared, [X], progress=False))).float_rows]
     assert any("takes torch.uint8, not torch.int8" in reason for reason in reasons)
     assert interop.backend_config(get_executorch_backend_config()) is not None
+
+
+WITHOUT = """
+import torch
+for name in ("quint8", "qint8", "qint32", "quint4x2", "quint2x4", "qscheme", "quantize_per_tensor",
+             "per_tensor_affine", "per_tensor_symmetric", "per_channel_affine", "per_channel_symmetric",
+             "per_channel_affine_float_qparams"):
+    delattr(torch, name)
+import fxquant
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+x = torch.randn(2, 3, 8, 8)
+for mapping, prepare in ((fxquant.get_default_qconfig_mapping(), fxquant.prepare_fx),
+                         (fxquant.get_default_qat_qconfig_mapping(), fxquant.prepare_qat_fx)):
+    prepared = prepare(model, mapping, (x,), backend_config=fxquant.get_native_backend_config())
+    prepared(x)
+    assert (fxquant.convert_fx(prepared)(x) - model(x)).abs().max() < 0.1
+"""
+
+
+def test_a_torch_without_quantized_dtypes_will_do() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT], check=True)
 
 
 def test_names_of_plain_dtypes() -> None:
