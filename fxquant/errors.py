@@ -41,3 +41,7 @@ class FileError(FxquantError, ValueError):
 
 class CalibrationWarning(UserWarning):
     """Converted without statistics somewhere; the message names the places."""
+
+
+class ConfigWarning(UserWarning):
+    """A setting that was given has no effect; the message says which, and what does instead."""

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from fxquant.errors import CalibrationError, ConfigError
-from fxquant.observer.scheme import QScheme, choose_qparams, integer_dtype, integer_range, plain_dtype
+from fxquant.observer.scheme import (
+    QScheme,
+    choose_float_qparams,
+    choose_qparams,
+    integer_dtype,
+    integer_range,
+    plain_dtype,
+)
 from fxquant.qparams import QParams
 
 FLOAT32_EPS: float = torch.finfo(torch.float32).eps
@@ -171,7 +178,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         return self.min_val, self.max_val
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        """scale (float32) and zero_point (int32), of shape [1], or [channels] if per channel.
+        """scale (float32) and zero_point (int32; float32 of float qparams), of shape [1], or [channels] if per channel.
 
         1 and 0 if nothing was observed.
         """
@@ -179,6 +186,8 @@ class UniformQuantizationObserverBase(ObserverBase):
             device = self.min_val.device
             return torch.ones(1, device=device), torch.zeros(1, dtype=torch.int32, device=device)
         low, high = (bound.float().reshape(-1) for bound in self.learned_range())
+        if self.qscheme.float_qparams:
+            return choose_float_qparams(low, high, quant_min=self.quant_min, quant_max=self.quant_max, eps=self.eps)
         return choose_qparams(
             low,
             high,

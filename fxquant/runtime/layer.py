@@ -119,7 +119,12 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def check(self, *inputs: Any) -> None:
-        """Raises InputError for inputs that `run` is not to see."""
+        """Raises InputError for inputs that `run` is not to see: reals where the model takes integers."""
+        wrong = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype is not torch.uint8]
+        if self.takes_integers and wrong:
+            raise InputError(
+                f"the model takes uint8 integers here, not {wrong[0]}; quantize by its meta['input_qparams']"
+            )
 
     def forward(self, *inputs: Any) -> Any:
         """Runs the kernel. Raises InputError, naming the place, for a tensor that the layer cannot take."""

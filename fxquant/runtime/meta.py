@@ -33,6 +33,7 @@ class _OnMeta(Interpreter):
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer = self.fetch_attr(target)
         assert isinstance(layer, Layer)
+        layer.check(*args)
         return layer.run(*args, **kwargs)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
