@@ -8,6 +8,8 @@
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
+//   kHalves                                whether there are panels that are `half`; if so
+//   Half                                   the Machine of these, which takes them for one vector
 //   kSpreads                               whether weights may be packed as `spread`; if so
 //   Activations spread<Steps, Step>(const uint8_t*)    for every lane its group's four bytes, of a row's 16 of a tap
 //
@@ -92,6 +94,7 @@ struct Panel {
   const uint8_t* table;  // or null
   bool plain;            // all of Finish::plain holds
   int vectors;
+  bool half;         // of two vectors, in natural order, half of the second is empty
   int spread_steps;  // of a tap; 0: not spread
 };
 
@@ -433,6 +436,7 @@ class Run {
     const uint8_t* packed = panel_data(index);
     Panel panel;
     panel.vectors = panels_.vectors(at);
+    panel.half = panels_.half(at);
     const int64_t columns = static_cast<int64_t>(Machine::kLanes) * panel.vectors;
     panel.bias = reinterpret_cast<const int32_t*>(packed);
     panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
@@ -451,24 +455,27 @@ class Run {
 
   void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
     if constexpr (Machine::kSpreads) {
-      if (panel.spread_steps == 1) return multiply_panel<1, 1>(rows, tile, panel);
-      if (panel.spread_steps == 2) return multiply_panel<1, 2>(rows, tile, panel);
+      if (panel.spread_steps == 1) return multiply_panel<Machine, 1, 1>(rows, tile, panel);
+      if (panel.spread_steps == 2) return multiply_panel<Machine, 1, 2>(rows, tile, panel);
+    }
+    if constexpr (Machine::kHalves) {
+      if (panel.half) return multiply_panel<typename Machine::Half, 1, 0>(rows, tile, panel);
     }
     if (panel.vectors == Machine::kVectors) {
-      multiply_panel<Machine::kVectors, 0>(rows, tile, panel);
+      multiply_panel<Machine, Machine::kVectors, 0>(rows, tile, panel);
     } else {
-      multiply_panel<1, 0>(rows, tile, panel);
+      multiply_panel<Machine, 1, 0>(rows, tile, panel);
     }
   }
 
-  template <int Vectors, int SpreadSteps>
+  template <class Of, int Vectors, int SpreadSteps>
   void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
     const Ahead ahead = upcoming_.take((rows.count + tile - 1) / tile, tile, panels_.steps);
     const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
     if (rows.residual) {
-      multiply<Machine, Vectors, SpreadSteps, true>(rows, whole, tile, p_.taps, panel, ahead);
+      multiply<Of, Vectors, SpreadSteps, true>(rows, whole, tile, p_.taps, panel, ahead);
     } else {
-      multiply<Machine, Vectors, SpreadSteps, false>(rows, whole, tile, p_.taps, panel, ahead);
+      multiply<Of, Vectors, SpreadSteps, false>(rows, whole, tile, p_.taps, panel, ahead);
     }
   }
 
