@@ -289,7 +289,7 @@ def test_a_mapping_at_conversion_leaves_layers_in_float() -> None:
     rows = {row.place: row for row in explain(partly).float_rows}
     assert list(rows) == ["inner.conv", "inner"]
     assert "None at conversion, by set_module_name('inner', None)" in rows["inner.conv"].reason
-    assert sqnr_db(model(X), partly(X)) > sqnr_db(model(X), convert_fx(prepared)(X))
+    assert sqnr_db(model(X), partly(X)) > 40
     assert explain(convert_fx(prepared)).float_rows == ()
 
 

@@ -24,7 +24,7 @@ def _exports(*calls: Callable[..., Any]) -> Callable[[Export], Export]:
     return declare
 
 
-@_exports(ops.flatten, ops.reshape)
+@_exports(ops.flatten, ops.reshape, ops.unflatten)
 def _reshape(b: Builder, x: Any, *_: Any) -> Any:
     assert b.current is not None
     return _shaped(b, b.name(x), b.shape(x), b.shape(b.current))
@@ -67,6 +67,40 @@ def _split(b: Builder, x: Any, _: Any, dim: int) -> Any:
     sizes = [piece.shape[dim] for piece in b.examples[b.current]]
     pieces = b.add("Split", b.name(x), b.integers(sizes), outputs=len(sizes), axis=dim)
     return [pieces] if isinstance(pieces, str) else pieces
+
+
+@_exports(ops.unbind)
+def _unbind(b: Builder, x: Any, dim: int) -> Any:
+    return [b.add("Gather", b.name(x), b.constant(np.int64(i)), axis=dim) for i in range(b.shape(x)[dim])]
+
+
+@_exports(ops.expand)
+def _expand(b: Builder, x: Any, _: Any) -> Any:
+    assert b.current is not None
+    after = b.shape(b.current)
+    before = [1] * (len(after) - len(b.shape(x))) + list(b.shape(x))
+    return b.add(
+        "Expand", b.name(x), b.integers([1 if old == new else new for old, new in zip(before, after, strict=True)])
+    )
+
+
+@_exports(ops.flip)
+def _flip(b: Builder, x: Any, dims: Any) -> Any:
+    y = b.name(x)
+    for dim in dims:
+        y = b.add("Slice", y, *(b.integers([bound]) for bound in (-1, -(1 << 62), dim, -1)))
+    return y
+
+
+@_exports(ops.roll)
+def _roll(b: Builder, x: Any, shifts: Any, dims: Any) -> Any:
+    y = b.name(x)
+    for shift, dim in zip(shifts, dims, strict=True):
+        size = b.shape(x)[dim]
+        if shift % size:
+            first, second = b.add("Split", y, b.integers([size - shift % size, shift % size]), outputs=2, axis=dim)
+            y = b.add("Concat", second, first, axis=dim)
+    return y
 
 
 @_exports(ops.pixel_shuffle)
