@@ -31,7 +31,7 @@ from fxquant.observer import (
     default_float_qparams_observer,
     default_float_qparams_observer_4bit,
 )
-from fxquant.observer.base import FLOAT32_EPS
+from fxquant.observer.base import FLOAT32_EPS, usual_qparams
 from fxquant.qparams import QParams, along_axis
 
 __all__ = [
@@ -303,11 +303,7 @@ class _LearnableFakeQuantize(FakeQuantize):
         return self.scale.detach().clamp(min=FLOAT32_EPS), zero_point
 
     def qparams(self) -> QParams:
-        scale, zero_point = self.calculate_qparams()
-        integers = self.quant_min, self.quant_max, self.dtype
-        if self.ch_axis is None:
-            return QParams(float(scale), int(zero_point), *integers)
-        return QParams(scale, zero_point, *integers, self.ch_axis)
+        return usual_qparams(self)
 
     def _switch(self, learning: bool, observer: bool, fake_quant: bool) -> None:
         self.learning_enabled.fill_(int(learning))

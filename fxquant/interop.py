@@ -38,6 +38,7 @@ from fxquant.custom_config import (
 )
 from fxquant.errors import ConfigError
 from fxquant.observer import ObserverBase, Partial
+from fxquant.observer.base import usual_qparams
 from fxquant.observer.scheme import plain_dtype
 from fxquant.qconfig import QConfig, QConfigAny
 from fxquant.qconfig_mapping import QConfigMapping
@@ -167,11 +168,7 @@ class ForeignObserver(ObserverBase):
         return scale.float().reshape(-1), zero_point.reshape(-1).to(torch.int32)
 
     def qparams(self) -> QParams:
-        scale, zero_point = self.calculate_qparams()
-        integers = self.quant_min, self.quant_max, self.dtype
-        if self.ch_axis is None:
-            return QParams(float(scale), int(zero_point), *integers)
-        return QParams(scale, zero_point, *integers, self.ch_axis)
+        return usual_qparams(self)
 
 
 def prepare_custom_config(given: Any) -> PrepareCustomConfig:

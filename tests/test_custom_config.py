@@ -290,6 +290,7 @@ def test_a_mapping_at_conversion_leaves_layers_in_float() -> None:
     assert list(rows) == ["inner.conv", "inner"]
     assert "None at conversion, by set_module_name('inner', None)" in rows["inner.conv"].reason
     assert sqnr_db(model(X), partly(X)) > 40
+    assert torch.equal(partly.state_dict()["inner.conv.weight"], model.inner.conv.weight)
     assert explain(convert_fx(prepared)).float_rows == ()
 
 

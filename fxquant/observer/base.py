@@ -199,11 +199,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         )
 
     def qparams(self) -> QParams:
-        scale, zero_point = self.calculate_qparams()
-        integers = self.quant_min, self.quant_max, self.dtype
-        if self.ch_axis is None:
-            return QParams(float(scale), int(zero_point), *integers)
-        return QParams(scale, zero_point, *integers, self.ch_axis)
+        return usual_qparams(self)
 
     def reset_min_max_vals(self) -> None:
         """Forgets everything seen."""
@@ -215,6 +211,16 @@ class UniformQuantizationObserverBase(ObserverBase):
         if not self.observed:
             return f"{integers}, nothing observed"
         return f"{integers}, {float(self.min_val.min()):.6g} to {float(self.max_val.max()):.6g}"
+
+
+def usual_qparams(observer: Any) -> QParams:
+    """What `observer.calculate_qparams` says, with its integers: per tensor, or along its `ch_axis`."""
+    scale, zero_point = observer.calculate_qparams()
+    integers = observer.quant_min, observer.quant_max, observer.dtype
+    axis: int | None = getattr(observer, "ch_axis", None)
+    if axis is None:
+        return QParams(float(scale), int(zero_point), *integers)
+    return QParams(scale, zero_point, *integers, axis)
 
 
 def value_range(x: Tensor, axis: int | None, place: str) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fxquant.errors import ConfigError
-from fxquant.observer.base import ObserverBase
+from fxquant.observer.base import ObserverBase, usual_qparams
 from fxquant.observer.scheme import QScheme, integer_dtype, integer_range
 from fxquant.qparams import QParams
 
@@ -54,7 +54,7 @@ class FixedQParamsObserver(ObserverBase):
         return self.scale, self.zero_point
 
     def qparams(self) -> QParams:
-        return QParams(float(self.scale), int(self.zero_point), self.quant_min, self.quant_max, self.dtype)
+        return usual_qparams(self)
 
     def extra_repr(self) -> str:
         return f"scale={float(self.scale):.6g}, zero_point={int(self.zero_point)}, {self.dtype}"

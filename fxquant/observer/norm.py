@@ -23,29 +23,10 @@ from fxquant.observer.scheme import QScheme, choose_qparams
 _CANDIDATES, _ROUNDS = 16, 3
 
 
-class PNormObserver(BinnedObserver):
-    """Covers the range whose error to the power `p` is least. Other arguments: see BinnedObserver.
+class _SearchingObserver(BinnedObserver):
+    """Covers the range whose error to the power `p` is least."""
 
-    Raises ConfigError if `p` is not above 0.
-    """
-
-    def __init__(
-        self,
-        p: float = 2.4,
-        bins: int = 2048,
-        dtype: torch.dtype = torch.uint8,
-        qscheme: Any = QScheme.PER_TENSOR_AFFINE,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = FLOAT32_EPS,
-        is_dynamic: bool = False,
-    ) -> None:
-        super().__init__(bins, dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
-        if not p > 0:
-            raise ConfigError(f"p must be above 0, got {p}")
-        self.p = float(p)
+    p: float
 
     def clipped_range(self) -> tuple[Tensor, Tensor]:
         """Computed in units of `bound`, where no power overflows."""
@@ -84,11 +65,15 @@ class PNormObserver(BinnedObserver):
         return (x - real).abs().pow(self.p).double() @ counts
 
 
-class MSEObserver(PNormObserver):
-    """Covers the range of the least mean squared error, measured. Arguments: see BinnedObserver."""
+class PNormObserver(_SearchingObserver):
+    """Covers the range whose error to the power `p` is least. Other arguments: see BinnedObserver.
+
+    Raises ConfigError if `p` is not above 0.
+    """
 
     def __init__(
         self,
+        p: float = 2.4,
         bins: int = 2048,
         dtype: torch.dtype = torch.uint8,
         qscheme: Any = QScheme.PER_TENSOR_AFFINE,
@@ -99,4 +84,13 @@ class MSEObserver(PNormObserver):
         eps: float = FLOAT32_EPS,
         is_dynamic: bool = False,
     ) -> None:
-        super().__init__(2.0, bins, dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
+        super().__init__(bins, dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
+        if not p > 0:
+            raise ConfigError(f"p must be above 0, got {p}")
+        self.p = float(p)
+
+
+class MSEObserver(_SearchingObserver):
+    """Covers the range of the least mean squared error, measured. Arguments: see BinnedObserver."""
+
+    p = 2.0

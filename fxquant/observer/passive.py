@@ -25,11 +25,14 @@ class PassiveObserver(ObserverBase):
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Raises ConfigError: there are none."""
-        raise ConfigError(f"{self.place} stands for {self.dtype}, which has no qparams")
+        raise self._refusal()
 
     def qparams(self) -> QParams:
         """Raises ConfigError: there are none."""
-        raise ConfigError(f"{self.place} stands for {self.dtype}, which has no qparams")
+        raise self._refusal()
+
+    def _refusal(self) -> ConfigError:
+        return ConfigError(f"{self.place} stands for {self.dtype}, which has no qparams")
 
     def extra_repr(self) -> str:
         return f"{self.dtype}, is_dynamic={self.is_dynamic}"

@@ -108,3 +108,16 @@ class Builder:
 
 
 Export = Callable[..., Any]
+
+
+def registering(table: dict[Callable[..., Any], Export]) -> Callable[..., Callable[[Export], Export]]:
+    """A decorator for the form of ops, `@exports(op, …)`, that puts it into `table`."""
+
+    def exports(*calls: Callable[..., Any]) -> Callable[[Export], Export]:
+        def declare(export: Export) -> Export:
+            table.update(dict.fromkeys(calls, export))
+            return export
+
+        return declare
+
+    return exports

@@ -12,19 +12,11 @@ from torch.fx import Node
 
 from fxquant import ops
 from fxquant.errors import UnsupportedError
-from fxquant.onnx_export.builder import Builder, Export
+from fxquant.onnx_export.builder import Builder, Export, registering
 from fxquant.ops.integer.pool import known_size
 
 FLOAT_EXPORTS: dict[Callable[..., Any], Export] = {}
-
-
-def _exports(*calls: Callable[..., Any]) -> Callable[[Export], Export]:
-    def declare(export: Export) -> Export:
-        for call in calls:
-            FLOAT_EXPORTS[call] = export
-        return export
-
-    return declare
+_exports = registering(FLOAT_EXPORTS)
 
 
 def conv_attributes(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:

@@ -16,21 +16,14 @@ from torch.fx import Node
 
 from fxquant import ops
 from fxquant.errors import UnsupportedError
-from fxquant.onnx_export.builder import Builder, Export
+from fxquant.onnx_export.builder import Builder, Export, registering
 from fxquant.onnx_export.floats import averaged, conv_attributes, padded, pooled, resized
 from fxquant.ops.integer.pool import known_size
 from fxquant.qparams import Requantize
 from fxquant.runtime.layer import OUTPUT_SCALE, Layer
 
 LAYER_EXPORTS: dict[Callable[..., Any], Export] = {}
-
-
-def _exports(integer_op: Callable[..., Any]) -> Callable[[Export], Export]:
-    def declare(export: Export) -> Export:
-        LAYER_EXPORTS[integer_op] = export
-        return export
-
-    return declare
+_exports = registering(LAYER_EXPORTS)
 
 
 def export_layer(b: Builder, node: Node, layer: Layer) -> str:

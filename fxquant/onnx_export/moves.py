@@ -10,18 +10,10 @@ from torch.fx import Node
 
 from fxquant import ops
 from fxquant.errors import UnsupportedError
-from fxquant.onnx_export.builder import Builder, Export
+from fxquant.onnx_export.builder import Builder, Export, registering
 
 MOVE_EXPORTS: dict[Callable[..., Any], Export] = {}
-
-
-def _exports(*calls: Callable[..., Any]) -> Callable[[Export], Export]:
-    def declare(export: Export) -> Export:
-        for call in calls:
-            MOVE_EXPORTS[call] = export
-        return export
-
-    return declare
+_exports = registering(MOVE_EXPORTS)
 
 
 @_exports(ops.flatten, ops.reshape, ops.unflatten)

@@ -119,7 +119,10 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def check(self, *inputs: Any) -> None:
-        """Raises InputError for inputs that `run` is not to see: reals where the model takes integers."""
+        """Raises InputError for inputs that `run` is not to see, of those that a user may pass."""
+
+    def check_dtypes(self, *inputs: Any) -> None:
+        """Raises InputError for reals where the model takes integers."""
         wrong = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype is not torch.uint8]
         if self.takes_integers and wrong:
             raise InputError(
@@ -133,6 +136,7 @@ class Layer(nn.Module):
             return call
         try:
             self.check(*inputs)
+            self.check_dtypes(*inputs)
             return self.run(*inputs)
         except InputError as error:
             raise InputError(f"{self.where or type(self).__name__}: {error}") from None

@@ -33,7 +33,7 @@ class _OnMeta(Interpreter):
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         layer = self.fetch_attr(target)
         assert isinstance(layer, Layer)
-        Layer.check(layer, *args)  # layers ask more of a user's tensor, such as memory
+        layer.check_dtypes(*args)
         return layer.run(*args, **kwargs)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:

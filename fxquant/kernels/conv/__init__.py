@@ -94,18 +94,13 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty(_output_shape(x.shape, tuple(geometry)), dtype=torch.uint8, memory_format=torch.channels_last)
     residual = same_shape_residual(residual, y, torch.channels_last)
-    weights = (packed.data_ptr(), packed.numel())
+    images, weights = (view(y), view(x)), (packed.data_ptr(), packed.numel())
+    constants, threads = (geometry, False, active_isa()), torch.get_num_threads()
     try:
-        size = _kernels.conv2d_scratch_size(
-            view(y), view(x), *weights, geometry, False, active_isa(), torch.get_num_threads()
-        )
+        size = _kernels.conv2d_scratch_size(*images, *weights, *constants, threads)
         scratch = torch.empty(size, dtype=torch.uint8) if size else None
-        _kernels.conv2d(
-            torch.get_num_threads(),
-            *(view(y), view(x), view(residual), view(scratch)),
-            *(0, y.shape[2], *weights, 0, 0),
-            *(geometry, False, active_isa()),
-        )
+        operands, rows = (*images, view(residual), view(scratch)), (0, y.shape[2])
+        _kernels.conv2d(threads, *operands, *rows, *weights, 0, 0, *constants)
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None
     return y

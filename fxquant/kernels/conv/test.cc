@@ -38,12 +38,7 @@ Problem random_problem(Random& random) {
   p.n = 1 + up_to(2);
   p.h = std::max<int64_t>(1, g.dilation_h * (g.kernel_h - 1) + 1 - g.pad_top - g.pad_bottom) + up_to(7);
   p.w = std::max<int64_t>(1, g.dilation_w * (g.kernel_w - 1) + 1 - g.pad_left - g.pad_right) + up_to(7);
-  if (up_to(1)) p.x_gaps = {up_to(5), up_to(2), up_to(2)};
-  if (up_to(1)) p.y_gaps = {up_to(40), up_to(2), up_to(2)};
-  p.residual = up_to(1);
-  p.table = up_to(3) == 0;
-  p.halo = up_to(2) == 0;
-  p.threads = static_cast<int>(1 + up_to(1));
+  choose_surroundings(p, random);
   return p;
 }
 

@@ -159,4 +159,15 @@ inline Problem problem(int64_t c, int64_t size, int64_t o, int64_t kernel, int64
   return p;
 }
 
+// How the tensors lie in memory, what the epilogue does, and how many threads there are, all at random.
+inline void choose_surroundings(Problem& p, Random& random) {
+  const auto up_to = [&](int64_t high) { return random.integer(0, high); };
+  if (up_to(1)) p.x_gaps = {up_to(5), up_to(2), up_to(2)};
+  if (up_to(1)) p.y_gaps = {up_to(40), up_to(2), up_to(2)};
+  p.residual = up_to(1);
+  p.table = up_to(3) == 0;
+  p.halo = up_to(2) == 0;
+  p.threads = static_cast<int>(1 + up_to(1));
+}
+
 }  // namespace fxquant

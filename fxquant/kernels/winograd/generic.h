@@ -1,8 +1,8 @@
 // The transforms and products, written once for all ISAs. A Machine is one of gemm/generic.h's, for its stores, with
 //   kTiles                                            how many tiles a group has, at most
 //   kStepBytes, kWide                                 of its packed weights; kWide: they are int16, see pack.h
-//   Acc dot_words(Acc, Acc pair, const uint16_t* w)   acc[lane] += pair[0] * w[lane][0] + pair[1] * w[lane][1], of
-//   int16 Acc broadcast_words(uint32_t)                     the same pair for every lane
+//   Acc broadcast_words(uint32_t)                     the same pair of int16 for every lane
+//   Acc dot_words(Acc, Acc pair, const uint16_t* w)   acc[lane] += pair[0] * w[lane][0] + pair[1] * w[lane][1]
 //
 // Transforms are sums modulo 2^16 and 2^32, on vectors of unsigned integers. Words are made of bytes by masks and
 // shifts: of four channels, a pair holds 0 and 2, another one 1 and 3. Channels come in spans, the even pairs of a span

@@ -21,6 +21,12 @@ constexpr int64_t kFewestChannels = 16;
   return position_stride(tiles * ((channels + kChunk - 1) / kChunk) * kChunk);
 }
 
+// int16 of the inputs of so many tiles, in so many groups.
+[[maybe_unused]] int64_t inputs_words(int64_t tiles, int64_t groups, int64_t channels) {
+  const int64_t gap = inputs_stride(0, channels);
+  return kPositions * (inputs_stride(tiles, channels) - gap + groups * gap);
+}
+
 // int16 between positions of the weights of a panel.
 [[maybe_unused]] int64_t weights_stride(int64_t channels, int64_t columns) {
   return position_stride(channels * columns);
@@ -39,10 +45,7 @@ struct WinogradBlock {
 
   int64_t group_begin(int64_t group) const { return count * group / groups; }
   int64_t tiles_of_group(int64_t group) const { return group_begin(group + 1) - group_begin(group); }
-  uint16_t* group_inputs(int64_t group) const {
-    const int64_t whole = inputs_stride(group_begin(group), conv->x.c) - inputs_stride(0, conv->x.c);
-    return inputs + kPositions * (whole + group * inputs_stride(0, conv->x.c));
-  }
+  uint16_t* group_inputs(int64_t group) const { return inputs + inputs_words(group_begin(group), group, conv->x.c); }
 };
 
 // transform: B d B' of tiles [begin, end) of the block. multiply: the outputs of [begin, end) of its panels times

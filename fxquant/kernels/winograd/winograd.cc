@@ -35,10 +35,8 @@ int64_t tiles_of(int64_t size) { return (size + kTile - 1) / kTile; }
 
 int64_t all_tiles(const Nhwc<uint8_t>& y) { return y.n * tiles_of(y.h) * tiles_of(y.w); }
 
-// Bytes of the transformed inputs of so many tiles, in so many groups.
 int64_t inputs_bytes(const Conv& conv, int64_t tiles, int64_t groups) {
-  const int64_t gap = inputs_stride(0, conv.x.c);
-  return 2 * kPositions * (inputs_stride(tiles, conv.x.c) - gap + groups * gap);
+  return 2 * inputs_words(tiles, groups, conv.x.c);
 }
 
 int64_t weights_bytes(const Conv& conv) {
