@@ -3,74 +3,159 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
-from fxquant.custom_config import PrepareCustomConfig
+from fxquant import interop
+from fxquant.backend_config import BackendConfig
+from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, PrepareCustomConfig
 from fxquant.debug.explain import explanation_of
-from fxquant.errors import ConfigError
-from fxquant.graph.origin import origin_of
-from fxquant.graph.parts import map_parts, parts_of
+from fxquant.errors import ConfigError, ConfigWarning, InputError
+from fxquant.graph.annotation import quant_of
+from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of
+from fxquant.graph.observed import ObservedGraphModule, observed
+from fxquant.graph.origin import Origin, origin_of
+from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
 from fxquant.graph.pipeline import run_part, run_stage
-from fxquant.graph.trace import trace, unwrapped
+from fxquant.graph.surgery import fetch
+from fxquant.graph.trace import in_eval_mode, trace, unwrapped
+from fxquant.ops.op import op_of
 from fxquant.placement import MeasuredCosts, fastest
+from fxquant.placement.partial import leave_float
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
 from fxquant.runtime.quantized_module import QuantizedModule, finished
+from fxquant.standalone import convert_standalone, leaves_of, mark_custom, prepare_standalone
+
+__all__ = [
+    "ObservedGraphModule",
+    "attach_preserved_attrs_to_model",
+    "convert_fx",
+    "convert_to_reference_fx",
+    "fuse_fx",
+    "prepare_fx",
+    "prepare_qat_fx",
+]
+
+MappingLike = QConfigMapping | dict[str, Any]
 
 
-def fuse_fx(model: nn.Module, example_inputs: Any) -> nn.Module:
-    """Traces `model`, brings it into one vocabulary and folds batch norms. Float in, float out."""
-    captured: nn.Module = trace(model, example_inputs)
+def fuse_fx(
+    model: nn.Module,
+    fuse_custom_config: FuseCustomConfig | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    example_inputs: Any = None,
+) -> nn.Module:
+    """Traces `model`, in eval mode, brings it into one vocabulary and folds batch norms. Float in, float out.
+
+    With `example_inputs`, batch norms are folded also where the way to do so depends on the number of dimensions.
+    """
+    custom = interop.fuse_custom_config(fuse_custom_config)
+    _report(interop.backend_config(backend_config))
+    model = unwrapped(model)
+    fused: nn.Module = trace(model, example_inputs)
     for stage in ("normalize", "fuse"):
-        captured = run_stage(captured, stage)
-    return captured
+        fused = run_stage(fused, stage)
+    attach_preserved_attrs_to_model(fused, attributes_of(model, custom.preserved_attributes))
+    return fused
 
 
 def prepare_fx(
     model: nn.Module,
-    qconfig_mapping: QConfigMapping | dict[str, Any],
+    qconfig_mapping: MappingLike,
     example_inputs: Any,
-    prepare_custom_config: PrepareCustomConfig | None = None,
+    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
+    _equalization_config: Any = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
 ) -> nn.Module:
     """A copy of `model` that computes the same in float and observes its values.
 
     `example_inputs`: a tuple of positional or a dict of keyword arguments, as the model will be called; shapes but for
-    the channels may differ later. `model` must be in eval mode, and is not modified. Run the result on representative
-    batches, with `calibrate` or by calling it, then hand it to `convert_fx`.
+    the channels may differ later. `model` must be in eval mode, and is not modified. `backend_config` narrows down what
+    may run in int8. Run the result on representative batches, with `calibrate` or by calling it, then hand it to
+    `convert_fx`.
 
     Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
-    does not take) and TraceError (code that cannot be captured).
+    does not take) and TraceError (code that cannot be captured). Warns with ConfigWarning of settings without effect.
     """
+    if _equalization_config is not None:
+        warnings.warn("_equalization_config has no effect: weights are not equalized", ConfigWarning, stacklevel=2)
+    return _prepare(model, qconfig_mapping, example_inputs, prepare_custom_config, backend_config)
+
+
+def _prepare(
+    model: nn.Module,
+    qconfig_mapping: Any,
+    example_inputs: Any,
+    prepare_custom_config: Any,
+    backend_config: Any,
+    trains: bool = False,
+) -> nn.Module:
     model = unwrapped(model)
     _check_float(model)
-    mapping = _mapping(qconfig_mapping)
-    custom = prepare_custom_config or PrepareCustomConfig()
-    if not isinstance(custom, PrepareCustomConfig):
-        raise ConfigError(f"prepare_custom_config is a {type(custom).__name__}; pass a PrepareCustomConfig")
-    prepared: nn.Module = trace(
-        model,
-        example_inputs,
-        leaf_names=custom.non_traceable_module_names,
-        leaf_classes=custom.non_traceable_module_classes,
-    )
-    _check_keys(mapping, model, prepared)
-    for _, part in parts_of(prepared):
-        part.meta["qconfig_mapping"] = mapping
+    model = _settled(model)
+    if example_inputs is None:
+        raise InputError("example_inputs is None; pass a tuple of what the model is called with, as forward(x) takes x")
+    mapping = interop.qconfig_mapping(qconfig_mapping)
+    custom = interop.prepare_custom_config(prepare_custom_config)
+    backend = interop.backend_config(backend_config)
+    _report(backend)
+    leaf_names, leaf_classes = leaves_of(custom)
+    prepared: nn.Module = trace(model, example_inputs, leaf_names=leaf_names, leaf_classes=leaf_classes)
+    if isinstance(qconfig_mapping, (QConfigMapping, dict)):  # torch.ao's defaults set types that few models have
+        _check_keys(mapping, model, prepared)
+    if trains:
+        _report_dropouts(prepared)
+    _configure(prepared, mapping, custom, backend)
     for stage in ("normalize", "fuse", "annotate", "observe"):
         prepared = run_stage(prepared, stage)
-    return prepared
+    for _, part in parts_of(prepared):
+        prepare_standalone(part, _prepare)
+    made = map_parts(prepared, observed)
+    attach_preserved_attrs_to_model(made, attributes_of(model, custom.preserved_attributes))
+    return made
+
+
+def _configure(
+    prepared: nn.Module, mapping: QConfigMapping, custom: PrepareCustomConfig, backend: BackendConfig | None
+) -> None:
+    """Tells every part its settings. What goes in or out as integers is a matter of the whole model alone."""
+    if not is_part(prepared) and (custom.input_quantized_indexes or custom.output_quantized_indexes):
+        raise ConfigError(
+            "input_quantized_indexes and output_quantized_indexes need the model as one graph, but its own code runs "
+            f"as Python: {captures_of(prepared)[0].reason}"
+        )
+    within = replace(custom, input_quantized_indexes=[], output_quantized_indexes=[])
+    for _, part in parts_of(prepared):
+        mark_custom(part, custom)
+        own = custom if part is prepared else within
+        part.meta.update(qconfig_mapping=mapping, prepare_custom_config=own, backend_config=backend)
 
 
 PLACEMENTS = ("configured", "fastest")
 
 
-def convert_fx(graph_module: nn.Module, placement: str = "configured") -> nn.Module:
+def convert_fx(
+    graph_module: nn.Module,
+    convert_custom_config: ConvertCustomConfig | dict[str, Any] | None = None,
+    _remove_qconfig: bool = True,
+    qconfig_mapping: MappingLike | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    keep_original_weights: bool = False,
+    *,
+    placement: str = "configured",
+) -> nn.Module:
     """The int8 model that a calibrated `prepare_fx` result stands for. The prepared model is not modified.
 
+    `qconfig_mapping`: that of `prepare_fx`, with None for what shall stay float after all. `backend_config` was used
+    when preparing, and `_remove_qconfig` has no effect: no module carries a qconfig. `keep_original_weights`: the
+    result's `original_weights_lookup` holds the float [weight, bias] of each int8 op under the name of its weight.
     `placement`: "configured" runs in int8 what the QConfigMapping says and a kernel can; "fastest" measures on this
     machine, at the example's shapes and with torch's current threads, and leaves in float what is faster there (see
     docs/placement.md).
@@ -80,28 +165,132 @@ def convert_fx(graph_module: nn.Module, placement: str = "configured") -> nn.Mod
     """
     if placement not in PLACEMENTS:
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
+    prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
+    kept = attributes_of(graph_module, _settings(prepared)["convert_custom_config"].preserved_attributes)
+    if keep_original_weights:
+        kept["original_weights_lookup"] = original_weights(prepared)
+    made = map_parts(prepared, partial(_converted, placement=placement))
+    attach_preserved_attrs_to_model(made, kept)
+    return made
+
+
+def convert_to_reference_fx(
+    graph_module: nn.Module,
+    convert_custom_config: ConvertCustomConfig | dict[str, Any] | None = None,
+    _remove_qconfig: bool = True,
+    qconfig_mapping: MappingLike | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+) -> nn.Module:
+    """The model that defines what `convert_fx` computes: float ops between quantize and dequantize of plain tensors.
+
+    Arguments as of `convert_fx`.
+    """
+    prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
+    kept = attributes_of(graph_module, _settings(prepared)["convert_custom_config"].preserved_attributes)
+    made = map_parts(prepared, _referenced)
+    attach_preserved_attrs_to_model(made, kept)
+    return made
+
+
+def _convert_to_reference_decomposed_fx(
+    graph_module: nn.Module,
+    convert_custom_config: ConvertCustomConfig | dict[str, Any] | None = None,
+    qconfig_mapping: MappingLike | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+) -> nn.Module:
+    """The same as `convert_to_reference_fx`, whose tensors are plain ones in any case."""
+    return convert_to_reference_fx(graph_module, convert_custom_config, True, qconfig_mapping, backend_config)
+
+
+def prepare_qat_fx(
+    model: nn.Module,
+    qconfig_mapping: MappingLike,
+    example_inputs: Any,
+    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+) -> nn.Module:
+    """A copy of `model`, in its mode, that computes with fake-quantizes; train it, then hand it to `convert_fx`.
+
+    Batch norms are folded first, with the statistics that they have: fine-tune a trained model. Dropout is left out,
+    of which ConfigWarning warns. Arguments and errors as of `prepare_fx`, but `model` may be in training mode.
+    """
+    model = unwrapped(model)
+    settled = in_eval_mode(copy.deepcopy(model)) if isinstance(model, nn.Module) else model
+    prepared = _prepare(settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, trains=True)
+    return prepared.train(model.training)
+
+
+def original_weights(prepared: nn.Module) -> dict[str, list[Any]]:
+    """The float [weight, bias or None] of each op of a prepared model that runs in int8, by the weight's name."""
+    found: dict[str, list[Any]] = {}
+    for part, node in _nodes(prepared):
+        row = op_of(node)
+        if row is None or row.weight is None or not quant_of(node).int8:
+            continue
+        arguments = row.bind(node)
+        weight: Node = arguments[row.weight].all_input_nodes[0]  # behind its observer
+        bias = arguments[row.bias] if row.bias else None
+        name = join(part.meta["part"], str(weight.target))
+        found[name] = [fetch(part, weight), None if bias is None else fetch(part, bias)]
+    return found
+
+
+def _ready(graph_module: nn.Module, convert_custom_config: Any, qconfig_mapping: Any, backend_config: Any) -> nn.Module:
+    """A copy of a prepared model, with what is said at its conversion."""
     if not _is_prepared(graph_module):
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    names = {part.meta["part"]: type(part).__name__ for _, part in parts_of(graph_module)}
-    return map_parts(copy.deepcopy(graph_module), partial(_converted, placement=placement, names=names))
-
-
-def _converted(part: GraphModule, placement: str, names: dict[str, str]) -> QuantizedModule:
-    finish = partial(_finished, name=names[part.meta["part"]])
-    return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
-
-
-def _finished(converted: GraphModule, name: str) -> QuantizedModule:
-    kept: dict[str, Any] = {key: converted.meta[key] for key in ("part", "captures") if key in converted.meta}
-    for stage in ("convert", "fold", "lower"):
-        converted = run_part(converted, stage)
-    explanation = explanation_of(converted)
-    return finished(run_part(converted, "plan"), name, {"explanation": explanation, **kept})
+    if backend_config is not None and _settings(graph_module)["backend_config"] is None:
+        warnings.warn(
+            "backend_config has no effect when converting; give it to prepare_fx", ConfigWarning, stacklevel=3
+        )
+    prepared = in_eval_mode(copy.deepcopy(graph_module))
+    custom = interop.convert_custom_config(convert_custom_config)
+    for _, part in parts_of(prepared):
+        part.meta["convert_custom_config"] = custom
+    if qconfig_mapping is None:
+        return prepared
+    return map_parts(prepared, partial(leave_float, mapping=interop.qconfig_mapping(qconfig_mapping)))
 
 
 def _is_prepared(model: Any) -> bool:
     parts = [part for _, part in parts_of(model)] if isinstance(model, nn.Module) else []
     return bool(parts) and all("qconfig_mapping" in part.meta for part in parts)
+
+
+def _settings(prepared: nn.Module) -> dict[str, Any]:
+    """What the user set, which every part knows."""
+    _, part = next(parts_of(prepared))
+    return part.meta
+
+
+def _converted(part: GraphModule, placement: str) -> QuantizedModule:
+    convert_standalone(part, partial(convert_fx, placement=placement))
+    return fastest(part, MeasuredCosts(), _finished) if placement == "fastest" else _finished(part)
+
+
+def _finished(converted: GraphModule) -> QuantizedModule:
+    for stage in ("convert", "fold", "lower"):
+        converted = run_part(converted, stage)
+    explanation = explanation_of(converted)
+    return _done(run_part(converted, "plan"), explanation=explanation)
+
+
+def _referenced(part: GraphModule) -> QuantizedModule:
+    convert_standalone(part, convert_to_reference_fx)
+    return _done(run_part(part, "convert"))
+
+
+_KEPT = ("name", "part", "captures", "standalone")
+
+
+def _done(converted: GraphModule, **meta: Any) -> QuantizedModule:
+    kept = {key: converted.meta[key] for key in _KEPT if key in converted.meta}
+    return finished(converted, converted.meta["name"], {**meta, **kept, **_interface(converted)})
+
+
+def _interface(converted: GraphModule) -> dict[str, Any]:
+    """The qparams of the inputs and outputs that are integers, by index."""
+    return {key: converted.meta.get(key, {}) for key in ("input_qparams", "output_qparams")}
 
 
 def _check_float(model: nn.Module) -> None:
@@ -115,20 +304,45 @@ def _modules(model: Any) -> Iterator[nn.Module]:
     return model.modules() if isinstance(model, nn.Module) else iter(())
 
 
-def _mapping(qconfig_mapping: QConfigMapping | dict[str, Any]) -> QConfigMapping:
-    if isinstance(qconfig_mapping, dict):
-        return QConfigMapping.from_dict(qconfig_mapping)
-    if not isinstance(qconfig_mapping, QConfigMapping):
-        raise ConfigError(
-            f"qconfig_mapping is a {type(qconfig_mapping).__name__}; pass get_default_qconfig_mapping(), "
-            "a QConfigMapping or its dict form"
+def _settled(model: nn.Module) -> nn.Module:
+    """`model`, or, if it is in training mode but computes the same in both, a copy in eval mode."""
+    if not isinstance(model, nn.Module) or not any(module.training for module in model.modules()):
+        return model
+    if any(isinstance(module, _DIFFERENT_IN_TRAINING) for module in model.modules()):
+        return model  # which the tracer refuses
+    return in_eval_mode(copy.deepcopy(model))
+
+
+_DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+def _report_dropouts(traced: nn.Module) -> None:
+    origins = _origins(traced)
+    dropped = [str(origin) for origin in origins if "dropout" in origin.spelling_name.lower()]
+    if dropped:
+        message = f"no values are dropped in quantized training, at {'; '.join(dropped)}"
+        warnings.warn(message, ConfigWarning, stacklevel=4)
+
+
+def _report(backend: BackendConfig | None) -> None:
+    if backend is not None and (ignored := backend.ignored):
+        warnings.warn(
+            f"of the BackendConfig {backend.name!r} these have no effect, since fxquant fuses by its own passes: "
+            + ", ".join(ignored),
+            ConfigWarning,
+            stacklevel=4,
         )
-    return copy.deepcopy(qconfig_mapping)
 
 
 def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: nn.Module) -> None:
     """Every name and type that the user set must occur in the model."""
-    nodes = [node for _, part in parts_of(traced) for node in part.graph.nodes]
-    origins = [origin for node in nodes if (origin := origin_of(node)) is not None]
-    types: set[ObjectType] = {o.spelling for o in origins} | {type(m) for m in model.modules()}
+    types: set[ObjectType] = {o.spelling for o in _origins(traced)} | {type(m) for m in model.modules()}
     mapping.check_keys({name for name, _ in model.named_modules()}, types)
+
+
+def _origins(traced: nn.Module) -> list[Origin]:
+    return [origin for _, node in _nodes(traced) if (origin := origin_of(node)) is not None]
+
+
+def _nodes(model: nn.Module) -> Iterator[tuple[GraphModule, Node]]:
+    return ((part, node) for _, part in parts_of(model) for node in part.graph.nodes)

@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.trace import nn_class
+from fxquant.graph.plain_tracer import nn_class
 from fxquant.ops.op import op_of
 
 _MODULES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

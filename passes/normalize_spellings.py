@@ -17,8 +17,8 @@ from torch.utils import _pytree as pytree
 
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.plain_tracer import nn_class
 from fxquant.graph.shapes import infer_shapes
-from fxquant.graph.trace import nn_class
 from fxquant.ops.op import SPELLINGS
 
 Adapter = Callable[..., Any]
@@ -43,6 +43,8 @@ def normalize_spellings(gm: GraphModule) -> GraphModule:
 
 
 def _adapter(gm: GraphModule, node: Node) -> Adapter | None:
+    if "custom" in node.meta:
+        return None
     if node.op in ("call_function", "call_method"):
         return SPELLINGS.get(node.target)
     if node.op == "call_module":

@@ -19,6 +19,7 @@ from fxquant.graph.integers import layer_of
 from fxquant.ops.op import op_name, op_of
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.region import Int8Region
+from fxquant.runtime.work import multiply_adds
 
 WARM_UP = 3
 
@@ -129,14 +130,6 @@ def _work(call: Call, value: Any) -> Work:
         bytes=_bytes_moved(read, _tensors(value)),
         integer=layer is not None,
     )
-
-
-def multiply_adds(weight: Tensor, image: Tensor) -> int:
-    """Of a convolution or a linear layer: every element of its output is a sum over weight[0], of any shape.
-
-    In a transposed convolution every element of its input is multiplied by weight[0]: `image` is the input there.
-    """
-    return image.numel() * weight[0].numel()
 
 
 def _weight(call: Call) -> Tensor | None:

@@ -21,10 +21,12 @@ from fxquant.errors import InputError, TraceError
 from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.exported import NotExported, exported
 from fxquant.graph.inputs import BoundCall, is_constant
-from fxquant.graph.parts import Capture, meta_of, replace_module
+from fxquant.graph.kept import meta_of, note
+from fxquant.graph.parts import Capture, join, replace_module
 from fxquant.graph.pipeline import passes_of
+from fxquant.graph.plain_tracer import nn_class
 from fxquant.graph.trace_error import Failure
-from fxquant.graph.tracer import Tracer, nn_class
+from fxquant.graph.tracer import Tracer
 
 
 def capture(model: nn.Module, arguments: BoundCall, names: Collection[str], kinds: Collection[type]) -> nn.Module:
@@ -34,7 +36,7 @@ def capture(model: nn.Module, arguments: BoundCall, names: Collection[str], kind
     """
     ladder = _Ladder(names, kinds)
     captured = ladder.symbolic(model, Call("", arguments.args, arguments.kwargs))
-    meta_of(captured)["captures"] = tuple(ladder.captures)
+    note(captured, captures=tuple(ladder.captures))
     return captured
 
 
@@ -66,7 +68,7 @@ class _Ladder:
         at = len(self.captures)
         for path, made in tracer.python.items():
             old = gm.get_submodule(path)
-            inner = made.call._replace(path=_join(call.path, path))
+            inner = made.call._replace(path=join(call.path, path))
             replace_module(gm, old, self._below(old, inner, made.failure, made.children))
         sizes = dict.fromkeys(tracer.fixed_sizes)
         cost = f"these sizes became fixed: {'; '.join(sizes)}" if sizes else ""
@@ -96,9 +98,9 @@ class _Ladder:
         replaced = []
         for path, calls in itertools.groupby(sorted(children, key=lambda each: each.path), lambda each: each.path):
             child = module.get_submodule(path)
-            if not self._stays(child, _join(call.path, path)):
+            if not self._stays(child, join(call.path, path)):
                 replaced.append(
-                    (child, self._child(child, [each._replace(path=_join(call.path, path)) for each in calls]))
+                    (child, self._child(child, [each._replace(path=join(call.path, path)) for each in calls]))
                 )
         compiled = self._put(module, call, replaced)
         what = f"its own code computes in float; {compiled} of the modules that it calls are compiled"
@@ -151,12 +153,16 @@ def untangled(gm: GraphModule) -> GraphModule:
     return untangle.run(gm)
 
 
-def part(root: nn.Module, graph: torch.fx.Graph, path: str) -> GraphModule:
-    """The graph of the module at `path` of the user's model as a GraphModule, with the names that `root` gives."""
-    gm = GraphModule(root, graph, type(root).__name__)
+def part(root: nn.Module, graph: torch.fx.Graph, path: str, name: str = "") -> GraphModule:
+    """The graph of the module at `path` of the user's model as a GraphModule, with the names that `root` gives.
+
+    `name`: that of the user's class, if it is not the root's.
+    """
+    name = name or type(root).__name__
+    gm = GraphModule(root, graph, name)
     gm.eval()
     _keep_out_of_state_dict(gm, root)
-    gm.meta["part"] = path
+    gm.meta.update(part=path, name=name)
     return gm
 
 
@@ -219,7 +225,3 @@ def _same_form(a: Any, b: Any) -> bool:
 
 def _is_within(path: str, root: str | None) -> bool:
     return root is not None and (root == "" or path == root or path.startswith(f"{root}."))
-
-
-def _join(path: str, name: str) -> str:
-    return ".".join(filter(None, (path, name)))

@@ -124,10 +124,9 @@ def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., 
     except Exception as error:
         raise NotExported(f"its graph cannot be read: {type(error).__name__}: {error}") from error
     try:
-        gm = untangled(part(root, graph, call.path))
+        gm = untangled(part(root, graph, call.path, type(module).__name__))
     except TraceError as error:
         raise NotExported(str(error)) from error
-    gm.__class__.__name__ = type(module).__name__
     return gm, f"these sizes became fixed: {', '.join(replay.cost)}" if replay.cost else ""
 
 

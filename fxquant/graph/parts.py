@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from torch import nn
 from torch.fx import GraphModule
-from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
+
+from fxquant.graph.kept import attach_preserved_attrs_to_model, meta_of
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,32 @@ def captures_of(model: nn.Module) -> tuple[Capture, ...]:
     return tuple(meta_of(model).get("captures", ()))
 
 
-def meta_of(model: nn.Module) -> dict[str, Any]:
-    """What the stages keep with a model: a GraphModule's `meta`, or the like on a module that runs as Python."""
-    if isinstance(model, GraphModule):
-        return model.meta
-    meta: dict[str, Any] = model.__dict__.setdefault("_fxquant_meta", {})
-    return meta
-
-
-def is_part(module: nn.Module) -> bool:
+def is_part(module: nn.Module) -> TypeGuard[GraphModule]:
     """Whether `module` is a graph that was captured from the user's model."""
     return isinstance(module, GraphModule) and "part" in module.meta
 
 
 def parts_of(model: nn.Module) -> Iterator[tuple[str, GraphModule]]:
-    """The captured graphs in `model`, by path, each once, those within a graph before it."""
-    for path, module in reversed(list(model.named_modules())):
+    """The captured graphs in `model`, by path, each once, those within a graph before it.
+
+    A standalone module within is a model of its own, whose parts do not count.
+    """
+    for path, module in reversed(list(_modules(model, "", set()))):
         if is_part(module):
             yield path, module
+
+
+def _modules(model: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    seen.add(model)
+    yield path, model
+    for name, child in model.named_children():
+        if child not in seen and "standalone" not in meta_of(child):
+            yield from _modules(child, join(path, name), seen)
+
+
+def join(path: str, name: str) -> str:
+    """The path of what is called `name` within the module at `path`."""
+    return ".".join(filter(None, (path, name)))
 
 
 def map_parts(model: nn.Module, change: Callable[[GraphModule], GraphModule]) -> nn.Module:
@@ -66,8 +75,7 @@ def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
         return
     asked = {name: value for name, value in vars(old).items() if not name.startswith("_") and not hasattr(new, name)}
     if isinstance(new, GraphModule):  # what the code around may ask of it, also after a copy
-        vars(new).update(asked)
-        new.meta.setdefault(_USER_PRESERVED_ATTRIBUTES_KEY, {}).update(asked)
+        attach_preserved_attrs_to_model(new, asked)
     for owner in list(model.modules()):
         for name, child in owner._modules.items():
             if child is old:

@@ -18,10 +18,10 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from fxquant.errors import ConfigError, TraceError
-from fxquant.graph.capture import capture
+from fxquant.graph.capture import capture, part
 from fxquant.graph.inputs import bind_inputs
+from fxquant.graph.plain_tracer import PlainTracer
 from fxquant.graph.shapes import propagate_shapes as propagate_shapes
-from fxquant.graph.tracer import nn_class as nn_class
 
 
 def trace(
@@ -35,6 +35,7 @@ def trace(
 
     Modules of torch.nn, those called `leaf_names` and instances of `leaf_classes` stay calls of modules. Tensors among
     `example_inputs` become the graph's inputs; options (bool, int, str, None) are fixed, and checked at every call.
+    Without an example, which is None, the graph knows no shapes, and code that needs them is not captured.
     A DataParallel, DistributedDataParallel or torch.compile'd model stands for the model within.
 
     Returns a GraphModule; or, where the model's own code cannot be captured, a copy of the model in which the modules
@@ -45,24 +46,29 @@ def trace(
     _check_model(inner)
     _check_leaves(inner, leaf_names, leaf_classes)
     root = _copy(inner)
-    arguments = bind_inputs(root, example_inputs)
-    return capture(root, arguments, leaf_names, leaf_classes)
+    if example_inputs is None:
+        return part(root, PlainTracer(leaf_names, leaf_classes).capture(root), "")
+    return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes)
 
 
 def unwrapped(model: Any) -> Any:
     """The model within DataParallel, DistributedDataParallel or torch.compile; of an ExportedProgram, its module."""
     while True:
         if isinstance(model, ExportedProgram):
-            module = model.module()
-            for each in module.modules():
-                each.training = False  # the mode was fixed by the export
-            return module
+            return in_eval_mode(model.module())  # the mode was fixed by the export
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:
             model = model._modules["_orig_mod"]
         else:
             return model
+
+
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """`model`, set to eval mode, also where its own eval() refuses, as that of an exported program does."""
+    for module in model.modules():
+        module.training = False
+    return model
 
 
 def _check_model(model: Any) -> None:

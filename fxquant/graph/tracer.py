@@ -11,14 +11,12 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.fx import Graph, Node, Proxy
-from torch.fx import Tracer as FxTracer
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
@@ -28,36 +26,17 @@ from fxquant.graph.aten import as_written
 from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.expect import NEEDED, expect, expect_options
 from fxquant.graph.inputs import BoundCall, is_constant
-from fxquant.graph.origin import Origin
+from fxquant.graph.plain_tracer import PlainTracer
 from fxquant.graph.recording import recording
 from fxquant.graph.shapes import asks_shape, complaint, describe, has_extremes
 from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import CONTROL_FLOW, NUMBER, Failure, Untraceable, failure
 from fxquant.graph.value_proxy import ValueProxy, values_in
 
-_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_NOT_COMPUTING = {"__init__", "__repr__", "extra_repr", "reset_parameters", "_get_name"}
-
 # Answers that are the same for every input, so that they are no values of the graph.
 _ANSWERS = {"dim", "ndimension", "is_floating_point", "is_complex", "is_contiguous", "element_size", "get_device"}
 _ANSWER_TYPES = (str, torch.dtype, torch.device, torch.layout, torch.memory_format)
 _OF_WEIGHTS = {"size", "shape", "numel", "nelement", "stride"}
-
-
-def nn_class(module: nn.Module) -> type[nn.Module] | None:
-    """The torch.nn class that says what `module` computes: its own, or the one that it extends without overriding.
-
-    None for containers and for modules with code of their own.
-    """
-    lineage = type(module).__mro__
-    base = next(kind for kind in lineage if kind.__module__.startswith("torch.nn."))
-    if base in _CONTAINERS or "forward" in vars(module):
-        return None
-    for kind in lineage[: lineage.index(base)]:
-        code = {name for name, value in vars(kind).items() if isinstance(value, (FunctionType, property))}
-        if any(hasattr(base, name) for name in code - _NOT_COMPUTING):
-            return None
-    return base
 
 
 @dataclass
@@ -69,8 +48,8 @@ class PythonCall:
     children: list[Call] = field(default_factory=list)
 
 
-class Tracer(FxTracer):
-    """torch.fx's tracer, with values, origins, fixed options, in-place operators and errors that can be acted upon.
+class Tracer(PlainTracer):
+    """Records with values, fixed options and checks; a module whose code cannot be recorded is called as it is.
 
     `arguments`: the example's, by parameter of forward. `part`: the path in the user's model of what is traced.
     `forward`, if given, is called in place of the root's. `as_they_are`: modules that are not to be recorded, and why.
@@ -80,23 +59,19 @@ class Tracer(FxTracer):
 
     def __init__(
         self,
-        arguments: BoundCall | None = None,
+        arguments: BoundCall,
         leaf_names: Collection[str] = (),
         leaf_classes: Collection[type] = (),
         part: str = "",
         forward: Callable[..., Any] | None = None,
         as_they_are: Mapping[str, Exception] | None = None,
     ) -> None:
-        super().__init__(param_shapes_constant=True)
+        super().__init__(leaf_names, leaf_classes, part)
         self.arguments = arguments
-        self.leaf_names = frozenset(leaf_names)
-        self.leaf_classes = tuple(leaf_classes)
-        self.part = part
         self.forward = forward
         self.as_they_are = dict(as_they_are or {})
         self.python: dict[str, PythonCall] = {}
         self.fixed_sizes: list[str] = []
-        self.origin: Origin | None = None  # of what is recorded next, where it does not follow from the running line
         self._attributes: dict[str, Proxy] = {}
         self._failing: dict[int, tuple[str, type]] = {}
         self._computing = False
@@ -117,7 +92,6 @@ class Tracer(FxTracer):
         return failure(*self._failing.get(id(error), ("", type(root))), error)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        assert self.arguments is not None
         bound, signature = dict(self.arguments.arguments), self.arguments.signature
         options: list[tuple[Any, Any]] = []
         for name, parameter in signature.parameters.items():
@@ -152,11 +126,6 @@ class Tracer(FxTracer):
         if optional:
             options.append((proxy, value if option else NEEDED))
         return value if option else proxy
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name in self.leaf_names or isinstance(m, self.leaf_classes):
-            return True
-        return nn_class(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self._computing:
@@ -285,29 +254,13 @@ class Tracer(FxTracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
     ) -> Node:
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
-        if kind in ("call_function", "call_method", "call_module"):
-            self._stamp(node)
-        elif kind == "get_attr":
+        if kind == "get_attr":
             node.meta["shape"], node.meta["dtype"] = describe(_fetch(self.root, str(target)))
         return node
 
-    def _stamp(self, node: Node) -> None:
-        if self.origin is not None:
-            node.meta["origin"] = self.origin
-            return
-        line = running_line(sys._getframe(2), Tracer.capture.__code__)
-        path = self.scope.module_path
-        if node.op == "call_module" and node.target in self.python:
-            path = str(node.target)
-        module = self.root.get_submodule(path)
-        spelling = type(module) if node.op == "call_module" else node.target
-        place = line.place if line else None
-        node.meta["origin"] = Origin(self._in_model(path), type(module), spelling, place, self.part)
-        if line:
-            node.stack_trace = str(line)
-
-    def _in_model(self, path: str) -> str:
-        return ".".join(filter(None, (self.part, path)))
+    def _path_of(self, node: Node) -> str:
+        as_it_is = node.op == "call_module" and node.target in self.python
+        return str(node.target) if as_it_is else super()._path_of(node)
 
     def create_arg(self, a: Any) -> Any:
         if issubclass(type(a), Proxy):

@@ -25,7 +25,26 @@ from torch.fx.proxy import Attribute
 from fxquant.graph.trace_error import ITERATION, LENGTH, NUMBER, Untraceable
 
 
-class ValueProxy(Proxy):
+class RecordedProxy(Proxy):
+    """A value of the graph, of which nothing is known. Writes into it are recorded as what they are."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+
+
+def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    def record(self: Any, *args: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, *args), {})
+
+    return record
+
+
+# x += y is recorded as what it is: a write into x, which other names of x see too.
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"):
+    setattr(RecordedProxy, f"__{_name}__", _recorded(getattr(operator, _name)))
+
+
+class ValueProxy(RecordedProxy):
     """A value of the graph. `example` is what it is for the example inputs; `from_data`, whether numbers decide it."""
 
     def __init__(self, node: Node, tracer: Any, example: Any, from_data: bool) -> None:
@@ -95,9 +114,6 @@ class ValueProxy(Proxy):
     def __getitem__(self, index: Any) -> Any:
         return self.tracer.create_proxy("call_function", operator.getitem, (self, index), {})
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
-
     def __contains__(self, item: Any) -> bool:
         if isinstance(self._example, Tensor):
             raise Untraceable(NUMBER)
@@ -110,16 +126,6 @@ class ValueProxy(Proxy):
         raise Untraceable(NUMBER)
 
 
-def _recorded(function: Callable[..., Any]) -> Callable[..., Any]:
-    def record(self: ValueProxy, *args: Any) -> Any:
-        return self.tracer.create_proxy("call_function", function, (self, *args), {})
-
-    return record
-
-
-# x += y is recorded as what it is: a write into x, which other names of x see too.
-for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"):
-    setattr(ValueProxy, f"__{_name}__", _recorded(getattr(operator, _name)))
 _ROUNDING: dict[str, Callable[..., Any]] = {
     "round": round,
     "ceil": math.ceil,

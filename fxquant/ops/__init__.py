@@ -41,16 +41,21 @@ from fxquant.ops.resize import interpolate as interpolate
 from fxquant.ops.shape import (
     cat as cat,
     chunk as chunk,
+    expand as expand,
     flatten as flatten,
+    flip as flip,
     getitem as getitem,
     pad as pad,
     permute as permute,
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
     reshape as reshape,
+    roll as roll,
     set_item as set_item,
     split as split,
     squeeze as squeeze,
+    unbind as unbind,
+    unflatten as unflatten,
     unsqueeze as unsqueeze,
 )
 from fxquant.ops import identity as identity
