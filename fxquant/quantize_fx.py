@@ -18,7 +18,7 @@ from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, Prepare
 from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of
+from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of
 from fxquant.graph.observed import ObservedGraphModule, observed
 from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
@@ -293,15 +293,13 @@ def _interface(converted: GraphModule) -> dict[str, Any]:
     return {key: converted.meta.get(key, {}) for key in ("input_qparams", "output_qparams")}
 
 
-def _check_float(model: nn.Module) -> None:
-    if any(isinstance(module, QuantizedModule) for module in _modules(model)):
+def _check_float(model: Any) -> None:
+    captured = isinstance(model, nn.Module) and "captures" in meta_of(model)
+    parts = [part for _, part in parts_of(model)] if captured else []
+    if any(isinstance(part, QuantizedModule) for part in parts):
         raise ConfigError("the model is in int8 already; prepare the float model that it was made from")
-    if any(isinstance(module, GraphModule) and "qconfig_mapping" in module.meta for module in _modules(model)):
+    if any("qconfig_mapping" in part.meta for part in parts):
         raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
-
-
-def _modules(model: Any) -> Iterator[nn.Module]:
-    return model.modules() if isinstance(model, nn.Module) else iter(())
 
 
 def _settled(model: nn.Module) -> nn.Module:

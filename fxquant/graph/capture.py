@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError, TraceError
+from fxquant.graph import surgery
 from fxquant.graph.calls import Call, calls_made_by, copied
-from fxquant.graph.exported import NotExported, exported
+from fxquant.graph.expect import CHECKS
+from fxquant.graph.exported import ExportedPart, NotExported, exported
+from fxquant.graph.extract import inlined
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.kept import meta_of, note
+from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import Capture, join, replace_module
 from fxquant.graph.pipeline import passes_of
 from fxquant.graph.plain_tracer import nn_class
@@ -73,7 +78,7 @@ class _Ladder:
         sizes = dict.fromkeys(tracer.fixed_sizes)
         cost = f"these sizes became fixed: {'; '.join(sizes)}" if sizes else ""
         self.captures.insert(at, Capture(call.path, "symbolic trace", "", cost))
-        return gm
+        return _as_one(gm) if tracer.python else gm
 
     def _tracer(self, module: nn.Module, call: Call, as_they_are: dict[str, Exception]) -> Tracer:
         names = [name[len(call.path) :].removeprefix(".") for name in self.names if _is_within(name, call.path)]
@@ -153,17 +158,31 @@ def untangled(gm: GraphModule) -> GraphModule:
     return untangle.run(gm)
 
 
-def part(root: nn.Module, graph: torch.fx.Graph, path: str, name: str = "") -> GraphModule:
-    """The graph of the module at `path` of the user's model as a GraphModule, with the names that `root` gives.
+def part(
+    root: nn.Module, graph: torch.fx.Graph, path: str, name: str = "", kind: type[GraphModule] = GraphModule
+) -> GraphModule:
+    """The graph of the module at `path` of the user's model as a `kind`, with the names that `root` gives.
 
     `name`: that of the user's class, if it is not the root's.
     """
     name = name or type(root).__name__
-    gm = GraphModule(root, graph, name)
+    gm = kind(root, graph, name)
     gm.eval()
     _keep_out_of_state_dict(gm, root)
     gm.meta.update(part=path, name=name)
     return gm
+
+
+def _as_one(gm: GraphModule) -> GraphModule:
+    """`gm` with the nodes of the modules within that torch.export captured, in place of their calls."""
+    path = gm.meta["part"]
+    made = part(gm, inlined(gm, ExportedPart).graph, path, gm.meta["name"])
+    for node in list(made.graph.nodes):
+        if node.target in CHECKS and not node.all_input_nodes:  # of options, which the code around has fixed
+            made.graph.erase_node(node)
+        elif (origin := origin_of(node)) is not None:
+            node.meta["origin"] = replace(origin, part=path)
+    return surgery.clean(made)
 
 
 def _keep_out_of_state_dict(gm: GraphModule, root: nn.Module) -> None:

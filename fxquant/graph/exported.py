@@ -45,6 +45,10 @@ def export(module: nn.Module, call: Call) -> ExportedProgram:
         raise NotExported(str(error).strip().partition("\n")[0]) from error
 
 
+class ExportedPart(GraphModule):
+    """A module's graph that torch.export made."""
+
+
 class Replay(Interpreter):
     """Runs an exported graph on traced values, so that a Tracer records it."""
 
@@ -124,7 +128,7 @@ def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., 
     except Exception as error:
         raise NotExported(f"its graph cannot be read: {type(error).__name__}: {error}") from error
     try:
-        gm = untangled(part(root, graph, call.path, type(module).__name__))
+        gm = untangled(part(root, graph, call.path, type(module).__name__, ExportedPart))
     except TraceError as error:
         raise NotExported(str(error)) from error
     return gm, f"these sizes became fixed: {', '.join(replay.cost)}" if replay.cost else ""

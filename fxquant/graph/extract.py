@@ -6,7 +6,8 @@ y = part(x)  ->  y = f(g(x))                        inline
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -111,18 +112,28 @@ def inlined(gm: GraphModule, kind: type[GraphModule]) -> GraphModule:
     for node in gm.graph.nodes:
         module = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, kind):
-            arguments = [copies[n] for n in node.args]
-            copies[node] = _copy_part(graph, module, str(node.target), arguments)
-        elif node.op == "call_function" and isinstance(copies.get(node.args[0]) if node.args else None, tuple):
+            args, kwargs = map_arg((node.args, node.kwargs), lambda n: copies[n])
+            copies[node] = _copy_part(graph, module, str(node.target), args, kwargs)
+        elif _takes_out(node) and isinstance(copies[node.args[0]], (tuple, list, dict)):
             copies[node] = copies[node.args[0]][node.args[1]]
         else:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
     return GraphModule(gm, graph, type(gm).__name__)
 
 
-def _copy_part(graph: Graph, part: GraphModule, path: str, arguments: Sequence[Node]) -> Any:
+def _takes_out(node: Node) -> bool:
+    """Whether the node takes one of several values, by a constant."""
+    if node.target not in (operator.getitem, ops.getitem):
+        return False
+    several, index = node.args
+    return isinstance(several, Node) and isinstance(index, (int, str))
+
+
+def _copy_part(graph: Graph, part: GraphModule, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     placeholders = [n for n in part.graph.nodes if n.op == "placeholder"]
-    copies: dict[Node, Node] = dict(zip(placeholders, arguments, strict=True))
+    copies: dict[Node, Any] = dict(zip(placeholders, args, strict=False))
+    for node in placeholders[len(args) :]:
+        copies[node] = kwargs[str(node.target)] if node.target in kwargs else node.args[0]
     for node in part.graph.nodes:
         if node.op == "output":
             return map_arg(node.args[0], lambda n: copies[n])

@@ -120,8 +120,8 @@ def call_module(before: Node, target: str, *args: Any, sources: Sequence[Node] =
 
 
 def insert_after(node: Node, build: Callable[[Node], Node]) -> Node:
-    """Puts what `build(node)` inserts right behind `node`, and routes every other use of `node` through it."""
-    users = list(node.users)
+    """Puts what `build(node)` inserts right behind `node`, and routes its other uses, but for checks, through it."""
+    users = [user for user in node.users if user.target not in CHECKS]
     new = build(node)
     for user in users:
         user.replace_input_with(node, new)
@@ -137,9 +137,9 @@ def duplicate(node: Node) -> Node:
 
 
 def next_node(node: Node) -> Node:
-    """The node behind `node` in the graph's order, skipping placeholders so that they stay together."""
+    """The node behind `node` in the graph's order, skipping placeholders, which stay together, and checks."""
     following = node.next
-    while following.op == "placeholder":
+    while following.op == "placeholder" or following.target in CHECKS:
         following = following.next
     return following
 

@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from fxquant.errors import ConfigError, TraceError
 from fxquant.graph.capture import capture, part
 from fxquant.graph.inputs import bind_inputs
+from fxquant.graph.kept import meta_of
 from fxquant.graph.plain_tracer import PlainTracer
 from fxquant.graph.shapes import propagate_shapes as propagate_shapes
 
@@ -46,6 +47,9 @@ def trace(
     _check_model(inner)
     _check_leaves(inner, leaf_names, leaf_classes)
     root = _copy(inner)
+    for module in root.modules():
+        for note in ("part", "standalone"):
+            meta_of(module).pop(note, None)  # what was finished before is the user's module by now
     if example_inputs is None:
         return part(root, PlainTracer(leaf_names, leaf_classes).capture(root), "")
     return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes)

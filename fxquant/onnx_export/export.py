@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
 
-from fxquant.errors import ConfigError, UnsupportedError
+from fxquant.errors import UnsupportedError
 from fxquant.graph import surgery
 from fxquant.graph.extract import inlined
 from fxquant.graph.integers import layer_of
+from fxquant.graph.interface import inputs_of
 from fxquant.graph.origin import where
 from fxquant.onnx_export.builder import IR_VERSION, OPSET, Builder
 from fxquant.onnx_export.floats import FLOAT_EXPORTS, unary
 from fxquant.onnx_export.layers import export_layer
 from fxquant.onnx_export.moves import MOVE_EXPORTS
 from fxquant.ops.op import op_name, op_of
-from fxquant.runtime.quantized_module import QuantizedModule
+from fxquant.runtime.quantized_module import QuantizedModule, as_one_graph
 from fxquant.runtime.region import Int8Region
 
 BATCH = "batch"
@@ -34,10 +35,10 @@ def export_onnx(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
     computes on real numbers, or on integers with a rounding of its own.
 
     Raises ConfigError for any other model, MissingError without the package onnx, and UnsupportedError, naming the
-    place, for what has no form in ONNX: modules and functions outside the op table that stayed float.
+    place, for what has no form in ONNX: modules and functions outside the op table that stayed float,
+    code that runs as Python.
     """
-    if not isinstance(model, QuantizedModule):
-        raise ConfigError(f"export_onnx takes what convert_fx returned, not a {type(model).__name__}")
+    model = as_one_graph(model, "export_onnx")
     b = built(model)
     onnx = b.onnx
     graph = onnx.helper.make_graph(
@@ -85,12 +86,12 @@ def _computed(b: Builder, node: Node) -> Any:
 
 
 def _examples(gm: GraphModule, inputs: Any) -> dict[Node, Any]:
-    """What each node gives for an example of zeros."""
+    """What each node gives for an example of zeros, and options as they were fixed."""
     values = []
-    for shape, dtype in inputs:
-        if shape is None:
-            raise UnsupportedError("an input is no tensor, and ONNX models take tensors")
-        values.append(torch.zeros(shape, dtype=dtype))
+    for (shape, dtype), node in zip(inputs, inputs_of(gm), strict=True):
+        if shape is None and not node.args:
+            raise UnsupportedError(f"the input {node.target} is no tensor, and ONNX models take tensors")
+        values.append(node.args[0] if shape is None else torch.zeros(shape, dtype=dtype))
     recorder = _Recorder(gm)
     with torch.no_grad():
         recorder.run(*values)
@@ -113,7 +114,7 @@ def _is_tensors(value: Any) -> bool:
 
 
 def _inputs(b: Builder) -> list[Any]:
-    return [_info(b, n.name, b.examples[n]) for n in b.gm.graph.nodes if n.op == "placeholder"]
+    return [_info(b, n.name, b.examples[n]) for n in inputs_of(b.gm) if isinstance(b.examples[n], Tensor)]
 
 
 def _outputs(b: Builder) -> list[Any]:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.fx import GraphModule, Node
 
+from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.graph.expect import expect_options
+from fxquant.graph.parts import captures_of
 from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
@@ -86,6 +89,21 @@ def _rebuild(
     rebuild: Callable[..., GraphModule], arguments: tuple[Any, ...], name: str, meta: dict[str, Any]
 ) -> QuantizedModule:
     return finished(rebuild(*arguments), name, meta)
+
+
+def as_one_graph(model: object, taker: str) -> QuantizedModule:
+    """`model`, for the function called `taker`.
+
+    Raises ConfigError unless convert_fx returned it, and UnsupportedError where the user's own code runs around graphs.
+    """
+    if isinstance(model, QuantizedModule):
+        return model
+    if isinstance(model, nn.Module) and any(isinstance(part, QuantizedModule) for part in model.modules()):
+        reason = next((each.reason for each in captures_of(model)), "it holds what convert_fx returned")
+        raise UnsupportedError(
+            f"{taker} takes a graph, but the code of {type(model).__name__} runs as Python: {reason}"
+        )
+    raise ConfigError(f"{taker} takes what convert_fx returned, not a {type(model).__name__}")
 
 
 def finished(gm: GraphModule, name: str, meta: dict[str, Any]) -> QuantizedModule:

@@ -1,6 +1,7 @@
 """What the JSON of a file says, and the names of its tensors.
 
-    model    {"name", "graph": GRAPH, "explanation": rows of `explain`, "inputs": shapes and dtypes of the example}
+    model    {"name", "graph": GRAPH, "explanation", "captures": the rows of `explain`, "inputs": shapes and dtypes of
+             the example}
     GRAPH    {"nodes": [[op, name, target, args, kwargs] …], "modules": {path: MODULE}, "tensors": {path: KIND}}
     MODULE   {"layer": class of fxquant.runtime.layers, "settings", "where"}     an int8 layer
              {"region": GRAPH}                                                   an int8 region

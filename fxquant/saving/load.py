@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import fxquant.runtime.layers  # noqa: F401  fills LAYERS
 from fxquant.debug.explain import Row
 from fxquant.errors import FileError
 from fxquant.graph import surgery
+from fxquant.graph.parts import Capture
 from fxquant.ops.op import OPS
 from fxquant.runtime.constants import fits
 from fxquant.runtime.layer import LAYERS, Layer
@@ -56,14 +58,17 @@ class _Reader:
         self.read: set[str] = set()
 
     def model(self, document: Mapping[str, Any]) -> QuantizedModule:
+        name = checked_name(document["name"])
         meta = {
+            "part": "",
+            "name": name,
+            "captures": tuple(_capture(row) for row in document["captures"]),
             "explanation": tuple(_row(row) for row in document["explanation"]),
             "inputs": tuple(_input(row) for row in document["inputs"]),
         }
         root, graph = self.graph(document["graph"], "", DEEPEST_GRAPH)
         if unread := self.tensors.keys() - self.read:
             raise FileError(f"it holds tensors that nothing reads: {shortened(sorted(unread))}")
-        name = checked_name(document["name"])
         return finished(GraphModule(root, graph, name).eval(), name, meta)
 
     def graph(self, content: Mapping[str, Any], prefix: str, depth: int) -> tuple[nn.Module, Graph]:
@@ -163,6 +168,13 @@ def _row(content: Mapping[str, Any]) -> Row:
     if not fits(texts, tuple[str, ...]) or not fits(numbers, tuple[float | None, ...]):
         raise FileError(f"a row of the explanation is {shortened(content)}")
     return row
+
+
+def _capture(content: Mapping[str, Any]) -> Capture:
+    capture = Capture(**content)
+    if not fits(astuple(capture), tuple[str, ...]):
+        raise FileError(f"a capture of the explanation is {shortened(content)}")
+    return capture
 
 
 def _input(content: Any) -> tuple[torch.Size | None, torch.dtype | None]:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from fxquant.debug.explain import explain
-from fxquant.errors import ConfigError, UnsupportedError
+from fxquant.errors import UnsupportedError
 from fxquant.graph.origin import where
+from fxquant.graph.parts import captures_of
 from fxquant.runtime.layer import Layer
-from fxquant.runtime.quantized_module import QuantizedModule
+from fxquant.runtime.quantized_module import QuantizedModule, as_one_graph
 from fxquant.runtime.region import Int8Region, outer_prefix
 from fxquant.saving import container
 from fxquant.saving.document import BUFFER, PARAMETER, UNSAVED
@@ -29,15 +30,15 @@ def save(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
     The file holds the graph and the tensors of `model.state_dict()`, and no code.
 
     Raises ConfigError for any other model, and UnsupportedError, naming the place, for what has no form in a file: a
-    module of the user's own that stayed as it is, or a function outside the op table.
+    module of the user's own that stayed as it is, code that runs as Python, or a function outside the op table.
     """
-    if not isinstance(model, QuantizedModule):
-        raise ConfigError(f"fxquant.save takes what convert_fx returned, not a {type(model).__name__}")
+    model = as_one_graph(model, "fxquant.save")
     writer = _Writer()
     document = {
         "name": type(model).__name__,
         "graph": writer.graph(model, ""),
         "explanation": [asdict(row) for row in explain(model).rows],
+        "captures": [asdict(each) for each in captures_of(model)],
         "inputs": [encode([shape and list(shape), dtype]) for shape, dtype in model.meta["inputs"]],
     }
     container.write(Path(path), document, writer.tensors)

@@ -1,6 +1,6 @@
 """What a graph in a file may call, by name. A name is looked up here and nowhere else; nothing is imported for it.
 
-    fxquant.relu, torch.sin, operator.add …    functions: the op table, its spellings, and those listed here
+    fxquant.relu, torch.sin, operator.add …    functions: the op table, its spellings, checks, and those listed here
     sum, view …                                methods of tensors
 
 All of them compute a new value from their arguments: none writes into a tensor, reads a file or calls what it is given.
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fxquant.errors import FileError, UnsupportedError
+from fxquant.graph.expect import CHECKS
 from fxquant.ops.op import OPS, SPELLINGS
 from fxquant.saving.values import shortened
 
@@ -104,6 +105,8 @@ def _functions() -> Iterator[tuple[str, Any]]:
     for row in OPS.values():
         owner = row.body.__module__
         yield f"{'fxquant' if owner.startswith('fxquant.') else owner}.{row.name}", row.call
+    for check in CHECKS:
+        yield f"fxquant.{check.__name__}", check
     for module, names in _NAMES.items():
         for name in names.split():
             if hasattr(module, name):

@@ -134,9 +134,12 @@ def test_torch_export_takes_what_a_trace_cannot() -> None:
     captured = trace(model, (X,))
     how = {each.path: each.how for each in captures_of(captured)}
     assert how == {"": "symbolic trace", "body.act": "torch.export"}
+    assert [path for path, _ in parts_of(captured)] == [""]  # its nodes stand in the graph around
     x = torch.randn(5, 3, 9, 7)
     torch.testing.assert_close(captured(x), model(x))
-    assert sqnr(model(X), int8(model, (X,))(X)) > 25
+    quantized = int8(model, (X,))
+    assert sqnr(model(X), quantized(X)) > 25
+    assert not explain(quantized).float_rows
 
 
 class Halved(torch.autograd.Function):

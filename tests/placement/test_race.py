@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from fxquant import explain, quantize_fx
 from fxquant.placement import fastest, race
 
 X = image(2, 4)
-finish = partial(quantize_fx._converted, name="Model")
+finish = quantize_fx._finished
 
 
 def linear(x: Tensor = X) -> GraphModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import fxquant
 from fxquant import PrepareCustomConfig, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
-from fxquant.errors import ConfigError, UnsupportedError
+from fxquant.errors import ConfigError, InputError, UnsupportedError
 from fxquant.runtime.layer import Layer
 
 
@@ -120,7 +121,7 @@ def test_messages_of_a_loaded_model_name_the_place(tmp_path: Path) -> None:
     loaded = fxquant.load(tmp_path / "model")
     places = [layer.where for layer in model.modules() if isinstance(layer, Layer)]
     assert [layer.where for layer in loaded.modules() if isinstance(layer, Layer)] == places
-    with pytest.raises(fxquant.errors.InputError, match="float32"):
+    with pytest.raises(InputError, match="float32"):
         loaded(x.double())
 
 
@@ -230,3 +231,54 @@ def test_the_pyramid_gives_the_same_for_other_sizes(tmp_path: Path) -> None:
     fxquant.save(model, tmp_path / "model")
     x = torch.randn(3, 3, 18, 10)
     assert_same(fxquant.load(tmp_path / "model")(x), model(x))
+
+
+def converted(model: nn.Module, example: Any) -> Any:
+    prepared = prepare_fx(model.eval(), get_default_qconfig_mapping(), example)
+    return convert_fx(calibrate(prepared, [example], progress=False))
+
+
+X = torch.linspace(-2, 2, 40).reshape(5, 8)
+
+
+class Optional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, halve: bool = False) -> Tensor:
+        x = self.first(x)
+        _, m = x.shape
+        if m > 4:
+            x = x.relu()
+        x = self.second(x if mask is None else x * mask)
+        return x / 2 if halve else x
+
+
+@pytest.mark.parametrize("example", [(X,), {"x": X, "mask": X.sign(), "halve": True}], ids=["defaults", "options"])
+def test_options_and_what_a_capture_relies_on_are_saved(example: Any, tmp_path: Path) -> None:
+    model = converted(Optional(), example)
+    fxquant.save(model, tmp_path / "model")
+    loaded = fxquant.load(tmp_path / "model")
+    args, kwargs = ((), example) if isinstance(example, dict) else (example, {})
+    assert_same(loaded(*args, **kwargs), model(*args, **kwargs))
+    assert explain(loaded) == explain(model)
+    with pytest.raises(InputError, match="'(mask|halve)'"):
+        loaded(X, halve=not isinstance(example, dict))
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        return y if y.sum() > 0 else -y
+
+
+@pytest.mark.parametrize("take", [fxquant.save, fxquant.export_onnx])
+def test_code_that_runs_as_python_has_no_form_in_a_file(take: Any, tmp_path: Path) -> None:
+    model = converted(Branching(), (X,))
+    with pytest.raises(UnsupportedError, match="the code of Branching runs as Python: data-dependent"):
+        take(model, tmp_path / "model")
