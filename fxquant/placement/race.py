@@ -6,11 +6,12 @@ import copy
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.fx import GraphModule
 
+from fxquant.graph.interface import inputs_of
 from fxquant.placement.measure import Costs
 from fxquant.placement.place import place
 from fxquant.placement.timing import least_seconds
@@ -22,7 +23,7 @@ Finish = Callable[[GraphModule], QuantizedModule]
 def fastest(prepared: GraphModule, costs: Costs, finish: Finish) -> QuantizedModule:
     """`prepared`, placed and finished; or as it was configured, if that turns out to be faster.
 
-    The two run in turns on random numbers of the example's shapes. A model that takes anything but float32 tensors is
+    The two run in turns on random numbers of the example's shapes. A model that takes other tensors than float32 is
     not run: there the estimates decide.
     """
     placed = finish(place(copy.deepcopy(prepared), costs))
@@ -43,9 +44,16 @@ def _precisions(model: QuantizedModule) -> list[str]:
     return [row.precision for row in model.meta["explanation"]]
 
 
-def _example(prepared: GraphModule) -> list[Tensor] | None:
-    inputs = [node for node in prepared.graph.nodes if node.op == "placeholder"]
-    if any(node.meta.get("dtype") is not torch.float32 for node in inputs):
-        return None
+def _example(prepared: GraphModule) -> list[Any] | None:
+    """Random numbers for every tensor that goes in, options as they were fixed; None if one is not of float32."""
+    values: list[Any] = []
     with torch.random.fork_rng(devices=[]):
-        return [torch.randn(node.meta["shape"]) for node in inputs]
+        for node in inputs_of(prepared):
+            shape, dtype = node.meta.get("shape"), node.meta.get("dtype")
+            if shape is not None and dtype is torch.float32:
+                values.append(torch.randn(shape))
+            elif shape is None and node.args:
+                values.append(node.args[0])
+            else:
+                return None
+    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +39,11 @@ class StubCosts:
         return self.dequantize_us * US
 
 
-def prepared(model: nn.Module, x: Tensor, mapping: QConfigMapping | None = None) -> GraphModule:
-    """`model` prepared and calibrated with `x`."""
-    gm = prepare_fx(model.eval(), mapping or get_default_qconfig_mapping(), (x,))
-    return calibrate(gm, [x], progress=False)
+def prepared(model: nn.Module, x: Tensor | tuple[Any, ...], mapping: QConfigMapping | None = None) -> GraphModule:
+    """`model` prepared and calibrated with `x`, one tensor or a tuple of arguments."""
+    example = x if isinstance(x, tuple) else (x,)
+    gm: Any = prepare_fx(model.eval(), mapping or get_default_qconfig_mapping(), example)
+    return calibrate(gm, [example], progress=False)
 
 
 def placement_of(gm: GraphModule) -> dict[str, str]:

@@ -62,3 +62,36 @@ def test_inputs_that_are_no_real_numbers_leave_it_to_the_estimates(monkeypatch: 
     explanation = explain(fastest(prepared(model, torch.tensor([1, 3])), FLOAT_PAYS, finish))
     assert races == []
     assert "linear" in [row.op for row in explanation.float_rows]
+
+
+class Optional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, halve: bool = False) -> Tensor:
+        y: Tensor = self.layer(x if mask is None else x * mask)
+        return y / 2 if halve else y
+
+
+def test_options_go_into_the_race_as_they_were_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    races = runs(monkeypatch, 1.0, 2.0)
+    explanation = explain(fastest(prepared(Optional(), (X, None, True)), FLOAT_PAYS, finish))
+    assert races == [2]
+    assert "linear" in [row.op for row in explanation.float_rows]
+
+
+def test_each_graph_within_code_that_runs_as_python_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    races = runs(monkeypatch, 1.0, 2.0)
+    monkeypatch.setattr(quantize_fx, "MeasuredCosts", lambda: FLOAT_PAYS)
+
+    class Branching(Optional):
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            y: Tensor = self.layer(x)
+            return y if y.sum() > 0 else -y
+
+    model = Branching().eval()
+    placed = quantize_fx.convert_fx(prepared(model, X), placement="fastest")
+    assert type(placed) is Branching
+    assert races == [2]
+    assert torch.equal(placed(X), model(X))

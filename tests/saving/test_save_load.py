@@ -263,7 +263,7 @@ def test_options_and_what_a_capture_relies_on_are_saved(example: Any, tmp_path: 
     args, kwargs = ((), example) if isinstance(example, dict) else (example, {})
     assert_same(loaded(*args, **kwargs), model(*args, **kwargs))
     assert explain(loaded) == explain(model)
-    with pytest.raises(InputError, match="'(mask|halve)'"):
+    with pytest.raises(InputError, match=r"'(mask|halve)'"):
         loaded(X, halve=not isinstance(example, dict))
 
 
