@@ -18,7 +18,7 @@ from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, Prepare
 from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of
+from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of, note, renote
 from fxquant.graph.observed import ObservedGraphModule, observed
 from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
@@ -125,7 +125,7 @@ def _prepare(
 def _configure(
     prepared: nn.Module, mapping: QConfigMapping, custom: PrepareCustomConfig, backend: BackendConfig | None
 ) -> None:
-    """Tells every part its settings. What goes in or out as integers is a matter of the whole model alone."""
+    """Tells the model and its parts what the user set. Integers go in and out of the whole model alone."""
     if not is_part(prepared) and (custom.input_quantized_indexes or custom.output_quantized_indexes):
         raise ConfigError(
             "input_quantized_indexes and output_quantized_indexes need the model as one graph, but its own code runs "
@@ -134,8 +134,8 @@ def _configure(
     within = replace(custom, input_quantized_indexes=[], output_quantized_indexes=[])
     for _, part in parts_of(prepared):
         mark_custom(part, custom)
-        own = custom if part is prepared else within
-        part.meta.update(qconfig_mapping=mapping, prepare_custom_config=own, backend_config=backend)
+        note(part, qconfig_mapping=mapping, prepare_custom_config=within, backend_config=backend)
+    note(prepared, qconfig_mapping=mapping, prepare_custom_config=custom, backend_config=backend)
 
 
 PLACEMENTS = ("configured", "fastest")
@@ -166,10 +166,12 @@ def convert_fx(
     if placement not in PLACEMENTS:
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
     prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
-    kept = attributes_of(graph_module, _settings(prepared)["convert_custom_config"].preserved_attributes)
+    kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
     if keep_original_weights:
         kept["original_weights_lookup"] = original_weights(prepared)
     made = map_parts(prepared, partial(_converted, placement=placement))
+    if not is_part(made):
+        renote(made, captures=captures_of(made), explanation=())
     attach_preserved_attrs_to_model(made, kept)
     return made
 
@@ -186,8 +188,10 @@ def convert_to_reference_fx(
     Arguments as of `convert_fx`.
     """
     prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
-    kept = attributes_of(graph_module, _settings(prepared)["convert_custom_config"].preserved_attributes)
+    kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
     made = map_parts(prepared, _referenced)
+    if not is_part(made):
+        renote(made, captures=captures_of(made))
     attach_preserved_attrs_to_model(made, kept)
     return made
 
@@ -237,30 +241,19 @@ def original_weights(prepared: nn.Module) -> dict[str, list[Any]]:
 
 def _ready(graph_module: nn.Module, convert_custom_config: Any, qconfig_mapping: Any, backend_config: Any) -> nn.Module:
     """A copy of a prepared model, with what is said at its conversion."""
-    if not _is_prepared(graph_module):
+    if not isinstance(graph_module, nn.Module) or "qconfig_mapping" not in meta_of(graph_module):
         raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    if backend_config is not None and _settings(graph_module)["backend_config"] is None:
+    if backend_config is not None and meta_of(graph_module)["backend_config"] is None:
         warnings.warn(
             "backend_config has no effect when converting; give it to prepare_fx", ConfigWarning, stacklevel=3
         )
     prepared = in_eval_mode(copy.deepcopy(graph_module))
     custom = interop.convert_custom_config(convert_custom_config)
-    for _, part in parts_of(prepared):
-        part.meta["convert_custom_config"] = custom
+    for each in (prepared, *(part for _, part in parts_of(prepared))):
+        note(each, convert_custom_config=custom)
     if qconfig_mapping is None:
         return prepared
     return map_parts(prepared, partial(leave_float, mapping=interop.qconfig_mapping(qconfig_mapping)))
-
-
-def _is_prepared(model: Any) -> bool:
-    parts = [part for _, part in parts_of(model)] if isinstance(model, nn.Module) else []
-    return bool(parts) and all("qconfig_mapping" in part.meta for part in parts)
-
-
-def _settings(prepared: nn.Module) -> dict[str, Any]:
-    """What the user set, which every part knows."""
-    _, part = next(parts_of(prepared))
-    return part.meta
 
 
 def _converted(part: GraphModule, placement: str) -> QuantizedModule:
@@ -294,11 +287,10 @@ def _interface(converted: GraphModule) -> dict[str, Any]:
 
 
 def _check_float(model: Any) -> None:
-    captured = isinstance(model, nn.Module) and "captures" in meta_of(model)
-    parts = [part for _, part in parts_of(model)] if captured else []
-    if any(isinstance(part, QuantizedModule) for part in parts):
+    notes = meta_of(model) if isinstance(model, nn.Module) else {}
+    if isinstance(model, QuantizedModule) or "explanation" in notes:
         raise ConfigError("the model is in int8 already; prepare the float model that it was made from")
-    if any("qconfig_mapping" in part.meta for part in parts):
+    if "qconfig_mapping" in notes:
         raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
 
 

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from fxquant.errors import ConfigError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.integers import integer_values, layer_of
+from fxquant.graph.kept import meta_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import Capture, captures_of, parts_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
@@ -70,9 +71,9 @@ class Explanation:
 
 def explain(quantized: nn.Module) -> Explanation:
     """Every node of what `convert_fx` returned: int8 or float, and why. Raises ConfigError for any other model."""
-    parts = [part for _, part in parts_of(quantized)] if isinstance(quantized, nn.Module) else []
-    if not parts or any("explanation" not in part.meta for part in parts):
+    if not isinstance(quantized, nn.Module) or "explanation" not in meta_of(quantized):
         raise ConfigError("explain takes what convert_fx returned")
+    parts = [part for _, part in parts_of(quantized)]
     rows = tuple(row for part in reversed(parts) for row in part.meta["explanation"])
     return Explanation(rows, captures_of(quantized))
 

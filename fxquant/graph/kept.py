@@ -22,9 +22,15 @@ def meta_of(model: nn.Module) -> dict[str, Any]:
 
 def note(model: nn.Module, **what: Any) -> None:
     """Adds to `meta_of(model)`."""
-    if not isinstance(model, GraphModule):
-        vars(model).setdefault(_NOTES, {})
-    meta_of(model).update(what)
+    renote(model, **{**meta_of(model), **what})
+
+
+def renote(model: nn.Module, **what: Any) -> None:
+    """Sets `meta_of(model)`."""
+    if isinstance(model, GraphModule):
+        model.meta = what
+    else:
+        vars(model)[_NOTES] = what
 
 
 def attributes_of(model: nn.Module, names: Iterable[str]) -> dict[str, Any]:

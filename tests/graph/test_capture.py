@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
-from fxquant.errors import InputError
+from fxquant import PrepareCustomConfig, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.errors import CalibrationWarning, ConfigError, InputError
 from fxquant.graph.parts import captures_of, parts_of
 from fxquant.graph.trace import trace
 
@@ -293,3 +293,25 @@ def test_a_called_module_keeps_what_the_code_around_asks_of_it() -> None:
 
     model, x = Root().eval(), torch.randn(4, 6)
     assert sqnr(model(x), int8(model, (x,))(x)) > 25
+
+
+def test_code_without_a_module_that_can_be_compiled_stays_as_it_is() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2 if x.sum() > 0 else x
+
+    model = Doubled().eval()
+    with pytest.warns(CalibrationWarning, match="no observers"):
+        quantized = int8(model, (X,))
+    assert torch.equal(quantized(X), model(X))
+    assert [each.how for each in explain(quantized).captures] == ["Python"]
+    with pytest.raises(ConfigError, match="int8 already"):
+        prepare_fx(quantized, get_default_qconfig_mapping(), (X,))
+    with pytest.raises(ConfigError, match="prepared already"):
+        prepare_fx(prepare_fx(model, get_default_qconfig_mapping(), (X,)), get_default_qconfig_mapping(), (X,))
+
+
+def test_integers_go_in_and_out_of_one_graph_only() -> None:
+    custom = PrepareCustomConfig().set_input_quantized_indexes([0])
+    with pytest.raises(ConfigError, match="its own code runs as Python: data-dependent control flow"):
+        prepare_fx(Coded(_branch).eval(), get_default_qconfig_mapping(), (X,), custom)
