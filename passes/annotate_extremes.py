@@ -30,7 +30,7 @@ def annotate_extremes(gm: GraphModule) -> GraphModule:
         if node.op == "get_attr":
             node.meta["extreme"] = _is_extreme(_value(gm, node))
         elif node.op.startswith("call_"):
-            node.meta["extreme"] = is_tensor(node) and _keeps(gm, node) and _reads_extremes(node)
+            node.meta["extreme"] = is_tensor(node) and _keeps_extremes(gm, node)
     return gm
 
 
@@ -47,9 +47,11 @@ def _is_extreme(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > LARGEST
 
 
-def _keeps(gm: GraphModule, node: Node) -> bool:
+def _keeps_extremes(gm: GraphModule, node: Node) -> bool:
     row = op_of(node)
-    return (row is not None and row.moves) or op_name(gm, node) in _KEEPS
+    if row is not None and row.moves:  # its constants are sizes, or the border that a pad saturates
+        return any(x.meta.get("extreme") for x in node.all_input_nodes)
+    return op_name(gm, node) in _KEEPS and _reads_extremes(node)
 
 
 def _reads_extremes(node: Node) -> bool:
