@@ -23,7 +23,6 @@ from networks import NETWORKS, Network  # noqa: E402
 REPRESENTATIVE = {
     "resnet18": "symbolic trace",
     "mobilenetv3_small_w1": "symbolic trace",
-    "condensenet74_c4_g4": "torch.export",
     "unet_cityscapes": "symbolic trace",
     "simplepose_resnet18_coco": "Python",
     "BertModel": "symbolic trace",
@@ -33,7 +32,6 @@ REPRESENTATIVE = {
     "BloomForCausalLM": "torch.export",
     "T5ForConditionalGeneration": "symbolic trace",
     "WhisperModel": "symbolic trace",
-    "RTDetrForObjectDetection": "Python",
     "CLIPModel": "symbolic trace",
 }
 
