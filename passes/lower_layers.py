@@ -10,7 +10,8 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-import fxquant.runtime.layers  # noqa: F401  fills LAYERS
+import fxquant.runtime.attention_layers
+import fxquant.runtime.layers  # noqa: F401  both fill LAYERS
 from fxquant.graph import surgery
 from fxquant.graph.origin import origin_of, where
 from fxquant.graph.pipeline import register_pass

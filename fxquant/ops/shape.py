@@ -31,6 +31,12 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @op(**_MOVES)
+def unflatten(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
+    """The dimension `dim` as several, of which one may be -1."""
+    return torch.unflatten(x, dim, sizes)
+
+
+@op(**_MOVES)
 def reshape(x: Tensor, shape: Sizes) -> Tensor:
     """`x` in row-major order as `shape`, of which one entry may be -1."""
     return x.reshape(shape)
@@ -70,6 +76,18 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def split(x: Tensor, split_size: int | Sizes, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of `split_size` (the last may be shorter), or of the sizes given."""
     return tuple(x.split(split_size, dim))
+
+
+@op(several=True, **_MOVES)
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """A tensor for each index along `dim`."""
+    return torch.unbind(x, dim)
+
+
+@op(**_MOVES)
+def expand(x: Tensor, size: Sizes) -> Tensor:
+    """Dimensions of 1 repeated as often as `size` says; -1 leaves one as it is."""
+    return x.expand(size)
 
 
 @op(**_MOVES)
@@ -125,6 +143,16 @@ def _flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 @spelling(nn.Flatten)
 def _flatten_module(m: Any, input: Any) -> Any:
     return _flatten(input, m.start_dim, m.end_dim)
+
+
+@spelling("unflatten", torch.unflatten)
+def _unflatten(input: Any, dim: int, sizes: Any) -> Any:
+    return unflatten(input, axis(input, dim), tuple(sizes))
+
+
+@spelling(nn.Unflatten)
+def _unflatten_module(m: Any, input: Any) -> Any:
+    return _unflatten(input, m.dim, m.unflattened_size)
 
 
 @spelling("view", "reshape")
@@ -223,6 +251,16 @@ def _chunk(input: Any, chunks: int, dim: int = 0) -> Any:
 def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     sizes = split_size_or_sections
     return split(input, tuple(sizes) if isinstance(sizes, (tuple, list)) else sizes, axis(input, dim))
+
+
+@spelling(torch.unbind, "unbind")
+def _unbind(input: Any, dim: int = 0) -> Any:
+    return unbind(input, axis(input, dim))
+
+
+@spelling("expand")
+def _expand(input: Any, *sizes: Any, size: Any = ()) -> Any:
+    return expand(input, variadic(sizes or (size,)))
 
 
 @spelling("split_with_sizes", torch.split_with_sizes)

@@ -32,6 +32,10 @@ class Layer(nn.Module):
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
     takes_integers = True
     gives_integers = True
+    # Inputs that are no quantized activations: masks, indices.
+    reals: tuple[str, ...] = ()
+    # Whether it can be a part of a native program.
+    plannable = True
     # Positions of the inputs that the kernel may write its result over.
     overwrites: tuple[int, ...] = ()
     # Whether the kernel writes results of any strides; if not, a dense one is all that it can write.

@@ -41,6 +41,12 @@ struct NeonLanes {
   static F32 sub(F32 a, F32 b) { return vsubq_f32(a, b); }
   static F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
   static F32 div(F32 a, F32 b) { return vdivq_f32(a, b); }
+  static F32 greater(F32 a, F32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  static F32 nearest(F32 v) { return vrndnq_f32(v); }
+  static F32 scaled(F32 v, F32 n) {
+    const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), exponent));
+  }
   static void store_f32(float* p, F32 v) { vst1q_f32(p, v); }
   static void store_f32(float* p, int64_t count, F32 v) {
     if (count >= kCount) return store_f32(p, v);

@@ -6,8 +6,13 @@
 //   store_u8       round_and_saturate(v[i])        store_f32  v[i]
 //   store4_u8      store_u8 of four F32 one after another
 //   add .. div     each rounded to float32 on its own
+//   greater        a where a > b, else b: b if a is NaN
+//   nearest        rounded to an integer, ties to even
+//   scaled         v * 2^n for integers n, where the result is no denormal
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "base/requantize.h"
 
@@ -29,6 +34,15 @@ struct ScalarLanes {
   static F32 sub(F32 a, F32 b) { return a - b; }
   static F32 mul(F32 a, F32 b) { return a * b; }
   static F32 div(F32 a, F32 b) { return a / b; }
+  static F32 greater(F32 a, F32 b) { return a > b ? a : b; }
+  static F32 nearest(F32 v) { return std::rint(v); }
+  static F32 scaled(F32 v, F32 n) {
+    uint32_t bits;
+    std::memcpy(&bits, &v, 4);
+    bits += static_cast<uint32_t>(static_cast<int32_t>(n)) << 23;
+    std::memcpy(&v, &bits, 4);
+    return v;
+  }
   static void store_f32(float* p, F32 v) { *p = v; }
   static void store_f32(float* p, int64_t, F32 v) { *p = v; }
   static void store_u8(uint8_t* p, int64_t, F32 v, const Output& q) { *p = round_and_saturate(v, q); }
