@@ -5,7 +5,9 @@
 //   Activations         four bytes of a row, the same for every lane; Weights: four signed bytes for each lane
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
 //   activations         4 * kCount bytes of a row, flipped the same minus 128 as weights; ones: weights of 1
+//   total               the sum of the lanes
 //   interleave          kCount columns of four rows, each column's four bytes side by side
+//   gather              sixteen bytes of kCount columns, `stride` apart: four of each side by side, four times
 #pragma once
 #include "base/lanes_scalar.h"
 
@@ -21,6 +23,7 @@ struct ScalarDot : ScalarLanes {
   static Acc load_i32(const int32_t* p) { return *p; }
   static Acc splat_i32(int32_t v) { return v; }
   static Acc add_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
+  static int32_t total(Acc v) { return v; }
   static void store_i32(int32_t* p, Acc v) { *p = v; }
   static F32 to_float(Acc v) { return static_cast<F32>(v); }
   static Activations broadcast(uint32_t bytes) { return bytes; }
@@ -38,6 +41,9 @@ struct ScalarDot : ScalarLanes {
   static Weights ones() { return 0x01010101; }
   static void interleave(const uint8_t* const (&row)[4], uint8_t* to) {
     for (int k = 0; k < 4; ++k) to[k] = *row[k];
+  }
+  static void gather(const uint8_t* from, int64_t, uint8_t* to, int64_t step) {
+    for (int s = 0; s < 4; ++s) std::memcpy(to + s * step, from + 4 * s, 4);
   }
 };
 

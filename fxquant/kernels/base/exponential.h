@@ -1,7 +1,7 @@
 // exp of differences to a maximum, in float32 operations that every machine rounds alike:
 //   2^t:  u = max(t, -60);  n = rne(u);  f = u - n;  2^n * (c0 + f * (c1 + f * (c2 + f * c3)))
-// for t <= 0. With the coefficients of `kExponential` the relative error is below 1.1e-4, and 2^0 is exactly 1; those of
-// kExponential255 give 255 times that. NaN, as of the difference of two infinities, is 2^-60.
+// for t <= 0. With the coefficients of `kExponential` the relative error is below 1.1e-4, and 2^0 is exactly 1; those
+// of kExponential255 give 255 times that. NaN, as of the difference of two infinities, is 2^-60.
 #pragma once
 #include "base/unroll.h"
 

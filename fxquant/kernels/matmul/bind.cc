@@ -38,9 +38,7 @@ Rows<N> batches_of(const View* const (&views)[N]) {
 
 int64_t size_of(const View& v, int from_end) { return v.shape[v.shape.size() - static_cast<size_t>(from_end)]; }
 
-Matrix matrix_of(const View& v) {
-  return {v.strides[v.strides.size() - 2], v.strides[v.strides.size() - 1]};
-}
+Matrix matrix_of(const View& v) { return {v.strides[v.strides.size() - 2], v.strides[v.strides.size() - 1]}; }
 
 // The distance of rows whose elements lie side by side.
 int64_t dense_rows(const View& v) {

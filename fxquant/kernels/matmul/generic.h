@@ -49,7 +49,8 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
       constexpr int kTile = decltype(rows)() + 0;
       const uint8_t* from = a + first * p.a_row;
       int32_t terms[kTile];
-      for (int m = 0; m < kTile; ++m) terms[m] = row_term<M>(from + m * p.a_row, p.depth, p.a_zero_point, p.b_zero_point);
+      for (int m = 0; m < kTile; ++m)
+        terms[m] = row_term<M>(from + m * p.a_row, p.depth, p.a_zero_point, p.b_zero_point);
       const uint8_t* panel = part.scratch;
       for (int64_t c = 0; c < p.columns; c += kColumns<M>, panel += panel_bytes<M>(p.depth)) {
         typename M::Acc acc[kTile][M::kVectors];
@@ -106,7 +107,7 @@ int32_t probabilities_of(const float* scores, int64_t length, uint8_t* p) {
   for (; j + 4 * M::kCount <= length; j += 4 * M::kCount) {
     typename M::F32 parts[4];
     unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = part(j + M::kCount * v); });
-    M::store4_u8(p + j, parts, output);
+    M::store4_bytes(p + j, parts);
   }
   for (; j < length; j += M::kCount) M::store_u8(p + j, M::kCount, part(j), output);
   return sum_of<M>(p, length);
@@ -168,7 +169,7 @@ class AttentionBlock {
 
   int32_t row_of_probabilities(const uint8_t* mask, int64_t i, int m, int64_t keys) {
     float* t = scores_ + m * at_.row;
-    const int64_t length = rounded_up(keys, kColumns<M>);
+    const int64_t length = rounded_up(keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
     if (p_.mask != Mask::none) {
       load_mask(p_, mask, i, mask_);
       for (int64_t j = 0; j < keys; ++j) t[j] += mask_[j];

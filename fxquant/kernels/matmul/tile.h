@@ -1,4 +1,5 @@
-// Tiles of a product with an operand that is packed at run time. A Machine is an ISA's dot products (base/dot_scalar.h).
+// Tiles of a product with an operand that is packed at run time. A Machine is an ISA's dot products
+// (base/dot_scalar.h).
 //
 // Packed, b is cut into panels of kColumns columns: column terms, int32 [columns], then for each step of four k, int8
 // [columns][4]: b - 128, and 0 where k or the column is padding. Of the product of centered operands,
@@ -57,6 +58,20 @@ void pack_step(const RightOperand& b, int64_t first, int64_t count, int64_t k, u
   }
 }
 
+// As many k as whole vectors of columns allow, where a column's lie side by side. Returns how many.
+template <class M>
+int64_t pack_columns(const RightOperand& b, int64_t first, int64_t count, uint8_t* to) {
+  if (b.strides.row != 1 || count < kColumns<M>) return 0;
+  const uint8_t* from = b.data + first * b.strides.column;
+  int64_t k = 0;
+  for (; k + 16 <= b.depth; k += 16) {
+    for (int64_t c = 0; c < kColumns<M>; c += M::kCount) {
+      M::gather(from + c * b.strides.column + k, b.strides.column, to + k * kColumns<M> + 4 * c, 4 * kColumns<M>);
+    }
+  }
+  return k;
+}
+
 template <class M>
 void pack_panel(const RightOperand& b, int64_t first, int32_t a_zero_point, uint8_t* panel) {
   uint8_t* weights = panel + 4 * kColumns<M>;
@@ -64,7 +79,9 @@ void pack_panel(const RightOperand& b, int64_t first, int32_t a_zero_point, uint
   const int64_t bytes = panel_bytes<M>(b.depth) - 4 * kColumns<M>;
   if (count < kColumns<M>) std::memset(weights, 128, static_cast<size_t>(bytes));
   if (b.depth % 4 != 0) std::memset(weights + bytes - 4 * kColumns<M>, 128, static_cast<size_t>(4 * kColumns<M>));
-  for (int64_t k = 0; k < b.depth; k += 4) pack_step<M>(b, first, count, k, weights + k * kColumns<M>);
+  for (int64_t k = pack_columns<M>(b, first, count, weights); k < b.depth; k += 4) {
+    pack_step<M>(b, first, count, k, weights + k * kColumns<M>);
+  }
   for (int64_t i = 0; i < bytes; ++i) weights[i] ^= 128;
   typename M::Acc sums[M::kVectors];
   unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED { sums[v] = M::splat_i32(0); });
@@ -92,9 +109,7 @@ int32_t sum_of(const uint8_t* p, int64_t count) {
   auto sums = M::splat_i32(0);
   int64_t i = 0;
   for (; i + 4 * M::kCount <= count; i += 4 * M::kCount) sums = M::dot(sums, M::activations(p + i), M::ones());
-  int32_t lanes[M::kCount], sum = 0;
-  M::store_i32(lanes, sums);
-  for (const int32_t lane : lanes) sum += lane;
+  int32_t sum = M::total(sums);
   for (; i < count; ++i) sum += p[i];
   return sum;
 }
@@ -132,9 +147,8 @@ FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors],
     step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k); });
   }
   if (whole < depth) {
-    step([&](const uint8_t* row) FXQUANT_UNROLLED {
-      return static_cast<uint32_t>(load_bytes(row + whole, depth - whole));
-    });
+    step([&](const uint8_t* row)
+             FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + whole, depth - whole)); });
   }
 }
 

@@ -57,13 +57,9 @@ struct DotSums {
       products = D::dot(products, codes, D::flipped(x + i));
     }
     Moments moments = PlainSums::of(x + i, count - i);
-    int32_t sum[D::kCount], product[D::kCount];
-    D::store_i32(sum, sums);
-    D::store_i32(product, products);
-    for (int lane = 0; lane < D::kCount; ++lane) {
-      moments.sum += sum[lane];
-      moments.squares += product[lane] + 128 * static_cast<int64_t>(sum[lane]);
-    }
+    const int64_t sum = D::total(sums);
+    moments.sum += sum;
+    moments.squares += D::total(products) + 128 * sum;
     return moments;
   }
 };
@@ -128,8 +124,7 @@ void layer_norm_rows(const LayerNorm& p, uint8_t* y, const uint8_t* x, int64_t b
   for (int64_t row = begin; row < end; ++row) {
     const uint8_t* from = x + p.rows.offset(row, 1);
     const Moments moments = moments_of<Sums>(from, length);
-    const Normalizer n =
-        p.bias ? around_mean(moments, length, p.eps) : around(p.x_zero_point, moments, length, p.eps);
+    const Normalizer n = p.bias ? around_mean(moments, length, p.eps) : around(p.x_zero_point, moments, length, p.eps);
     normalize<L>(from, y + p.rows.offset(row, 0), length, p.weight, p.bias, output,
                  OfRow<L>{L::set(n.mean), L::set(n.inverse)});
   }

@@ -15,7 +15,7 @@ namespace fxquant {
 
 // Elements of a row lie side by side; weight and bias have one for each.
 struct LayerNorm {
-  Rows<2> rows;  // of y, x
+  Rows<2> rows;                                    // of y, x
   const float *weight = nullptr, *bias = nullptr;  // no bias: rms_norm
   double eps = 0;
   int32_t x_zero_point = 0;  // of rms_norm

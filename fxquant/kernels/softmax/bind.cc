@@ -14,8 +14,7 @@ Step step_of(const Softmax& p, const View& y, const View& x, const View& mask, c
   return [=, y_at = y.place, x_at = x.place, mask_at = mask.place, memory = scratch.place](const Frame& frame) {
     const SoftmaxOperands operands{frame.at<uint8_t>(y_at), frame.at<const uint8_t>(x_at),
                                    p.masked ? frame.at<const uint8_t>(mask_at) : nullptr};
-    softmax(p, operands, frame.at<uint8_t>(memory), static_cast<Isa>(isa),
-            most < frame.threads ? most : frame.threads);
+    softmax(p, operands, frame.at<uint8_t>(memory), static_cast<Isa>(isa), most < frame.threads ? most : frame.threads);
   };
 }
 
