@@ -17,6 +17,8 @@ from fxquant import ops
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.graph.shapes import infer_shapes
+from fxquant.ops.arguments import exactly
+from fxquant.ops.attention import MASK
 
 
 class _Scaled(Rule):
@@ -86,7 +88,7 @@ class MaskAddedTwice(Rule):
             m.refuse("a number that is added to every score is no mask")
 
     def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, other: Any, dim: Any) -> Any:
-        return ops.softmax(ops.matmul(a, b, scale), dim, _float(torch.add, mask, other))
+        return ops.softmax(ops.matmul(a, b, scale), dim, exactly(MASK, torch.add, mask, other))
 
 
 class MaskFilled(Rule):
@@ -98,7 +100,7 @@ class MaskFilled(Rule):
             m.refuse(f"{m.value} is no number that takes a key out")
 
     def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, value: Any, dim: Any) -> Any:
-        return ops.softmax(ops.matmul(a, b, scale), dim, _float(torch.where, mask, value, 0.0))
+        return ops.softmax(ops.matmul(a, b, scale), dim, exactly(MASK, torch.where, mask, value, 0.0))
 
 
 class Attention(Rule):
@@ -120,12 +122,6 @@ class Attention(Rule):
 
 # exp of what is lower is 0 beside any score.
 LOWEST_SCORE = -1e4
-
-
-def _float(function: Any, *args: Any) -> Any:
-    call = function(*args)
-    call.node.meta["reason"] = "it makes a mask of attention, which is added in float"
-    return call
 
 
 SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedProduct())

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules import transformer
 
 TRANSFORMERS = (
@@ -32,6 +34,11 @@ def _as_told(mask: Tensor | None, is_causal: bool | None = None, size: int | Non
     return is_causal is True
 
 
+def _as_it_is(mask: Tensor | None, *_: Any, **__: Any) -> Tensor | None:
+    """nn.MultiheadAttention takes masks of booleans and of floats."""
+    return mask
+
+
 @contextmanager
 def plain_transformers() -> Iterator[None]:
     """While it lasts, torch.nn's transformers look at no values."""
@@ -40,6 +47,7 @@ def plain_transformers() -> Iterator[None]:
     try:
         with (
             mock.patch.object(transformer, "_get_seq_len", _no_length),
+            mock.patch.object(functional, "_canonical_mask", _as_it_is),
             mock.patch.object(transformer, "_detect_is_causal_mask", _as_told),
         ):
             yield

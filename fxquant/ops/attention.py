@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn import functional as F
 
-from fxquant.ops.arguments import Limits, rank, shape_of
+from fxquant.ops.arguments import Limits, exactly, rank, shape_of
 from fxquant.ops.linear import linear
 from fxquant.ops.matmul import LONGEST_PRODUCT, matmul
 from fxquant.ops.op import op, spelling
 from fxquant.ops.pool import mean
 from fxquant.ops.shape import chunk, flatten, getitem, permute, squeeze, unflatten, unsqueeze
 from fxquant.ops.softmax import softmax
+
+# Why what makes a mask is not quantized.
+MASK = "it makes a mask of attention, which is added in float"
 
 
 def _limits(arguments: Limits) -> str | None:
@@ -156,7 +159,4 @@ def _added(mask: Any) -> Any:
 
 
 def _float(function: Any, *args: Any) -> Any:
-    """A call that stays as it is: masks are exact."""
-    call = function(*args)
-    call.node.meta["reason"] = "it makes a mask of attention, which is added in float"
-    return call
+    return exactly(MASK, function, *args)

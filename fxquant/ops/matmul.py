@@ -85,8 +85,11 @@ def _einsum(equation: Any, *operands: Any) -> Any:
         raise TypeError("it is no product of two tensors, written as a string")
     a, b = operands
     product = _Einsum(equation, rank(a), rank(b))
-    y = matmul(permute(a, product.a_order), permute(b, product.b_order))
-    return permute(y, product.y_order)
+    return _reordered(matmul(_reordered(a, product.a_order), _reordered(b, product.b_order)), product.y_order)
+
+
+def _reordered(x: Any, order: tuple[int, ...]) -> Any:
+    return x if order == tuple(sorted(order)) else permute(x, order)
 
 
 class _Einsum:

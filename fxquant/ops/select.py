@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from fxquant.ops.arguments import shape_of
+from fxquant.ops.arguments import exactly, shape_of
 from fxquant.ops.op import Output, op, spelling
 
 
@@ -57,6 +57,4 @@ def _where_method(input: Any, condition: Any, other: Any) -> Any:
 
 
 def _not(condition: Any) -> Any:
-    negated = torch.logical_not(condition)
-    negated.node.meta["reason"] = "it computes booleans, which stay as they are"  # type: ignore[attr-defined]
-    return negated
+    return exactly("it computes booleans, which stay as they are", torch.logical_not, condition)

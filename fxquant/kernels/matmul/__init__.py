@@ -57,6 +57,8 @@ def matmul(
     shapes that do not fit.
     """
     y = _product(a, b)
+    if y.numel() == 0:
+        return y
     a, b = (x.expand(*y.shape[:-2], *x.shape[-2:]) for x in (dense_rows(a), b))
     views, isa = (view(y), view(a), view(b)), active_isa()
     memory = scratch(_kernels.matmul_scratch_size(*views, isa))
@@ -117,6 +119,8 @@ def attention(
     """
     y = _attended(query, key, value)
     mask = None if mask is None else check_mask(mask, (*y.shape[:-1], key.shape[-2]))
+    if y.numel() == 0:
+        return y
     query = dense_rows(query)
     views = (view(y), view(query), view(key), view(value))
     isa = active_isa()

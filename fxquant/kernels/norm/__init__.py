@@ -48,6 +48,8 @@ def layer_norm(
     """
     rows = _rows(x, weight)
     y = torch.empty_like(rows)
+    if y.numel() == 0:
+        return y.reshape(x.shape)
     _kernels.layer_norm(
         *(torch.get_num_threads(), view(y), view(rows), weight.data_ptr(), 0 if bias is None else bias.data_ptr()),
         *(eps, x_zero_point, zero_point, quant_min, quant_max, active_isa()),
@@ -84,6 +86,8 @@ def group_norm(
     Raises InputError for another dtype, and if C cannot be divided into the groups.
     """
     y, x = _normalized(x, groups), channels_last(x)
+    if y.numel() == 0:
+        return y
     memory = scratch(_kernels.group_norm_scratch_size(x.shape[1]))
     _kernels.group_norm(
         *(torch.get_num_threads(), view(y.movedim(1, -1)), view(x.movedim(1, -1)), view(memory), groups),

@@ -39,17 +39,15 @@ def softmax(
     Raises InputError for another dtype, a dimension that is not there, or a mask that does not broadcast.
     """
     y = _result(x, dim)
-    rows = [None if t is None else t.movedim(dim, -1) for t in (y, x, None if mask is None else _full(mask, x))]
+    mask = None if mask is None else check_mask(mask, tuple(x.shape))
+    rows = [None if t is None else t.movedim(dim, -1) for t in (y, x, mask)]
+    memory = scratch(_kernels.softmax_scratch_size(x.shape[dim]))
     _kernels.softmax(
-        *(torch.get_num_threads(), *map(view, rows), view(scratch(_kernels.softmax_scratch_size(x.shape[dim])))),
+        *(torch.get_num_threads(), *map(view, rows), view(memory)),
         *(mask is not None and mask.dtype is torch.bool, x_scale, x_zero_point, multiplier),
         *(zero_point, quant_min, quant_max, active_isa()),
     )
     return y
-
-
-def _full(mask: Tensor, x: Tensor) -> Tensor:
-    return check_mask(mask, tuple(x.shape))
 
 
 @torch_op(

@@ -5,9 +5,9 @@
     p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]))               an integer
     y[i, e] = requantize(sum over j of p[i, j] * (v[j, e] - v_zero_point) * (value_multiplier / sum over j of p[i, j]))
 
-Scores are in units of log(2): score_multiplier = s_q * s_k * scale * log2(e). The power of 2 is that of exponential.py,
-all float arithmetic in float32, both sums exact in int32. Probabilities always add up to 1, since the sum is that of the
-rounded ones. A row without any key is 0, as in torch.
+Scores are in units of log(2): score_multiplier = s_q * s_k * scale * log2(e). The power of 2 is that of exponential.py.
+All float arithmetic is in float32, both sums are exact in int32. Probabilities always add up to 1, since the sum is
+that of the rounded ones. A row without any key is 0, as in torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def int8_attention(
     distance = scores - scores.amax(-1, keepdim=True) if scores.numel() else scores
     p = torch.round(power_of_2(distance, EXPONENTIAL_255))
     total = p.sum(-1, keepdim=True)
-    multiplier = torch.where(total > 0, value_multiplier / total, torch.zeros_like(total))
+    multiplier = torch.where(total > 0, torch.tensor(value_multiplier) / total, 0.0)
     acc = centered_product(p, 0, value, value_zero_point)
     return requantize(acc, multiplier, output)
 

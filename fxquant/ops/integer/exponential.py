@@ -3,8 +3,8 @@
     2^t:  u = max(t, -60);  n = rne(u);  f = u - n;  2^n * (c0 + f * (c1 + f * (c2 + f * c3)))
 
 With the coefficients EXPONENTIAL the relative error is below 1.1e-4, the least that three coefficients allow besides a
-c0 of 1, so that 2^0 is exactly 1. EXPONENTIAL_255 are 255 times these, for probabilities in 8 bits: the error is 0.03 of
-a step. Below -60 everything is 2^-60, which no 8-bit result can tell from 0; so is NaN, the difference of two
+c0 of 1, so that 2^0 is exactly 1. EXPONENTIAL_255 are 255 times these, for probabilities in 8 bits: the error is 0.03
+of a step. Below -60 everything is 2^-60, which no 8-bit result can tell from 0; so is NaN, the difference of two
 infinities.
 """
 

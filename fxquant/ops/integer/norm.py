@@ -57,6 +57,6 @@ def int8_rms_norm(
 @op()
 def int8_group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float, output: Requantize) -> Tensor:
     """uint8 [N, C, ...] to uint8; weight and bias float32 [C]."""
-    normalized = _normalized(x.reshape(x.shape[0], num_groups, -1), eps).reshape(x.shape)
+    normalized = _normalized(x.unflatten(1, (num_groups, -1)).flatten(2), eps).reshape(x.shape)
     shape = (-1, *[1] * (x.dim() - 2))
     return _requantized(normalized * weight.reshape(shape) + bias.reshape(shape), output)

@@ -5,7 +5,8 @@
     softmax       y = requantize(e * (multiplier / total))                multiplier = 1 / s_y
     log_softmax   y = requantize((d - log(total / 2^23)) * multiplier)
 
-The power of 2 is that of exponential.py; with its error of 1.1e-4, results are within a step of exact ones. The quotient and the logarithm are rounded to float32 once, from float64.
+The power of 2 is that of exponential.py; with its error of 1.1e-4, results are within a step of exact ones. Quotient
+and logarithm are rounded to float32 once, from float64.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def int8_softmax(
 ) -> Tensor:
     """uint8 of any shape to uint8; `mask`: float32 or bool, broadcasts to the shape of `x`."""
     e = _integers(_distances(x, dim, x_scale, x_zero_point, mask))
-    factor = (multiplier / e.sum(dim, keepdim=True).double()).float()
+    factor = (torch.tensor(multiplier).double() / e.sum(dim, keepdim=True).double()).float()
     value = e.float() * factor
     return round_and_saturate(value, output.zero_point, output.quant_min, output.quant_max).to(torch.uint8)
 
