@@ -121,6 +121,9 @@ _spell(prelu, nn.PReLU, F.prelu, "prelu", fields=("weight",))
 
 @spelling(torch.clamp, torch.clip, "clamp", "clip")
 def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    dtype = input.node.meta.get("dtype")
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"its input is {dtype}, which bounds in float would change")
     low, high = _bound(min), _bound(max)
     return relu(input) if (low, high) == (0.0, None) else clamp(input, low, high)
 
