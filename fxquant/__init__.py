@@ -1,31 +1,40 @@
 """fxquant: from a float PyTorch model to one that computes in int8 on the CPU."""
 
-from fxquant import ops
+from fxquant import (
+    backend_config,
+    custom_config,
+    fake_quantize,
+    observer,
+    ops,
+    qconfig,
+    qconfig_mapping,
+    quantize_fx,
+    stubs,
+)
+from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
-from fxquant.custom_config import PrepareCustomConfig
+from fxquant.custom_config import *  # noqa: F403
 from fxquant.debug.explain import explain
+from fxquant.fake_quantize import *  # noqa: F403
 from fxquant.graph.draw import draw
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
-from fxquant.qconfig import QConfig, get_default_qconfig
-from fxquant.qconfig_mapping import QConfigMapping, get_default_qconfig_mapping
-from fxquant.quantize_fx import convert_fx, fuse_fx, prepare_fx
+from fxquant.observer import *  # noqa: F403
+from fxquant.onnx_export import export_onnx
+from fxquant.qconfig import *  # noqa: F403
+from fxquant.qconfig_mapping import *  # noqa: F403
+from fxquant.quantize_fx import *  # noqa: F403
+from fxquant.saving import load, save
+from fxquant.stubs import *  # noqa: F403
 
-__all__ = [
-    "Match",
-    "PrepareCustomConfig",
-    "QConfig",
-    "QConfigMapping",
-    "Rule",
-    "apply_rules",
-    "calibrate",
-    "convert_fx",
-    "draw",
-    "explain",
-    "fuse_fx",
-    "get_default_qconfig",
-    "get_default_qconfig_mapping",
-    "ops",
-    "prepare_fx",
-    "register_pass",
-]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "draw", "explain", "export_onnx", "load", "ops"]
+__all__ += ["register_pass", "save"]
+# These have the names of torch.ao.quantization, whose users change only their imports.
+__all__ += backend_config.__all__
+__all__ += custom_config.__all__
+__all__ += fake_quantize.__all__
+__all__ += observer.__all__
+__all__ += qconfig.__all__
+__all__ += qconfig_mapping.__all__
+__all__ += quantize_fx.__all__
+__all__ += stubs.__all__

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
 from fxquant.observer import ObserverBase
+from fxquant.observer.merge import merged_statistics, modules_of, total
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
 
@@ -30,6 +31,10 @@ def calibrate(
     than the model has arguments, as a DataLoader of labelled data gives, is cut to the first of them.
     `progress` shows a bar, if stderr is a terminal.
 
+    Where torch.distributed is initialized, as under torchrun, each process brings a part of the data, and afterwards
+    all have the statistics of all of it: those of one process that had seen everything (a moving average, which depends
+    on the order, is the mean over the processes).
+
     Raises CalibrationError if there are no batches, or one has no elements, or the model meets NaN or infinity;
     InputError, with the number of the batch, if the model does not take it. Warns if nothing observes.
     """
@@ -39,14 +44,15 @@ def calibrate(
         raise InputError(
             f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
         )
-    if not any(isinstance(module, ObserverBase) for module in prepared.modules()):
+    observers = modules_of(prepared, ObserverBase)
+    if not observers:
         warnings.warn("the model has no observers; calibrate what prepare_fx returns", CalibrationWarning, stacklevel=2)
     signature = inspect.signature(prepared.forward)
     count = 0
-    with _eval_mode(prepared), torch.no_grad():
+    with merged_statistics(observers), _eval_mode(prepared), torch.no_grad():
         for count, batch in enumerate(_tracked(data, progress, max_batches), start=1):
             _run(prepared, signature, batch, f"batch {count - 1}")
-    if count == 0:
+    if int(total(torch.tensor(count))) == 0:
         raise CalibrationError("data holds no batches, so nothing was observed; an iterator may be used up already")
     return prepared
 

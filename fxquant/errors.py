@@ -28,12 +28,20 @@ class VerifyError(FxquantError):
 
 
 class UnsupportedError(FxquantError):
-    """This machine, or an explicit choice such as FXQUANT_ISA, cannot run what was asked for."""
+    """This machine, an explicit choice such as FXQUANT_ISA, or a file format cannot do what was asked for."""
 
 
 class MissingError(FxquantError):
     """Something that was asked for needs a package or a program; the message holds the command that installs it."""
 
 
+class FileError(FxquantError, ValueError):
+    """A file is not a model that fxquant.save wrote, is damaged, or holds what this fxquant does not know."""
+
+
 class CalibrationWarning(UserWarning):
     """Converted without statistics somewhere; the message names the places."""
+
+
+class ConfigWarning(UserWarning):
+    """A setting that was given has no effect; the message says which, and what does instead."""

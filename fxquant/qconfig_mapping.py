@@ -8,6 +8,7 @@ A QConfig of None means: stay float.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -15,14 +16,25 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.nn import functional as F
 
-from fxquant.errors import ConfigError
-from fxquant.observer import default_per_channel_weight_observer
+from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.qconfig import (
     QConfig,
     QConfigAny,
+    default_symmetric_qnnpack_qat_qconfig,
     default_symmetric_qnnpack_qconfig,
+    get_default_qat_qconfig,
     get_default_qconfig,
 )
+
+__all__ = [
+    "QConfigMapping",
+    "get_default_qat_qconfig_dict",
+    "get_default_qat_qconfig_mapping",
+    "get_default_qconfig_dict",
+    "get_default_qconfig_mapping",
+    "get_symmetric_qnnpack_qat_qconfig_mapping",
+    "get_symmetric_qnnpack_qconfig_mapping",
+]
 
 ObjectType = type | Callable[..., Any] | str  # a module class, a function, or the name of a tensor method
 OrderKey = tuple[str, ObjectType, int]
@@ -110,9 +122,10 @@ class QConfigMapping:
         return (regex for regex in self.module_name_regex_qconfigs if re.match(regex, module_path))
 
     def check_keys(self, model_paths: Collection[str], object_types_in_model: Collection[ObjectType]) -> None:
-        """Raises ConfigError for a key that matches nothing in the model, naming the keys that would.
+        """Raises ConfigError for a name or a regex that matches no module, naming those that would.
 
-        `model_paths`: of all modules. What `get_default_qconfig_mapping` sets may be missing in the model.
+        Warns with ConfigWarning of a type that is not in the model, unless `get_default_qconfig_mapping` set it: one
+        mapping may serve several models. `model_paths`: of all modules.
         """
         for regex in self.module_name_regex_qconfigs:
             if not any(re.match(regex, path) for path in model_paths):
@@ -122,7 +135,7 @@ class QConfigMapping:
                 raise ConfigError("set_module_name('') matches nothing; for the whole model, use set_global")
             _check_name(f"set_module_name({name!r})", name, model_paths)
         for kind, qconfig in self.object_type_qconfigs.items():
-            if (kind, qconfig) not in _DEFAULT_OBJECT_TYPES.items():
+            if not _is_default(kind, qconfig):
                 _check_type(f"set_object_type({_label(kind)})", kind, object_types_in_model)
         for key in self.module_name_object_type_order_qconfigs:
             setting = f"set_module_name_object_type_order({_label(key)})"
@@ -174,19 +187,33 @@ class QConfigMapping:
         return "\n  .".join(["QConfigMapping()", *lines])
 
 
-# The output channels of a transposed convolution's weight [in, out / groups, ...] are on axis 1.
-_TRANSPOSED = get_default_qconfig()._replace(weight=default_per_channel_weight_observer.with_args(ch_axis=1))
-_DEFAULT_OBJECT_TYPES: dict[ObjectType, QConfig] = dict.fromkeys(
-    (
-        nn.ConvTranspose1d,
-        nn.ConvTranspose2d,
-        nn.ConvTranspose3d,
-        F.conv_transpose1d,
-        F.conv_transpose2d,
-        F.conv_transpose3d,
-    ),
-    _TRANSPOSED,
+_TRANSPOSED = (
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    F.conv_transpose1d,
+    F.conv_transpose2d,
+    F.conv_transpose3d,
 )
+
+
+def _default_mapping(qconfig: QConfig) -> QConfigMapping:
+    """`qconfig` for all ops; where it has a scale a channel, on the right axis of each weight.
+
+    The output channels of a transposed convolution's weight [in, out / groups, ...] are on axis 1.
+    """
+    mapping = QConfigMapping().set_global(qconfig)
+    weight: Any = qconfig.weight
+    if getattr(weight(), "ch_axis", None) is not None:
+        transposed = qconfig._replace(weight=weight.with_args(ch_axis=1))
+        mapping.object_type_qconfigs.update(dict.fromkeys(_TRANSPOSED, transposed))
+    return mapping
+
+
+def _is_default(kind: ObjectType, qconfig: QConfigAny) -> bool:
+    """Whether a default mapping sets this, whatever the model has in it."""
+    weight: Any = qconfig.weight if qconfig is not None else None
+    return kind in _TRANSPOSED and weight is not None and getattr(weight(), "ch_axis", None) == 1
 
 
 def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConfigMapping:
@@ -194,16 +221,43 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
 
     Ops whose output range the maths gives (sigmoid, tanh …) need no setting. ConfigError if `backend` is not known.
     """
-    qconfig = get_default_qconfig(backend, version)
-    mapping = QConfigMapping().set_global(qconfig)
-    if qconfig.weight == default_per_channel_weight_observer:
-        mapping.object_type_qconfigs.update(_DEFAULT_OBJECT_TYPES)
-    return mapping
+    return _default_mapping(get_default_qconfig(backend, version))
+
+
+def get_default_qat_qconfig_mapping(backend: str = "x86", version: int | None = 1) -> QConfigMapping:
+    """`get_default_qat_qconfig(backend, version)` for all ops, otherwise as `get_default_qconfig_mapping`."""
+    return _default_mapping(get_default_qat_qconfig(backend, version))
+
+
+def get_default_qconfig_dict(backend: str = "x86", version: int = 0) -> dict[str, Any]:
+    """Deprecated: `get_default_qconfig_mapping` as a dict."""
+    _warn_of_dict("get_default_qconfig_dict", "get_default_qconfig_mapping")
+    return get_default_qconfig_mapping(backend, version).to_dict()
+
+
+def get_default_qat_qconfig_dict(backend: str = "x86", version: int | None = 1) -> dict[str, Any]:
+    """Deprecated: `get_default_qat_qconfig_mapping` as a dict."""
+    _warn_of_dict("get_default_qat_qconfig_dict", "get_default_qat_qconfig_mapping")
+    return get_default_qat_qconfig_mapping(backend, version).to_dict()
+
+
+def _warn_of_dict(name: str, other: str) -> None:
+    warnings.warn(f"{name} is deprecated; use {other}", FutureWarning, stacklevel=3)
 
 
 def get_symmetric_qnnpack_qconfig_mapping() -> QConfigMapping:
     """int8 activations, and symmetric weights in -127..127 with one scale, for all ops."""
-    return QConfigMapping().set_global(default_symmetric_qnnpack_qconfig)
+    return _default_mapping(default_symmetric_qnnpack_qconfig)
+
+
+def get_symmetric_qnnpack_qat_qconfig_mapping() -> QConfigMapping:
+    """As `get_symmetric_qnnpack_qconfig_mapping`, for training."""
+    return _default_mapping(default_symmetric_qnnpack_qat_qconfig)
+
+
+# The names that torch.ao.quantization.qconfig_mapping has for them.
+_get_symmetric_qnnpack_qconfig_mapping = get_symmetric_qnnpack_qconfig_mapping
+_get_symmetric_qnnpack_qat_qconfig_mapping = get_symmetric_qnnpack_qat_qconfig_mapping
 
 
 def _checked(qconfig: Any) -> Any:
@@ -258,7 +312,8 @@ def _check_name(setting: str, name: str, model_paths: Collection[str]) -> None:
 
 def _check_type(setting: str, kind: ObjectType, present: Collection[ObjectType]) -> None:
     if kind not in present:
-        raise _no_match(setting, "type", _type_name(kind), {_type_name(other) for other in present})
+        message = str(_no_match(setting, "type", _type_name(kind), {_type_name(other) for other in present}))
+        warnings.warn(message, ConfigWarning, stacklevel=2)
 
 
 def _no_match(setting: str, what: str, key: str, names: Collection[str]) -> ConfigError:

@@ -18,12 +18,14 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from fxquant.backend_config import BackendConfig
 from fxquant.errors import ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
+from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
-from fxquant.observer import ObserverBase
-from fxquant.ops.op import Op, op_name, op_of
+from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
+from fxquant.ops.op import Op, Output, op_name, op_of
 from fxquant.qconfig_mapping import Match
 
 # K * 255 * 128 must stay below 2**31, or an int32 accumulator could wrap (Numbers, docs/int8_arithmetic.md).
@@ -47,6 +49,8 @@ def annotate_int8(gm: GraphModule) -> GraphModule:
 def why_float(gm: GraphModule, node: Node) -> str | None:
     """The reason why `node` cannot run in int8 whatever its neighbours do, or None."""
     row = op_of(node)
+    if "custom" in node.meta:
+        return str(node.meta["custom"])
     if row is None:
         return str(node.meta.get("reason") or f"{op_name(gm, node)} is not in the op table")
     if not (row.kernel or row.moves or is_table(node)):
@@ -57,6 +61,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
         or _argument_limit(node, row)
         or row.limits(row.bind(node))
         or _weight_limit(gm, node, row)
+        or _backend_limit(gm, node, row)
     )
 
 
@@ -83,10 +88,17 @@ def _drawn_into_int8(node: Node) -> bool:
     if _is_part(node):
         return False
     row = op_of(node)
-    if inputs and all(n.op == "placeholder" for n in inputs) and row is not None and not row.moves:
+    inputs_only = inputs and all(n.op == "placeholder" for n in inputs)
+    if inputs_only and row is not None and not row.moves and not _reuses(node):
         return True
     users = [u for u in _readers(node) if surgery.is_tensor(u)]
     return bool(users) and all(quant_of(u).int8 for u in users)
+
+
+def _reuses(node: Node) -> bool:
+    """Whether the qconfig leaves the qparams to the op's input."""
+    match: Match = node.meta["qconfig"]
+    return match.qconfig is not None and isinstance(match.qconfig.activation(), ReuseInputObserver)
 
 
 def _is_part(node: Node) -> bool:
@@ -108,6 +120,12 @@ def _config_limit(node: Node) -> str | None:
         return "its qconfig is dynamic; this is static quantization"
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
+    row = op_of(node)
+    if isinstance(activation, ReuseInputObserver):
+        passes_on = row is not None and row.output is Output.SAME
+        return None if passes_on else "its qconfig takes the input's qparams, and it computes other values"
+    if isinstance(activation, PassiveObserver):
+        return "its qconfig observes no activations"
     if getattr(activation, "ch_axis", None) is not None:
         return "its qconfig asks for activations with a scale a channel; kernels take one scale"
     return None
@@ -171,6 +189,20 @@ def _weight_config_limit(match: Match) -> str | None:
             f"its qconfig asks for weights with a scale along axis {weight.ch_axis}; kernels take axis 0, the outputs"
         )
     return None
+
+
+def _backend_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+    """What the user's BackendConfig says of the call as the user wrote it; movement follows its neighbours anyway."""
+    backend: BackendConfig | None = gm.meta.get("backend_config")
+    origin = origin_of(node)
+    if backend is None or origin is None or row.moves:
+        return None
+    match: Match = node.meta["qconfig"]
+    assert match.qconfig is not None
+    activation = _observer(match.qconfig.activation, match.source)
+    if row.weight is None or match.qconfig.weight is None:
+        return backend.refusal([origin.spelling], activation, None)
+    return backend.refusal([origin.spelling], activation, _observer(match.qconfig.weight, match.source))
 
 
 def _observer(factory: Callable[..., Any], source: str) -> Any:

@@ -1,7 +1,8 @@
 """observer(x) -> dequantize(quantize(x, q), q), with the qparams q that the observer found.
 
 Values that share an observer without being watched (the output of max-pool, reshape …) get the same pair. What is
-computed in float, or is the graph's own input, keeps its exact value for everything else that reads it in float.
+computed in float, or is the graph's own input, keeps its exact value for everything else that reads it in float, unless
+the user wants it as integers.
 Signed activations become unsigned ones of the same reals: q + 128 with zero_point + 128.
 """
 
@@ -33,7 +34,7 @@ def convert_activations(gm: GraphModule) -> GraphModule:
         real = surgery.insert_after(node, lambda x, q=q: _quantize_dequantize(x, q))  # type: ignore[misc]
         if watcher is not None:
             surgery.replace(watcher, real)
-        if not quant_of(node).int8:
+        if not (quant_of(node).int8 or quant_of(node).border):
             surgery.replace_in(node, real, [user for user in real.users if not quant_of(user).int8])
     return surgery.clean(gm)
 

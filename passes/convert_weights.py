@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant import ops, qparams
+from fxquant.fake_quantize import FakeQuantizeBase
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.observer import ObserverBase
@@ -26,7 +27,8 @@ def _convert(gm: GraphModule, node: Node) -> None:
     (weight,) = node.all_input_nodes
     observer: Any = gm.get_submodule(str(node.target))
     real = surgery.fetch(gm, weight)
-    observer(real)
+    if not (isinstance(observer, FakeQuantizeBase) and observer.observed):  # training has settled those
+        observer(real)
     q: QParams = observer.qparams()
     name = str(weight.target)
     integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), qparams.quantize(real, q), node)

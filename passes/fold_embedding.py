@@ -16,7 +16,7 @@ class Embedding(Rule):
         return ops.quantize(ops.embedding(indices, w), q)
 
     def rewrite(self, m: Match, indices: Any, **_: Any) -> Any:
-        return ops.int8_embedding(indices, m.constant("weight", qparams.quantize(m.fetch(m.w), m.q)))
+        return ops.int8_embedding(indices, m.constant("rows", qparams.quantize(m.fetch(m.w), m.q)))
 
 
 @register_pass(stage="fold")

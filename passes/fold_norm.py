@@ -23,8 +23,8 @@ class LayerNorm(Rule):
         return ops.quantize(ops.layer_norm(ops.dequantize(x, p), shape, w, b, eps), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        weight, bias = _constant(m, "weight", m.w, m.shape, 1.0), _constant(m, "bias", m.b, m.shape, 0.0)
-        return ops.int8_layer_norm(x, m.shape, weight, bias, _eps(m), qparams.bounds(m.q))
+        gain, shift = _constant(m, "gain", m.w, m.shape, 1.0), _constant(m, "shift", m.b, m.shape, 0.0)
+        return ops.int8_layer_norm(x, m.shape, gain, shift, _eps(m), qparams.bounds(m.q))
 
 
 class RmsNorm(Rule):
@@ -32,8 +32,8 @@ class RmsNorm(Rule):
         return ops.quantize(ops.rms_norm(ops.dequantize(x, p), shape, w, eps), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        weight = _constant(m, "weight", m.w, m.shape, 1.0)
-        return ops.int8_rms_norm(x, m.shape, weight, _eps(m), m.p.zero_point, qparams.bounds(m.q))
+        gain = _constant(m, "gain", m.w, m.shape, 1.0)
+        return ops.int8_rms_norm(x, m.shape, gain, _eps(m), m.p.zero_point, qparams.bounds(m.q))
 
 
 class GroupNorm(Rule):
@@ -42,8 +42,8 @@ class GroupNorm(Rule):
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
         channels = (m.root.meta["shape"][1],)
-        weight, bias = _constant(m, "weight", m.w, channels, 1.0), _constant(m, "bias", m.b, channels, 0.0)
-        return ops.int8_group_norm(x, m.groups, weight, bias, _eps(m), qparams.bounds(m.q))
+        gain, shift = _constant(m, "gain", m.w, channels, 1.0), _constant(m, "shift", m.b, channels, 0.0)
+        return ops.int8_group_norm(x, m.groups, gain, shift, _eps(m), qparams.bounds(m.q))
 
 
 def _constant(m: Match, name: str, parameter: Any, shape: tuple[int, ...], default: float) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-import fxquant.runtime.attention_layers
-import fxquant.runtime.layers  # noqa: F401  both fill LAYERS
+import fxquant.runtime.layers  # noqa: F401  fills LAYERS
 from fxquant.graph import surgery
 from fxquant.graph.origin import origin_of, where
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import OPS, op_of
+from fxquant.qparams import QParams
 from fxquant.runtime.layer import LAYERS, Layer
 
 
@@ -32,12 +32,26 @@ def _lower(gm: GraphModule, node: Node) -> tuple[Node, str]:
     """Replaces `node` by a call of its layer; returns the call and the path where the layer belongs."""
     layer, path = _layer(gm, node), _path(node)
     layer.where = where(node)
+    q = _qparams(node)
+    if layer.gives_integers and q is not None:
+        layer.note_output_scale(float(q.scale))
     inputs = [_arguments(node)[name] for name in layer.inputs]
     while inputs and inputs[-1] is None:
         inputs.pop()
     call = surgery.call_module(node, surgery.add_module(gm, "lowered", layer), *inputs, sources=[node])
     surgery.replace(node, call)
     return call, path
+
+
+def _qparams(node: Node) -> QParams | None:
+    """Those of the result, or of what is only moved before it counts as the result: the squeeze behind a conv1d."""
+    while "qparams" not in node.meta and len(node.users) == 1:
+        [node] = node.users
+        row = op_of(node)
+        if row is None or not row.moves:
+            return None
+    q: QParams | None = node.meta.get("qparams")
+    return q
 
 
 def _layer(gm: GraphModule, node: Node) -> Layer:

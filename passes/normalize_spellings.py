@@ -47,6 +47,8 @@ def normalize_spellings(gm: GraphModule) -> GraphModule:
 
 
 def _adapter(gm: GraphModule, node: Node) -> Adapter | None:
+    if "custom" in node.meta:
+        return None
     if node.op in ("call_function", "call_method"):
         return SPELLINGS.get(node.target)
     if node.op == "call_module":

@@ -210,6 +210,10 @@ class RandomModel(nn.Module):
             lambda m, x: x.unsqueeze(2).squeeze(2),
             lambda m, x: x[..., 1:],
             lambda m, x: x[:, ::2],
+            lambda m, x: x.flip(1, last),
+            lambda m, x: x.roll((3, -1), (last, 1)),
+            lambda m, x: x[:, :1].expand(-1, 3, *(-1,) * (last - 1)),
+            lambda m, x: torch.stack(x.unbind(last), 1),
         ]
         return Step(self.random.choice(moves), (i,))
 
@@ -242,6 +246,18 @@ class RandomModel(nn.Module):
             return None
         return Step(lambda m, x: F.pixel_shuffle(x, 2), (i,))
 
+    def _pixel_unshuffle(self, i: int) -> Step | None:
+        if not self._is_images(i) or self._shape(i)[2] % 2 or self._shape(i)[3] % 2:
+            return None
+        return Step(lambda m, x: F.pixel_unshuffle(x, 2), (i,))
+
+    def _border(self, i: int) -> Step | None:
+        if not self._is_images(i) or min(self._shape(i)[2:]) < 3:
+            return None
+        mode = self.random.choice(("reflect", "replicate", "circular"))
+        amounts = [self.random.randint(0, 2) for _ in range(4)]
+        return Step(lambda m, x: F.pad(x, amounts, mode), (i,))
+
 
 STEPS: tuple[Callable[[RandomModel, int], Step | None], ...] = (
     *(RandomModel._conv, RandomModel._conv, RandomModel._conv, RandomModel._residual, RandomModel._residual),
@@ -249,4 +265,5 @@ STEPS: tuple[Callable[[RandomModel, int], Step | None], ...] = (
     *(RandomModel._pool, RandomModel._cat, RandomModel._cat, RandomModel._cat, RandomModel._half),
     *(RandomModel._swap_halves, RandomModel._shuffle, RandomModel._move, RandomModel._to_images, RandomModel._pad),
     *(RandomModel._resize, RandomModel._float, RandomModel._pixel_shuffle),
+    *(RandomModel._pixel_unshuffle, RandomModel._border),
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fxquant import QConfig, QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
-from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
+from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, ConfigWarning, InputError
 
 
 class Small(nn.Module):
@@ -41,10 +41,17 @@ def quantized() -> GraphModule:
 
 
 def test_a_model_in_training_mode() -> None:
-    model = small().train()
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     with pytest.raises(ConfigError, match=r"\.eval\(\)"):
         prepare_fx(model, get_default_qconfig_mapping(), (X,))
     assert model.training
+
+
+def test_a_model_that_computes_the_same_in_either_mode() -> None:
+    model = small().train()
+    in_eval_mode = prepare_fx(model, get_default_qconfig_mapping(), (X,))
+    assert model.training
+    assert not in_eval_mode.training
 
 
 @pytest.mark.parametrize("inputs", [(), (X, X), ("image",), 3, {"y": X}, None])
@@ -63,13 +70,17 @@ def test_example_inputs_that_fail_inside_the_model_name_the_line() -> None:
     [
         (QConfigMapping().set_module_name("cnv", None), "cnv", "conv"),
         (QConfigMapping().set_module_name_regex("head[0-9]", None), "head", "conv"),
-        (QConfigMapping().set_object_type(nn.Conv1d, None), "Conv1d", "Conv2d"),
         (QConfigMapping().set_module_name_object_type_order("body", torch.relu, 0, None), "body", "conv"),
     ],
 )
 def test_a_key_that_matches_nothing(mapping: QConfigMapping, wrong: str, right: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){wrong}.*{right}"):
         prepare_fx(small(), mapping, (X,))
+
+
+def test_a_type_that_is_not_in_the_model() -> None:
+    with pytest.warns(ConfigWarning, match="Conv1d.*Conv2d"):
+        prepare_fx(small(), get_default_qconfig_mapping().set_object_type(nn.Conv1d, None), (X,))
 
 
 def test_a_mapping_of_the_wrong_type() -> None:
@@ -162,8 +173,8 @@ def test_calibration_data_that_is_not_iterable(data: Any) -> None:
 
 
 def test_a_qconfig_that_makes_no_observer() -> None:
-    mapping = QConfigMapping().set_global(QConfig(nn.Identity, nn.Identity))
-    with pytest.raises(ConfigError, match=r"set_global\(qconfig\) makes a Identity, not an observer"):
+    mapping = QConfigMapping().set_global(QConfig(nn.ReLU, nn.ReLU))
+    with pytest.raises(ConfigError, match=r"set_global\(qconfig\) makes a ReLU, not an observer"):
         prepare_fx(small(), mapping, (torch.zeros(1, 3, 8, 8),))
 
 

@@ -15,8 +15,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, symbolic_trace
-from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner, Result
 
 from fxquant import cli, kernels, ops
@@ -25,11 +23,13 @@ from fxquant.bench import roofline, timing, zoo
 from fxquant.bench import worker as working
 from fxquant.bench.case import CALIBRATION_EXAMPLES, Case, Job, load, parse_shape
 from fxquant.bench.command import chosen
+from fxquant.bench.compare import Result as Compared
 from fxquant.bench.compare import compare
 from fxquant.bench.contestants import CONTESTANTS, PEERS, Contestant, fxquant_int8, torch_float
-from fxquant.bench.nodes import Work, multiply_adds, node_times, node_work
-from fxquant.bench.report import milliseconds, ratio
+from fxquant.bench.nodes import Work, node_times, node_work
+from fxquant.bench.report import comparison_table, milliseconds, ratio
 from fxquant.bench.roofline import limit_of
+from fxquant.bench.timing import spread
 from fxquant.bench.worker import Worker, WorkerError, first_tensor
 from fxquant.errors import ConfigError, InputError, MissingError
 from fxquant.kernels.roofline import copy_bandwidth, peak_multiply_adds
@@ -138,6 +138,12 @@ def test_a_contestant_that_fails_is_listed_with_its_own_reason(tmp_path: Path) -
     floats, refused = compare(Job(f"{path}:Net", ((1, 4),)), [torch_float.FLOAT, fxquant_int8.INT8], rounds=1, budget=0)
     assert floats.times is not None
     assert (refused.times, refused.reason) == (None, refusal)
+
+
+def test_a_column_for_reasons_only_where_there_is_one() -> None:
+    done, failed = Compared("a", spread([1.0]), (1.0,), 20.0), Compared("b", reason="out of memory")
+    assert len(comparison_table(Job("linear"), [done]).columns) == 5
+    assert len(comparison_table(Job("linear"), [done, failed]).columns) == 6
 
 
 def test_a_process_that_dies_is_listed_with_its_code(tmp_path: Path) -> None:
@@ -372,14 +378,6 @@ def test_a_float_layer_has_work_but_no_limit_of_integers() -> None:
     [work] = node_work(gm, (torch.randn(1, 3, 5, 5),)).values()
     assert (work.integer, work.multiply_adds) == (False, 9 * 4 * 27)
     assert limit_of(work, 1e9, lambda _: 1e9) == ("", 0.0)
-
-
-def test_a_transposed_convolution_multiplies_every_input() -> None:
-    x, weight = torch.randn(1, 3, 5, 5), torch.randn(3, 4, 2, 2)
-    calls = FlopCounterMode(display=False)
-    with calls:
-        F.conv_transpose2d(x, weight, stride=2)
-    assert 2 * multiply_adds(weight, x) == calls.get_total_flops()
 
 
 class FloatConv(nn.Module):

@@ -58,6 +58,11 @@ def sequence(function: Callable[..., Tensor]) -> tuple[tuple[int, ...], Callable
     return SEQUENCE, lambda m, x: function(x), {}
 
 
+def unbound_product(x: Tensor) -> Tensor:
+    first, _, third = x[:, :, :3].unbind(2)
+    return first * third
+
+
 def halves_product(x: Tensor) -> Tensor:
     a, b = x.chunk(2, 1)
     return a * b
@@ -121,6 +126,15 @@ CASES = {
     "pad reflect": image(lambda x: F.pad(x, (1, 2, 2, 1), mode="reflect")),
     "pad replicate": image(lambda x: F.pad(x, (1, 2, 2, 1), mode="replicate")),
     "pixel_shuffle": image(lambda x: F.pixel_shuffle(x, 2)),
+    "flip": image(lambda x: x.flip(3)),
+    "roll": image(lambda x: torch.roll(x, (3, -2), (2, 3))),
+    "expand": image(lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 3)),
+    "repeat": image(lambda x: x.repeat(1, 2, 1, 1)),
+    "tile": image(lambda x: torch.tile(x, (2,))),
+    "repeat_interleave": image(lambda x: x.repeat_interleave(2, 2)),
+    "stack": image(lambda x: torch.stack((x, F.relu(x)), 2).flatten(1, 2)),
+    "unbind": image(lambda x: unbound_product(x)),
+    "unflatten": image(lambda x: x.unflatten(1, (2, 4)).flatten(1, 2)),
     "interpolate nearest": image(lambda x: F.interpolate(x, scale_factor=2)),
     "interpolate nearest size": image(lambda x: F.interpolate(x, size=(7, 19))),
     "interpolate nearest computed size": image(lambda x: F.interpolate(x, size=x.size(2) * 2)),

@@ -364,10 +364,11 @@ def test_histogram_counts_every_nonzero_value_once_however_the_range_grows():
     seen(observer, *batches)
     values = torch.cat(batches)
     bound = float(observer.bound)
-    assert bound >= float(values.abs().max()) > bound / 2
-    expected = torch.histc(values[values != 0].double(), 32, -bound, bound)
-    assert int(observer.histogram.sum()) == 6001
-    assert int((observer.histogram - expected.long()).abs().sum()) <= 2
+    assert bound > float(values.abs().max()) >= bound / 2
+    index = (values.abs().double() * 32 / bound).long()
+    expected = [torch.bincount(index[side], minlength=32) for side in (values < 0, values > 0)]
+    assert torch.equal(observer.counts, torch.stack(expected))
+    assert int(observer.zeros) == int((values == 0).sum()) >= 2
 
 
 def test_histogram_of_zeros_then_data():
@@ -445,7 +446,7 @@ def test_histogram_error_is_no_worse_than_that_of_torch_ao(name, seed):
             oracle(batch)
         scale, zero_point = oracle.calculate_qparams()
     theirs = squared_error(batches, QParams(float(scale), int(zero_point)))
-    assert squared_error(batches, seen(HistogramObserver(), *batches).qparams()) <= theirs * 1.001
+    assert squared_error(batches, seen(HistogramObserver(), *batches).qparams()) <= theirs * 1.002
 
 
 # torch.ao as the oracle of the range rules

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.observer import MinMaxObserver, MovingAverageMinMaxObserver, PerChannelMinMaxObserver
 from fxquant.qconfig import QConfig, get_default_qconfig
 from fxquant.qconfig_mapping import (
@@ -169,7 +169,7 @@ def test_defaults_may_be_missing_in_the_model_even_through_the_dict_form(backend
     mapping.check_keys(PATHS, {nn.Conv2d})
     QConfigMapping.from_dict(mapping.to_dict()).check_keys(PATHS, {nn.Conv2d})
     mapping.set_object_type(nn.ConvTranspose2d, None)
-    with pytest.raises(ConfigError, match=r"set_object_type\(ConvTranspose2d\) matches no type"):
+    with pytest.warns(ConfigWarning, match=r"set_object_type\(ConvTranspose2d\) matches no type"):
         mapping.check_keys(PATHS, {nn.Conv2d})
 
 
@@ -188,22 +188,32 @@ def test_keys_that_match_pass():
         (QConfigMapping().set_module_name("", None), r"set_module_name\(''\) matches nothing.*set_global"),
         (QConfigMapping().set_module_name_regex("conv", None), r"set_module_name_regex\('conv'\) matches no module"),
         (
+            QConfigMapping().set_module_name_object_type_order("heads", nn.Conv2d, 0, None),
+            r"order\('heads', Conv2d, 0\) matches no module of the model\. Did you mean 'head'\?",
+        ),
+    ],
+)
+def test_keys_that_match_nothing_name_what_exists(mapping, message):
+    with pytest.raises(ConfigError, match=message):
+        mapping.check_keys(PATHS, {nn.Conv2d, "add"})
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        (
             QConfigMapping().set_object_type(nn.Linear, None),
             r"set_object_type\(Linear\) matches no type of the model\. It has: Conv2d, add",
         ),
         (QConfigMapping().set_object_type("ad", None), r"set_object_type\('ad'\) .*Did you mean 'add'\?"),
-        (
-            QConfigMapping().set_module_name_object_type_order("heads", nn.Conv2d, 0, None),
-            r"order\('heads', Conv2d, 0\) matches no module of the model\. Did you mean 'head'\?",
-        ),
         (
             QConfigMapping().set_module_name_object_type_order("", nn.Linear, 0, None),
             r"order\('', Linear, 0\) matches no type",
         ),
     ],
 )
-def test_keys_that_match_nothing_name_what_exists(mapping, message):
-    with pytest.raises(ConfigError, match=message):
+def test_types_that_match_nothing_are_warned_of(mapping, message):
+    with pytest.warns(ConfigWarning, match=message):
         mapping.check_keys(PATHS, {nn.Conv2d, "add"})
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
 from fxquant.demo.metrics import sqnr_db
+from fxquant.errors import InputError
 from fxquant.runtime.region import Int8Region
 
 BATCH, LENGTH, WIDTH, HEADS = 2, 13, 48, 4
@@ -252,11 +253,14 @@ def tokens() -> tuple[Tensor, Tensor]:
 def test_embeddings_are_rows_of_codes() -> None:
     quantized, sqnr = converted(Encoder(), tokens)
     assert ops_of(quantized).count("Int8Embedding") == 2
-    assert quantized.word.weight.dtype is torch.uint8
+    assert quantized.word.rows.dtype is torch.uint8
     assert len(regions(quantized)) == 1
     assert sqnr > 25
-    with pytest.raises(IndexError):
-        quantized(torch.full((BATCH, LENGTH), 100), inputs(True)[1])
+    for ids in (torch.full((BATCH, LENGTH), 100), torch.full((BATCH, LENGTH), -1)):
+        with pytest.raises(InputError, match=r"an embedding of 100 rows takes indices in 0\.\.99"):
+            quantized(ids, inputs(True)[1])
+    with pytest.raises(InputError, match="indices in int64 or int32"):
+        quantized(torch.zeros(BATCH, LENGTH), inputs(True)[1])
 
 
 def test_a_finished_encoder_round_trips() -> None:

@@ -28,7 +28,8 @@ def comparison_table(job: Job, results: Sequence[Result]) -> Table:
     table.add_column("")
     for heading in ("median ms", "10 - 90 %", "/ fxquant", "SQNR dB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    if any(result.reason for result in results):
+        table.add_column("", overflow="fold")
     for result in results:
         if result.times is None:
             table.add_row(result.contestant, "-", "-", "-", "-", escape(result.reason))

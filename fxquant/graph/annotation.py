@@ -16,7 +16,7 @@ class Quant:
 
     `reason`: why it stays float; empty if it runs in int8. `group`: values of one group share qparams; None if the
     value is not quantized. `observe`: an observer watches the value. `absorbed_by`: the node whose epilogue computes
-    this one, so that its own value never exists.
+    this one, so that its own value never exists. `border`: it goes in or out of the model as integers.
     """
 
     int8: bool
@@ -24,6 +24,7 @@ class Quant:
     group: int | None = None
     observe: bool = False
     absorbed_by: str = ""
+    border: bool = False
 
 
 def quant_of(node: Node) -> Quant:

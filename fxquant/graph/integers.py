@@ -1,6 +1,6 @@
 """Which values of a lowered graph are integers.
 
-Folded constants are, int8 layers make them, and data movement hands them on.
+Folded constants are, and inputs where the user wants that; int8 layers make them, and data movement hands them on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def integer_values(gm: GraphModule) -> set[Node]:
     found: set[Node] = set()
     for node in gm.graph.nodes:
         layer, row = layer_of(gm, node), op_of(node)
-        if node.op == "get_attr":
+        if node.op in ("get_attr", "placeholder") or (node.op == "call_module" and layer is None):
             makes = "qparams" in node.meta
         elif layer is not None:
             makes = layer.gives_integers

@@ -85,13 +85,13 @@ class Rule:
 
 
 def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
-    """Rewrites until no rule matches anywhere, and returns `gm` cleaned."""
+    """Rewrites until no rule matches anywhere, and returns `gm`, cleaned if any did."""
     compiled = [(rule, _compile(rule)) for rule in rules]
     refused: set[tuple[Node, Rule]] = set()
-    changed = True
-    while changed:
-        changed = sum(_apply_first(gm, node, compiled, refused) for node in list(gm.graph.nodes)) > 0
-    return surgery.clean(gm)
+    rewritten = 0
+    while changes := sum(_apply_first(gm, node, compiled, refused) for node in list(gm.graph.nodes)):
+        rewritten += changes
+    return surgery.clean(gm) if rewritten else gm
 
 
 def _apply_first(

@@ -151,6 +151,12 @@ def add_module(gm: GraphModule, path: str, module: nn.Module) -> str:
     return path
 
 
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Registers `module` under the dotted `path`, which must be free."""
+    owner, _, name = path.rpartition(".")
+    _container(root, owner).add_module(name, module)
+
+
 def constant(gm: GraphModule, name: str, tensor: Tensor, near: Node) -> Node:
     """Registers `tensor` as a buffer called `name` (dotted; made unique) and returns a node in front of `near`."""
     name = _free_name(gm, name)
@@ -186,7 +192,7 @@ def hand_over(gm: GraphModule, root: nn.Module, path: str) -> None:
     value = getattr(gm.get_submodule(owner), name)
     if isinstance(value, nn.Module):
         gm.delete_submodule(path)
-        _container(root, owner).add_module(name, value)
+        place(root, path, value)
     else:
         set_constant(root, path, value)
 
@@ -248,7 +254,7 @@ def _copy_into(graph: Graph, node: Node, args: Any, kwargs: Any) -> Node:
 
 def _drop_unused(module: nn.Module, path: str, used: set[str]) -> bool:
     """Deletes from `module` what no dotted name in `used` needs. Returns whether anything is left."""
-    if path and any(path == name or name.startswith(path + ".") for name in used) and path in used:
+    if path in used:
         return True
     for name in _names(module._parameters, module._buffers):
         if _join(path, name) not in used:

@@ -59,13 +59,13 @@ def trace(
     """
     _check_model(model)
     _check_leaves(model, leaf_names, leaf_classes)
-    arguments = bind_inputs(model, example_inputs)
+    arguments = None if example_inputs is None else bind_inputs(model, example_inputs)
     root = _copy(model)
     tracer = Tracer(arguments, leaf_names, leaf_classes)
     gm = GraphModule(root, tracer.capture(root), type(model).__name__)
     gm.eval()
     _keep_out_of_state_dict(gm, root)
-    return propagate_shapes(gm, tracer.inputs)
+    return gm if arguments is None else propagate_shapes(gm, tracer.inputs)
 
 
 def nn_class(module: nn.Module) -> type[nn.Module] | None:
@@ -111,7 +111,8 @@ class Tracer(FxTracer):
         return graph
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        assert self.arguments is not None
+        if self.arguments is None:
+            return super().create_args_for_root(root_fn, is_module, concrete_args)
         for name, value in list(self.arguments.arguments.items()):
             kind = self.arguments.signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:

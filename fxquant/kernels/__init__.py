@@ -4,6 +4,7 @@ Activations are plain uint8 tensors, logically NCHW, physically NHWC (torch.chan
 """
 
 from fxquant import _kernels
+from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.elementwise import add, mul

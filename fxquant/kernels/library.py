@@ -21,6 +21,13 @@ def view(x: Tensor | None) -> View:
     return () if x is None else (ABSOLUTE, x.data_ptr(), x.shape, x.stride())
 
 
+def like(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """torch.empty_like(x, dtype=dtype). For tensors without memory that one imports sympy, mostly for nothing."""
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
+    return torch.empty_like(x, dtype=dtype)
+
+
 def torch_op(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers the decorated CPU implementation under `schema`; `fake` computes shapes and dtypes alone.
 

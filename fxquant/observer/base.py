@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from fxquant.errors import CalibrationError, ConfigError
-from fxquant.observer.scheme import QScheme, choose_qparams, integer_dtype, integer_range, plain_dtype
+from fxquant.observer.scheme import (
+    QScheme,
+    choose_float_qparams,
+    choose_qparams,
+    integer_dtype,
+    integer_range,
+    plain_dtype,
+)
 from fxquant.qparams import QParams
 
 FLOAT32_EPS: float = torch.finfo(torch.float32).eps
@@ -73,6 +80,8 @@ class ObserverBase(nn.Module, ABC):
     """Base of all observers. `where` names the observed place in the user's model, for messages."""
 
     where: str = ""
+    # Whether the statistics are those of several processes already.
+    is_merged: bool = False
 
     def __init__(self, dtype: torch.dtype, is_dynamic: bool = False) -> None:
         super().__init__()
@@ -100,6 +109,12 @@ class ObserverBase(nn.Module, ABC):
     @abstractmethod
     def qparams(self) -> QParams:
         """What `calculate_qparams` says, with the integers to use."""
+
+    def merge_processes(self) -> None:
+        """Takes over the statistics of all processes that calibrate together, by all-reduce; every one calls it."""
+
+    def reset_min_max_vals(self) -> None:
+        """Forgets everything seen."""
 
     @classmethod
     def with_args(cls, **kwargs: Any) -> Partial:
@@ -163,7 +178,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         return self.min_val, self.max_val
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        """scale (float32) and zero_point (int32), of shape [1], or [channels] if per channel.
+        """scale (float32) and zero_point (int32; float32 of float qparams), of shape [1], or [channels] if per channel.
 
         1 and 0 if nothing was observed.
         """
@@ -171,6 +186,8 @@ class UniformQuantizationObserverBase(ObserverBase):
             device = self.min_val.device
             return torch.ones(1, device=device), torch.zeros(1, dtype=torch.int32, device=device)
         low, high = (bound.float().reshape(-1) for bound in self.learned_range())
+        if self.qscheme.float_qparams:
+            return choose_float_qparams(low, high, quant_min=self.quant_min, quant_max=self.quant_max, eps=self.eps)
         return choose_qparams(
             low,
             high,
@@ -182,11 +199,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         )
 
     def qparams(self) -> QParams:
-        scale, zero_point = self.calculate_qparams()
-        integers = self.quant_min, self.quant_max, self.dtype
-        if self.ch_axis is None:
-            return QParams(float(scale), int(zero_point), *integers)
-        return QParams(scale, zero_point, *integers, self.ch_axis)
+        return usual_qparams(self)
 
     def reset_min_max_vals(self) -> None:
         """Forgets everything seen."""
@@ -198,6 +211,16 @@ class UniformQuantizationObserverBase(ObserverBase):
         if not self.observed:
             return f"{integers}, nothing observed"
         return f"{integers}, {float(self.min_val.min()):.6g} to {float(self.max_val.max()):.6g}"
+
+
+def usual_qparams(observer: Any) -> QParams:
+    """What `observer.calculate_qparams` says, with its integers: per tensor, or along its `ch_axis`."""
+    scale, zero_point = observer.calculate_qparams()
+    integers = observer.quant_min, observer.quant_max, observer.dtype
+    axis: int | None = getattr(observer, "ch_axis", None)
+    if axis is None:
+        return QParams(float(scale), int(zero_point), *integers)
+    return QParams(scale, zero_point, *integers, axis)
 
 
 def value_range(x: Tensor, axis: int | None, place: str) -> tuple[Tensor, Tensor]:

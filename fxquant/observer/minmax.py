@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fxquant.errors import CalibrationError
 from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, value_range
+from fxquant.observer.merge import maximum, mean_of_observed, minimum, same_shape
 from fxquant.observer.scheme import QScheme
 
 
@@ -31,6 +32,16 @@ class RangeObserver(UniformQuantizationObserverBase):
                 low, high = self.merged(low, high)
             self._store(low, high)
         return x
+
+    def merge_processes(self) -> None:
+        self._store(minimum(same_shape(self.min_val)), maximum(same_shape(self.max_val)))
+
+    def average_processes(self) -> None:
+        """As `merge_processes`, for a range that follows the batches: the mean of the processes that saw any."""
+        observed, low, high = self.observed, same_shape(self.min_val), same_shape(self.max_val)
+        low, high = mean_of_observed(low, observed), mean_of_observed(high, observed)
+        if bool(torch.isfinite(low).all()):
+            self._store(low, high)
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The range once `low`..`high` was seen too."""
@@ -76,6 +87,9 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         return self.moved(low, high, self.averaging_constant)
+
+    def merge_processes(self) -> None:
+        self.average_processes()
 
 
 class PerChannelMinMaxObserver(RangeObserver):
@@ -127,3 +141,6 @@ class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         return self.moved(low, high, self.averaging_constant)
+
+    def merge_processes(self) -> None:
+        self.average_processes()

@@ -5,6 +5,7 @@
                 zero_point = clamp(quant_min - round(low / scale), quant_min, quant_max)
     symmetric   scale = max(-low, high) / ((quant_max - quant_min) / 2)
                 zero_point = 0 for a signed dtype, else the middle of the integer range
+    float_qparams   as affine, of the range as observed, with zero_point = -low / scale, a float: 0.0 is no integer
 
 in float32, with `scale` never below `eps`: an all-zero tensor gets a valid scale.
 """
@@ -19,7 +20,12 @@ from torch import Tensor
 
 from fxquant.errors import ConfigError
 
-_PLAIN_DTYPES = {"torch.quint8": torch.uint8, "torch.qint8": torch.int8, "torch.qint32": torch.int32}
+_PLAIN_DTYPES = {
+    "torch.quint8": torch.uint8,
+    "torch.qint8": torch.int8,
+    "torch.qint32": torch.int32,
+    "torch.quint4x2": torch.uint8,
+}
 _INTEGER_DTYPES = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32)
 
 
@@ -30,6 +36,7 @@ class QScheme(Enum):
     PER_TENSOR_SYMMETRIC = "per_tensor_symmetric"
     PER_CHANNEL_AFFINE = "per_channel_affine"
     PER_CHANNEL_SYMMETRIC = "per_channel_symmetric"
+    PER_CHANNEL_AFFINE_FLOAT_QPARAMS = "per_channel_affine_float_qparams"
 
     @classmethod
     def of(cls, value: Any) -> QScheme:
@@ -50,7 +57,11 @@ class QScheme(Enum):
 
     @property
     def per_channel(self) -> bool:
-        return self in (QScheme.PER_CHANNEL_AFFINE, QScheme.PER_CHANNEL_SYMMETRIC)
+        return self.value.startswith("per_channel")
+
+    @property
+    def float_qparams(self) -> bool:
+        return self is QScheme.PER_CHANNEL_AFFINE_FLOAT_QPARAMS
 
 
 def plain_dtype(dtype: Any) -> torch.dtype:
@@ -103,3 +114,12 @@ def choose_qparams(
     scale = ((high - low) / (quant_max - quant_min)).clamp(min=eps)
     zero_point = quant_min - torch.round(low / scale).to(torch.int32)
     return scale, zero_point.clamp(quant_min, quant_max)
+
+
+def choose_float_qparams(
+    low: Tensor, high: Tensor, *, quant_min: int, quant_max: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    """scale and zero_point (both float32) for ranges `low`..`high` (float32), of their shape. See the module."""
+    scale = (high - low) / (quant_max - quant_min)
+    scale = torch.where(scale > eps, scale, torch.ones_like(scale))
+    return scale, -low / scale

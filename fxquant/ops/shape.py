@@ -31,12 +31,6 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @op(**_MOVES)
-def unflatten(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
-    """The dimension `dim` as several, of which one may be -1."""
-    return torch.unflatten(x, dim, sizes)
-
-
-@op(**_MOVES)
 def reshape(x: Tensor, shape: Sizes) -> Tensor:
     """`x` in row-major order as `shape`, of which one entry may be -1."""
     return x.reshape(shape)
@@ -61,6 +55,31 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 
 
 @op(**_MOVES)
+def unflatten(x: Tensor, dim: int, sizes: Sizes) -> Tensor:
+    """The dimension `dim` as several, of these sizes in row-major order, of which one may be -1."""
+    y: Tensor = x.unflatten(dim, sizes)
+    return y
+
+
+@op(**_MOVES)
+def expand(x: Tensor, shape: Sizes) -> Tensor:
+    """`x` as `shape`: dimensions of 1 are repeated, new ones come in front, and -1 keeps a size."""
+    return x.expand(shape)
+
+
+@op(**_MOVES)
+def flip(x: Tensor, dims: Sizes) -> Tensor:
+    """`x` backwards along `dims`."""
+    return torch.flip(x, dims)
+
+
+@op(**_MOVES)
+def roll(x: Tensor, shifts: Sizes, dims: Sizes) -> Tensor:
+    """Element i along dims[j] becomes element i + shifts[j]; what leaves at the end comes back at the beginning."""
+    return torch.roll(x, shifts, dims)
+
+
+@op(**_MOVES)
 def getitem(x: Tensor | tuple[Tensor, ...], index: Any) -> Tensor:
     """x[index]: of a tensor, where `index` is a tuple of slices, ints …, or one tensor of several."""
     return x[index]
@@ -80,14 +99,8 @@ def split(x: Tensor, split_size: int | Sizes, dim: int = 0) -> tuple[Tensor, ...
 
 @op(several=True, **_MOVES)
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """A tensor for each index along `dim`."""
+    """x[0], x[1] … along `dim`."""
     return torch.unbind(x, dim)
-
-
-@op(**_MOVES)
-def expand(x: Tensor, size: Sizes) -> Tensor:
-    """Dimensions of 1 repeated as often as `size` says; -1 leaves one as it is."""
-    return x.expand(size)
 
 
 @op(**_MOVES)
@@ -145,14 +158,77 @@ def _flatten_module(m: Any, input: Any) -> Any:
     return _flatten(input, m.start_dim, m.end_dim)
 
 
-@spelling("unflatten", torch.unflatten)
+@spelling(torch.unflatten, "unflatten")
 def _unflatten(input: Any, dim: int, sizes: Any) -> Any:
-    return unflatten(input, axis(input, dim), tuple(sizes))
+    return unflatten(input, axis(input, dim), tuple(expand_any(sizes)))
 
 
 @spelling(nn.Unflatten)
 def _unflatten_module(m: Any, input: Any) -> Any:
     return _unflatten(input, m.dim, m.unflattened_size)
+
+
+@spelling("expand")
+def _expand(input: Any, *sizes: Any, size: Any = ()) -> Any:
+    return expand(input, variadic(sizes or (size,)))
+
+
+@spelling(torch.broadcast_to, "broadcast_to")
+def _broadcast_to(input: Any, size: Any) -> Any:
+    return _expand(input, size)
+
+
+@spelling("repeat")
+def _repeat(input: Any, *sizes: Any, repeats: Any = ()) -> Any:
+    times = variadic(sizes or (repeats,))
+    for _ in range(len(times) - rank(input)):
+        input = unsqueeze(input, 0)
+    for dim, number in enumerate(times):
+        input = _repeated(input, dim, dim, number, len(times))
+    return input
+
+
+@spelling(torch.tile, "tile")
+def _tile(input: Any, *sizes: Any, dims: Any = ()) -> Any:
+    times = variadic(sizes or (dims,))
+    return _repeat(input, (1,) * (rank(input) - len(times)) + tuple(times))
+
+
+@spelling(torch.repeat_interleave, "repeat_interleave")
+def _repeat_interleave(input: Any, repeats: Any, dim: Any = None, *, output_size: Any = None) -> Any:
+    if dim is None or not isinstance(repeats, int):
+        raise TypeError("it has no dimension, or repeats each element another number of times")
+    at = axis(input, dim)
+    return _repeated(input, at, at + 1, repeats, rank(input))
+
+
+def _repeated(x: Any, dim: int, new: int, times: int, dims: int) -> Any:
+    """Each index along `dim`, or all indices again if `new` is `dim`, so many times; `x` has so many `dims`."""
+    if times == 1:
+        return x
+    return flatten(expand(unsqueeze(x, new), (-1,) * new + (times,) + (-1,) * (dims - new)), dim, dim + 1)
+
+
+@spelling(torch.flip, "flip")
+def _flip(input: Any, *dims: Any, **more: Any) -> Any:
+    return flip(input, axes(input, variadic(dims or tuple(more.values()))))
+
+
+@spelling(torch.fliplr, "fliplr")
+def _fliplr(input: Any) -> Any:
+    return flip(input, (1,))
+
+
+@spelling(torch.flipud, "flipud")
+def _flipud(input: Any) -> Any:
+    return flip(input, (0,))
+
+
+@spelling(torch.roll, "roll")
+def _roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
+    if dims == ():
+        raise TypeError("it has no dimension, so it rolls across rows")
+    return roll(input, expand_any(shifts), tuple(axis(input, dim) for dim in expand_any(dims)))
 
 
 @spelling("view", "reshape")
@@ -253,19 +329,14 @@ def _split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     return split(input, tuple(sizes) if isinstance(sizes, (tuple, list)) else sizes, axis(input, dim))
 
 
-@spelling(torch.unbind, "unbind")
-def _unbind(input: Any, dim: int = 0) -> Any:
-    return unbind(input, axis(input, dim))
-
-
-@spelling("expand")
-def _expand(input: Any, *sizes: Any, size: Any = ()) -> Any:
-    return expand(input, variadic(sizes or (size,)))
-
-
 @spelling("split_with_sizes", torch.split_with_sizes)
 def _split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     return _split(input, split_sizes, dim)
+
+
+@spelling(torch.unbind, "unbind")
+def _unbind(input: Any, dim: int = 0) -> Any:
+    return unbind(input, axis(input, dim))
 
 
 @spelling(F.pad)

@@ -42,7 +42,7 @@ def place(gm: GraphModule, costs: Costs, move: bool = True) -> GraphModule:
     for region in _regions(problem, to_float):
         reason = _reason(problem, to_float, region)
         for index in region:
-            _run_in_float(units[index], reason)
+            run_in_float(units[index], reason)
     return surgery.clean(gm)
 
 
@@ -84,7 +84,8 @@ def _reason(problem: Problem, to_float: set[int], region: set[int]) -> str:
     return f"float is faster here: {placed * 1e6:.1f} us against {configured * 1e6:.1f} us, conversions included"
 
 
-def _run_in_float(unit: Unit, reason: str) -> None:
+def run_in_float(unit: Unit, reason: str) -> None:
+    """Decides that the nodes of `unit`, in a prepared graph, stay float."""
     for node in unit:
         decide(node, int8=False, absorbed_by="", reason=reason)
         row = op_of(node)

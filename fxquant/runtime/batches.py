@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant.kernels import _kernels
+from fxquant.ops.op import op_of
+from fxquant.runtime.movement import crosses_examples
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.planner import Planner
 
@@ -54,6 +56,9 @@ def _part_size(batch: int, fits: float) -> int:
 def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> bool:
     """Whether all tensors but constants have as many rows as there are examples, and agree in all else."""
     for node in whole.moved:
+        row = op_of(node)
+        if row is not None and crosses_examples(node, row):
+            return False
         shapes = [_shapes(planner, node) for planner in (whole, part)]
         for full, less in zip(*shapes, strict=True):
             if node.op != "get_attr" and (full[:1] != (batch,) or less[:1] != (size,) or full[1:] != less[1:]):

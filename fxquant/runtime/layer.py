@@ -7,26 +7,31 @@ another machine, and never saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fxquant.errors import InputError
+from fxquant.ops.op import OPS
+from fxquant.runtime.constants import check_constants, check_names, check_scale
+from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
+from fxquant.runtime.tracing import recorded
 from fxquant.runtime.value import Halo, Value
-
-if TYPE_CHECKING:
-    from fxquant.runtime.planner import Planner
+from fxquant.runtime.work import multiply_adds
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
+# The buffer that says what one step of a layer's result stands for. No kernel needs it; exports do.
+OUTPUT_SCALE = "output_scale"
 LayerType = TypeVar("LayerType", bound="type[Layer]")
 
 
 class Layer(nn.Module):
     """Base of all int8 layers. Subclasses say in `derive` what their kernel wants, and call it in `run`."""
 
+    integer_op: ClassVar[Callable[..., Any]]
     # Arguments of the integer op that arrive at run time, in the order of `run`. All others are constants.
     inputs: tuple[str, ...] = ("x",)
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
@@ -51,6 +56,36 @@ class Layer(nn.Module):
         for name, value in constants.items():
             self._keep(name, value)
         self.derive()
+
+    @classmethod
+    def restored(cls, settings: Mapping[str, Any], buffers: Mapping[str, Tensor]) -> Layer:
+        """The layer whose `settings` and buffers these are. Raises InputError if they are not those of such a layer."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._settings = dict(settings)
+        for name, tensor in buffers.items():
+            layer.register_buffer(name, tensor)
+        layer._check()
+        layer.derive()
+        return layer
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What no buffer holds: numbers that fix shapes, options, and for each NamedTuple its class."""
+        return self._settings
+
+    def note_output_scale(self, scale: float) -> None:
+        """Keeps what one step of the result stands for."""
+        self._keep(OUTPUT_SCALE, scale)
+
+    def _check(self) -> None:
+        row = OPS[self.integer_op]
+        names = [name for name in row.signature.parameters if name not in self.inputs]
+        check_constants(row.body, {name: self.constant(name) for name in names})
+        scale = self.constant(OUTPUT_SCALE)
+        check_names({*self._settings, *self._buffers} - {OUTPUT_SCALE}, names)
+        if scale is not None:
+            check_scale(OUTPUT_SCALE, scale)
 
     def _keep(self, name: str, value: Any) -> None:
         if isinstance(value, Tensor):
@@ -84,23 +119,42 @@ class Layer(nn.Module):
         """Calls the kernel."""
         raise NotImplementedError
 
-    def macs(self, shape: Sequence[int]) -> int:
-        """How many multiply-adds a result of `shape` takes."""
-        return 0
-
-    def emit(self, planner: Planner, y: Value, *inputs: Any) -> None:
+    def emit(self, emitter: Emitter, y: Value, *inputs: Any) -> None:
         """Appends to a program the kernel calls that write to `y` what `run` computes of `inputs`."""
         raise NotImplementedError
 
+    def multiply_adds(self, y: Tensor, *inputs: Any) -> int:
+        """How many it takes to compute `y`; 0 for a layer that multiplies no matrices."""
+        weight: Tensor | None = self.constant("weight")
+        return 0 if weight is None else multiply_adds(weight, y)
+
+    def check(self, *inputs: Any) -> None:
+        """Raises InputError for inputs that `run` is not to see, of those that a user may pass."""
+
+    def check_dtypes(self, *inputs: Any) -> None:
+        """Raises InputError for reals where the model takes integers."""
+        codes = [x for x, name in zip(inputs, self.inputs, strict=False) if name not in self.reals]
+        wrong = [x.dtype for x in codes if isinstance(x, Tensor) and x.dtype is not torch.uint8]
+        if self.takes_integers and wrong:
+            raise InputError(
+                f"the model takes uint8 integers here, not {wrong[0]}; quantize by its meta['input_qparams']"
+            )
+
     def forward(self, *inputs: Any) -> Any:
         """Runs the kernel. Raises InputError, naming the place, for a tensor that the layer cannot take."""
+        call = recorded(self, inputs)
+        if call is not None:
+            return call
         try:
+            self.check(*inputs)
+            self.check_dtypes(*inputs)
             return self.run(*inputs)
         except InputError as error:
             raise InputError(f"{self.where or type(self).__name__}: {error}") from None
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self._check()
         self.derive()
         forget_programs()
 
@@ -134,6 +188,7 @@ def computes(integer_op: Callable[..., Any]) -> Callable[[LayerType], LayerType]
 
     def declare(layer: LayerType) -> LayerType:
         LAYERS[integer_op] = layer
+        layer.integer_op = staticmethod(integer_op)
         return layer
 
     return declare

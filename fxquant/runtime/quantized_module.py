@@ -6,13 +6,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from torch.fx import GraphModule
+import torch
+from torch.fx import GraphModule, Node
 
-from fxquant.runtime.region import Int8Region, run
+from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
 class QuantizedModule(GraphModule):
-    """What `convert_fx` returns. `meta["explanation"]` holds the rows of `explain`."""
+    """What `convert_fx` returns.
+
+    `meta["explanation"]` holds the rows of `explain`, `meta["inputs"]` a pair for each input: shape and dtype of the
+    example that the model was prepared with, each None for what is no tensor.
+    """
 
     def recompile(self) -> Any:
         """Regenerates the code of the graph."""
@@ -28,8 +33,16 @@ class QuantizedModule(GraphModule):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name, module in self.named_modules():
             if isinstance(module, Int8Region):
-                _move_into_region(state_dict, prefix, f"{prefix}{name}.", module)
+                _load_region(module, state_dict, f"{prefix}{name}.", *args)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __copy__(self) -> QuantizedModule:
+        return finished(self, type(self).__name__, self.meta)
+
+    def __deepcopy__(self, memo: Any) -> QuantizedModule:
+        copied: Any = super().__deepcopy__(memo)
+        type(copied).__name__ = type(self).__name__  # each GraphModule is of a class of its own
+        return copied  # type: ignore[no-any-return]
 
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
@@ -49,11 +62,17 @@ def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Calla
     return straight
 
 
-def _move_into_region(state_dict: dict[str, Any], outside: str, inside: str, region: Int8Region) -> None:
-    """Gives the region's entries, saved under `outside`, the names that loading looks for, under `inside`."""
-    for key in region.state_dict():
-        if outside + key in state_dict:
-            state_dict[inside + key] = state_dict.pop(outside + key)
+def _load_region(region: Int8Region, state_dict: dict[str, Any], inside: str, *args: Any) -> None:
+    """Loads the region's entries under the names that they are saved by, so that errors speak of these.
+
+    Leaves in `state_dict` what torch looks for next, under the prefix `inside`: what the region holds by now.
+    """
+    for path, module in region.named_modules():
+        at = outer_prefix(inside) + (f"{path}." if path else "")
+        names = [f"{at}{name}" for name in (*module._parameters, *module._buffers)]
+        own = {name: state_dict.pop(name) for name in names if name in state_dict}
+        module._load_from_state_dict(own, at, *args)
+    state_dict.update({f"{inside}{name}": value for name, value in region.state_dict().items()})
 
 
 def _rebuild(
@@ -64,7 +83,13 @@ def _rebuild(
 
 def finished(gm: GraphModule, name: str, meta: dict[str, Any]) -> QuantizedModule:
     """`gm` as a QuantizedModule called `name`, with `meta`."""
+    inputs = tuple(_example(node) for node in gm.graph.nodes if node.op == "placeholder")
     module = QuantizedModule(gm, gm.graph, name)
     module.train(gm.training)
-    module.meta.update(meta)
+    module.meta.update({"inputs": inputs, **meta})
     return module
+
+
+def _example(placeholder: Node) -> tuple[torch.Size | None, torch.dtype | None]:
+    shape, dtype = placeholder.meta.get("shape"), placeholder.meta.get("dtype")
+    return (shape, dtype) if isinstance(shape, torch.Size) else (None, None)

@@ -15,6 +15,7 @@ from torch.jit import is_tracing  # type: ignore[attr-defined]
 from fxquant.runtime.batches import plan_for
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
+from fxquant.runtime.tracing import recorded
 
 
 class Int8Region(GraphModule):
@@ -22,7 +23,7 @@ class Int8Region(GraphModule):
 
     Called with tensors, it runs a program that was planned for their layout. Called while something watches the ops (a
     tracer, a dispatch mode), or with what is no plain CPU tensor, it runs its graph node by node. Both give the same
-    integers.
+    integers. torch.fx's symbolic tracer records it as one call.
     """
 
     node_by_node: Callable[..., Any]
@@ -52,6 +53,9 @@ class Int8Region(GraphModule):
         """The layers' state under their own names: where regions begin and end does not show in a saved model."""
         return super().state_dict(*args, prefix=outer_prefix(prefix), **kwargs)
 
+    def __copy__(self) -> Int8Region:
+        return _region(self)
+
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
         return _rebuild, (rebuild, arguments)
@@ -63,8 +67,11 @@ def outer_prefix(prefix: str) -> str:
 
 
 def _rebuild(rebuild: Callable[..., GraphModule], arguments: tuple[Any, ...]) -> Int8Region:
-    gm = rebuild(*arguments)
-    return Int8Region(gm, gm.graph, "Int8Region")
+    return _region(rebuild(*arguments))
+
+
+def _region(gm: GraphModule) -> Int8Region:
+    return Int8Region(gm, gm.graph, Int8Region.__name__)
 
 
 def run(self: Int8Region, *inputs: Any) -> Any:
@@ -75,7 +82,8 @@ def run(self: Int8Region, *inputs: Any) -> Any:
     key: Any = torch.get_num_threads()
     for x in inputs:
         if type(x) is not Tensor or not x.is_cpu or x.is_neg():
-            return self.node_by_node(*inputs)
+            call = recorded(self, inputs)
+            return self.node_by_node(*inputs) if call is None else call
         key = (key, x.shape, x.stride(), x.dtype)
     plan = self.programs.plans.get(key)
     if plan is None:

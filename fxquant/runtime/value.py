@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,8 +53,8 @@ class Value:
 
     @property
     def is_images(self) -> bool:
-        """Whether it is [N, C, H, W] with the channels of a pixel side by side, as kernels of images want it."""
-        return len(self.shape) == 4 and (self.shape[1] == 1 or self.strides[1] == 1)
+        """Whether it is laid out as kernels of images want it."""
+        return are_images(self.shape, self.strides)
 
     def meta(self) -> Tensor:
         """A tensor without memory, of the same layout."""
@@ -77,8 +77,19 @@ class Value:
         halo = self.halo if (shape, strides) == (self.shape, self.strides) else Halo()
         return replace(self, offset=offset, shape=shape, strides=strides, halo=halo)
 
-    def narrow(self, dim: int, start: int, length: int) -> Value:
-        """`length` positions from `start` on along `dim`."""
+    def moved_last(self, dim: int) -> Value:
+        """With dimension `dim` behind all others."""
+        view: Value = self.viewed(lambda t: t.movedim(dim, -1))
+        return view
+
+    def narrow(self, dim: int, start: int, length: int, step: int = 1) -> Value:
+        """`length` positions along `dim`: start, start + step, start + 2 * step … `step` may be negative, or 0."""
         shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])
+        strides = (*self.strides[:dim], self.strides[dim] * step, *self.strides[dim + 1 :])
         offset = self.offset + start * self.strides[dim] * self.dtype.itemsize
-        return replace(self, offset=offset, shape=shape, halo=Halo())
+        return replace(self, offset=offset, shape=shape, strides=strides, halo=Halo())
+
+
+def are_images(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether this is the layout of [N, C, H, W] with the channels of a pixel side by side."""
+    return len(shape) == 4 and (shape[1] == 1 or strides[1] == 1)

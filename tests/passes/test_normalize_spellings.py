@@ -334,6 +334,59 @@ ALIKE: dict[str, tuple[list[str], list[Code]]] = {
         ["unsqueeze", "unsqueeze", "cat"],
         [lambda m, x: torch.stack([x, x], -1), lambda m, x: torch.stack((x, x), 4)],
     ),
+    "flip": (
+        ["flip"],
+        [
+            lambda m, x: x.flip(1, 3),
+            lambda m, x: x.flip([3, -3]),
+            lambda m, x: torch.flip(x, (1, 3)),
+            lambda m, x: torch.flip(x, dims=(1, 3)),
+        ],
+    ),
+    "fliplr": (["flip"], [lambda m, x: x.fliplr(), lambda m, x: torch.fliplr(x), lambda m, x: x.flip(1)]),
+    "flipud": (["flip"], [lambda m, x: x.flipud(), lambda m, x: torch.flipud(x), lambda m, x: x.flip(0)]),
+    "roll": (
+        ["roll"],
+        [
+            lambda m, x: x.roll((1, -2), (2, 3)),
+            lambda m, x: torch.roll(x, shifts=(1, -2), dims=(2, -1)),
+            lambda m, x: x.roll(dims=(2, 3), shifts=(1, -2)),
+        ],
+    ),
+    "roll one": (["roll"], [lambda m, x: x.roll(1, 2), lambda m, x: torch.roll(x, 1, -2)]),
+    "expand": (
+        ["getitem", "expand"],
+        [
+            lambda m, x: x[:, :1].expand(-1, 4, -1, -1),
+            lambda m, x: x[:, :1].expand((-1, 4, -1, -1)),
+            lambda m, x: x[:, :1].expand(size=(-1, 4, -1, -1)),
+        ],
+    ),
+    "repeat": (
+        ["unsqueeze", "expand", "flatten"],
+        [
+            lambda m, x: x.repeat(1, 2, 1, 1),
+            lambda m, x: x.repeat((1, 2, 1, 1)),
+            lambda m, x: torch.tile(x, (2, 1, 1)),
+            lambda m, x: x.tile(2, 1, 1),
+        ],
+    ),
+    "repeat_interleave": (
+        ["unsqueeze", "expand", "flatten"],
+        [lambda m, x: x.repeat_interleave(2, 1), lambda m, x: torch.repeat_interleave(x, 2, dim=-3)],
+    ),
+    "unbind": (
+        ["getitem", "unbind", "getitem", "getitem", "mul"],
+        [lambda m, x: _halves(x[..., :2].unbind(-1)), lambda m, x: _halves(torch.unbind(x[..., :2], 3))],
+    ),
+    "unflatten": (
+        ["unflatten"],
+        [
+            lambda m, x: x.unflatten(1, (2, -1)),
+            lambda m, x: torch.unflatten(x, -3, (2, -1)),
+            lambda m, x: m.unflatten(x),
+        ],
+    ),
     "neg": (["mul"], [lambda m, x: -x, lambda m, x: torch.neg(x), lambda m, x: x.neg_()]),
 }
 
@@ -352,6 +405,7 @@ def parts() -> dict[str, nn.Module]:
         "avg_pool": nn.AvgPool2d(3, 2, 1),
         "global_pool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
+        "unflatten": nn.Unflatten(1, (2, -1)),
         "zero_pad": nn.ZeroPad2d((1, 2, 3, 4)),
         "const_pad": nn.ConstantPad2d((1, 2, 3, 4), 0),
         "reflect_pad": nn.ReflectionPad2d(1),
@@ -530,6 +584,7 @@ def test_sizes_stay_dynamic() -> None:
         (lambda m, x: F.interpolate(x, scale_factor=2, mode="bicubic"), "mode='bicubic' is not in the op table"),
         (lambda m, x: torch.div(x, 2, rounding_mode="floor"), "rounding_mode='floor'"),
         (lambda m, x: x.clamp(min=x.mean()), "its bounds are tensors"),
+        (lambda m, x: x.mul(3).long().clamp(-1, 2), "its input is torch.int64"),
         (lambda m, x: x / x.size(1), "is a number computed while the model runs"),
         (lambda m, x: x.mean(1, dtype=torch.float64), "it changes the dtype"),
         (lambda m, x: m.pool(x)[0], "it returns indices"),

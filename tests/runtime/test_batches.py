@@ -59,7 +59,7 @@ def test_shuffles_sizes_and_several_results() -> None:
     def code(m: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         n, c, h, w = m.a(x).size()
         y = m.a(x).view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
-        left, right = torch.chunk(m.b(torch.cat([y, y[:, :0]], 1)), 2, 1)
+        left, right = torch.chunk(m.b(torch.cat([y.roll(1, 1).flip(3), y[:, :0]], 1)), 2, 1)
         return torch.cat([right, left], 1), left.flatten(1)
 
     assert planned(region_of(code)).parts == 8
@@ -72,9 +72,11 @@ def test_shuffles_sizes_and_several_results() -> None:
         lambda m, x: m.b(m.a(x).transpose(0, 1)),
         lambda m, x: m.b(m.a(x).reshape(4, 16, 6, 6).reshape(8, 8, 6, 6)),
         lambda m, x: m.b(m.a(x)[:4]),
+        lambda m, x: m.b(m.a(x).flip(0)),
+        lambda m, x: m.b(m.a(x).roll((1, 2), (1, 0))),
         lambda m, x: m.f(m.a(x).permute(0, 2, 3, 1).reshape(-1, 8)),
     ],
-    ids=["cat", "transpose", "reshape", "slice", "rows"],
+    ids=["cat", "transpose", "reshape", "slice", "flip", "roll", "rows"],
 )
 def test_examples_that_meet_run_together(code: Callable[..., Any]) -> None:
     """`transpose` has as many channels as examples."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,6 +217,31 @@ CASES: dict[str, Case] = {
     "grouped": images(
         lambda m, y: m.b(m.a(y)), a=conv(8, 12, 3, padding=1, groups=4), b=conv(12, 24, 3, padding=1, groups=12)
     ),
+    "pixel shuffle": images(lambda m, y: m.a(F.pixel_shuffle(y, 2)), a=same(2, 4)),
+    "pixel shuffle of rows": images(lambda m, y: m.a(F.pixel_shuffle(m.b(y), 2)), a=same(2, 4), b=nn.Linear(6, 5)),
+    "pixel unshuffle": images(lambda m, y: m.a(F.pixel_unshuffle(y[:, :, 1:], 2)), a=same(32, 4)),
+    "pixel shuffle and back": images(lambda m, y: F.pixel_unshuffle(m.a(F.pixel_shuffle(y, 2)), 2), a=same(2, 2)),
+    "flip": images(lambda m, y: m.a(y.flip(2, 3)), a=same(8, 4)),
+    "flip of the batch": images(lambda m, y: m.a(y.flip(0)[:, :, 2:]), a=same(8, 4)),
+    "flip of rows": rows(lambda m, y: m.a(y.flip(1)), a=nn.Linear(16, 4)),
+    "roll": images(lambda m, y: m.a(y.roll((2, -1), (2, 3))), a=same(8, 4)),
+    "roll by more than all": images(lambda m, y: m.a(y.roll((9, -14, 8, 3), (2, 2, 1, 0))), a=same(8, 4)),
+    "roll of windows": images(
+        lambda m, y: m.a(y.permute(0, 2, 3, 1).roll((-1, -1), (1, 2)).permute(0, 3, 1, 2)), a=same(8, 4)
+    ),
+    "expand": images(lambda m, y: m.a(y.mean((2, 3), True).expand(-1, -1, 5, 4) + y[:, :, 1:6, 1:5]), a=same(8, 4)),
+    "expand into a convolution": images(lambda m, y: m.a(y[:, 1:2, 2:3].expand(-1, 8, 9, -1)), a=same(8, 4)),
+    "expand of a table's result": images(lambda m, y: m.a(torch.tanh(y[:, :1].expand(-1, 8, -1, -1))), a=same(8, 4)),
+    "repeat": images(lambda m, y: m.a(y.repeat(1, 2, 1, 3)), a=same(16, 4)),
+    "repeat of the batch": images(lambda m, y: m.a(y.repeat(2, 1, 1, 1)), a=same(8, 4)),
+    "repeat into more dimensions": rows(lambda m, y: m.a(y.repeat(3, 1, 2)), a=nn.Linear(32, 4)),
+    "repeat_interleave": images(lambda m, y: m.a(y.repeat_interleave(2, 2)), a=same(8, 4)),
+    "unbind": images(lambda m, y: m.a(torch.stack([torch.tanh(y.unbind(2)[i]) for i in (3, 0, 1)], 2)), a=same(8, 4)),
+    "unflatten": images(lambda m, y: m.a(y.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)), a=same(8, 4)),
+    "reflected border": images(lambda m, y: m.a(F.pad(y, (1, 2, 3, 0), mode="reflect")), a=same(8, 4)),
+    "replicated border": images(lambda m, y: m.a(F.pad(y, (9, 0, 1, 2), mode="replicate")), a=conv(8, 4, 3)),
+    "circular border": images(lambda m, y: m.a(F.pad(y, (6, 1, 0, 2), mode="circular")), a=conv(8, 4, 3)),
+    "border of a sequence": rows(lambda m, y: m.a(F.pad(y, (3, 1), mode="reflect")), a=nn.Linear(20, 4)),
     "several results": images(lambda m, y: (y, m.a(y), y.flatten(1), m.a(y)[:, 1:]), a=same(8, 4)),
     "a result twice": images(lambda m, y: (y, y)),
     "the boundary alone": images(lambda m, y: F.relu(y)),
@@ -248,6 +276,36 @@ def test_other_sizes_than_the_examples_on_every_isa(isa: str) -> None:
     assert_planned_right(model, *(torch.randn(2, 3, *size) for size in ((11, 17), (3, 5), (5, 3), (3, 3))))
 
 
+def test_a_border_wider_than_the_image_is_an_error_of_torch() -> None:
+    code, modules, shape = CASES["reflected border"]
+    model = quantized(Written(code, **modules), torch.randn(shape))
+    with pytest.raises(RuntimeError, match=r"[Pp]adding size should be less"):
+        model(torch.randn(2, 3, 5, 8))
+
+
+def test_planning_imports_neither_torchs_compiler_nor_sympy() -> None:
+    """torch's own functions for tensors without memory do, which takes a second or two."""
+    code = """
+import sys, torch
+from torch import nn
+from torch.nn import functional as F
+from regions import quantized, regions_of
+from graphs import Written
+
+def code(m, x):
+    y = torch.cat((m.a(x), m.b(x)), 1).roll(1, 2).flip(3)
+    y = F.pad(F.pixel_unshuffle(F.pixel_shuffle(y, 2), 2), (1, 1, 1, 1), mode="reflect")
+    return (torch.tanh(m.c(y)) + m.c(y)).flatten(1)
+
+x = torch.randn(1, 3, 6, 6)
+model = quantized(Written(code, a=nn.Conv2d(3, 4, 1), b=nn.Conv2d(3, 4, 1), c=nn.Conv2d(8, 4, 3)), x)
+model(x)
+assert len(regions_of(model)) == 1
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
 def layouts(x: Tensor) -> dict[str, Tensor]:
     """`x` [N, C, H, W] with other strides."""
     n, c, h, w = x.shape
@@ -273,13 +331,13 @@ def test_inputs_of_any_layout(layout: str) -> None:
 
 
 def test_integers_between_regions_of_any_layout() -> None:
-    """What pixel_shuffle and slices hand to the second region is not as kernels write it."""
+    """What slices and lists of channels hand to the second region is not as kernels write it."""
 
     def code(m: Any, x: Tensor) -> Tensor:
-        y = F.pixel_shuffle(m.a(x), 2)
-        return m.b(y.flip(2)[:, :, 1:, 1:]) + m.c(y[:, :, 1:, 1:])  # type: ignore[no-any-return]
+        y = m.a(x)
+        return m.b(y[:, :, 1:, 1:].sin()) + m.c(y[:, [5, 1]][:, :, 1:, 1:])  # type: ignore[no-any-return]
 
-    model = quantized(Written(code, a=same(3, 8), b=same(2, 4), c=conv(2, 4)), torch.randn(IMAGES))
+    model = quantized(Written(code, a=same(3, 8), b=same(8, 4), c=conv(2, 4)), torch.randn(IMAGES))
     assert len(regions_of(model)) >= 2
     assert_planned_right(model, torch.randn(IMAGES))
 
@@ -296,6 +354,13 @@ def kernels(name: str) -> list[str]:
 @pytest.mark.parametrize("name", ["cat of results", "cat of cats", "chunk", "residual in a cat", "permute and back"])
 def test_movement_without_copies(name: str) -> None:
     assert "copy" not in kernels(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "copies"), [("pixel shuffle", 1), ("pixel unshuffle", 1), ("flip", 1), ("roll", 4), ("repeat", 3)]
+)
+def test_movement_takes_few_copies(name: str, copies: int) -> None:
+    assert kernels(name).count("copy") == copies
 
 
 def test_a_piece_of_two_concatenations_is_copied_into_one() -> None:

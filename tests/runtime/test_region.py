@@ -23,13 +23,14 @@ from regions import (
     regions_of,
 )
 from torch import Tensor, nn
-from torch.fx import GraphModule, Tracer
+from torch.fx import GraphModule, symbolic_trace
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import profile
 
-from fxquant.errors import InputError
+from fxquant.errors import InputError, TraceError
+from fxquant.qparams import QParams
 from fxquant.runtime import planner
-from fxquant.runtime.layer import Layer
+from fxquant.runtime.layers import Quantize
 from fxquant.runtime.programs import KEPT_PROGRAMS
 from fxquant.runtime.quantized_module import QuantizedModule
 
@@ -151,11 +152,16 @@ def test_wrong_state_dicts() -> None:
     state = dict(gm.state_dict())
     del state["a.weight"]
     state["other"] = torch.ones(1)
-    with pytest.raises(RuntimeError, match=r"(?s)Missing.*a\.weight.*Unexpected.*other"):
+    state["b.other"] = torch.ones(1)
+    with pytest.raises(RuntimeError, match=r'(?s)Missing.*: "a\.weight".*Unexpected.*: "other", "b\.other"\.'):
         gm.load_state_dict(state)
     result = gm.load_state_dict(state, strict=False)
-    assert [name.split(".", 1)[1] for name in result.missing_keys] == ["a.weight"]
-    assert result.unexpected_keys == ["other"]
+    assert result.missing_keys == ["a.weight"]
+    assert result.unexpected_keys == ["other", "b.other"]
+    state["b.bias"] = torch.zeros(7, dtype=torch.int32)
+    wrapper = nn.ModuleDict({"net": gm})
+    with pytest.raises(RuntimeError, match=r"size mismatch for net\.b\.bias: "):
+        wrapper.load_state_dict({f"net.{name}": tensor for name, tensor in state.items()})
 
 
 def _saved(gm: GraphModule) -> Any:
@@ -181,21 +187,12 @@ def test_copies_plan_again(build: Callable[[], QuantizedModule], travel: Callabl
 # Who else watches.
 
 
-class _Layers(Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Layer)
-
-
-def symbolic_traced(gm: nn.Module) -> GraphModule:
-    return GraphModule(gm, _Layers().trace(gm))
-
-
 TRACERS: dict[str, Callable[[nn.Module], Any]] = {
     "export": lambda gm: torch.export.export(gm, (X,)).module(),
     "compile": lambda gm: torch.compile(gm, fullgraph=True, backend="eager"),
     "jit": lambda gm: torch.jit.trace(gm, X),  # type: ignore[no-untyped-call]
     "make_fx": lambda gm: make_fx(gm)(X),
-    "symbolic_trace": symbolic_traced,
+    "symbolic_trace": symbolic_trace,
 }
 
 
@@ -207,6 +204,33 @@ def test_tracers_see_the_ops(build: Callable[[], QuantizedModule], tracer: str) 
     traced = TRACERS[tracer](gm)
     x = torch.randn_like(X)
     assert torch.equal(traced(x), gm(x))
+
+
+@pytest.mark.parametrize("build", [model, model_of_two])
+def test_a_region_is_one_call_in_a_trace(build: Callable[[], QuantizedModule]) -> None:
+    gm = build()
+    outer = nn.Sequential(gm, nn.ReLU())
+    traced = symbolic_trace(outer)
+    called = [str(node.target) for node in traced.graph.nodes if node.op == "call_module"]
+    assert called == [*(f"0.{name}" for name in regions_of(gm)), "1"]
+    assert torch.equal(traced(X), outer(X))
+
+
+def test_a_layer_by_itself_is_one_call_in_a_trace() -> None:
+    layer = Quantize({"q": QParams(0.5, 3)})
+    outer = nn.Sequential(layer, nn.Flatten())
+    traced = symbolic_trace(outer)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1"]
+    assert torch.equal(traced(X), outer(X))
+    with pytest.raises(TraceError, match=r"a Quantize is one int8 call.*; trace a module that calls it"):
+        symbolic_trace(nn.ModuleList([layer])[0])
+
+
+def test_an_int8_model_within_one_that_is_quantized() -> None:
+    outer = Written(lambda m, x: m.head(m.net(x).flatten(1)), net=model(), head=nn.Linear(4 * 64, 3))
+    twice = quantized(outer, X)
+    assert len(regions_of(twice)) == 2
+    assert_same(twice(X), node_by_node(twice, X))
 
 
 # What is no plain float tensor.

@@ -9,17 +9,20 @@ enum class Isa : int { scalar = 0, avx2 = 1, avxvnni = 2, avx512vnni = 3, neon_d
 constexpr int kIsaCount = 6;
 
 // For a switch over Isa: those that this build has no kernels for. The compiler then still tells one that was
-// forgotten.
+// forgotten. And how many are left.
 #if defined(__x86_64__)
+constexpr int kNativeIsaCount = 4;
 #define FXQUANT_FOREIGN_ISAS \
   case Isa::neon_dotprod:    \
   case Isa::neon_i8mm
 #elif defined(__aarch64__)
+constexpr int kNativeIsaCount = 3;
 #define FXQUANT_FOREIGN_ISAS \
   case Isa::avx2:            \
   case Isa::avxvnni:         \
   case Isa::avx512vnni
 #else
+constexpr int kNativeIsaCount = 1;
 #define FXQUANT_FOREIGN_ISAS \
   case Isa::avx2:            \
   case Isa::avxvnni:         \

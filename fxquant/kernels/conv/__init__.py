@@ -7,7 +7,6 @@ y = table[clamp(rne(float(acc) * multiplier[o] + residual_term) + zero_point, qu
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.gemm import Layer, pack_product, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.library import ABSOLUTE, torch_op, view
+from fxquant.kernels.library import torch_op, view
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
@@ -64,15 +63,9 @@ def check_geometry(geometry: ConvGeometry) -> None:
             raise InputError(f"{name} = {value} is not possible: {geometry}")
 
 
-class _Plan(NamedTuple):
-    """What follows from the shapes of a call alone."""
-
-    output_shape: tuple[int, ...]
-    scratch_bytes: int
-
-
 @functools.lru_cache(maxsize=4096)
-def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
+def _output_shape(shape: tuple[int, ...], geometry: tuple[int, ...]) -> tuple[int, ...]:
+    """Of images of `shape`, which must be possible."""
     if len(geometry) != len(ConvGeometry._fields):
         raise InputError(f"a geometry is {len(ConvGeometry._fields)} integers, as of ConvGeometry, not {geometry}")
     g = ConvGeometry(*geometry)
@@ -80,10 +73,7 @@ def _plan(shape: tuple[int, ...], geometry: tuple[int, ...]) -> _Plan:
     out_h, out_w = g.output_size(*shape[2:])
     if out_h < 1 or out_w < 1:
         raise InputError(f"an image of {shape[2]} x {shape[3]} pixels is smaller than the kernel: {g}")
-    _, c, h, w = shape
-    dense = (ABSOLUTE, 0, shape, (c * h * w, 1, c * w, c))
-    scratch = _kernels.conv2d_scratch_size(dense, geometry, 0, False)
-    return _Plan((shape[0], g.out_channels, out_h, out_w), scratch)
+    return (shape[0], g.out_channels, out_h, out_w)
 
 
 def _conv2d_shape(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
@@ -102,17 +92,15 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     if x.dtype is not torch.uint8 or x.dim() != 4:
         raise InputError(f"conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous(memory_format=torch.channels_last)
-    plan = _plan(x.shape, tuple(geometry))
-    y = torch.empty(plan.output_shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    y = torch.empty(_output_shape(x.shape, tuple(geometry)), dtype=torch.uint8, memory_format=torch.channels_last)
     residual = same_shape_residual(residual, y, torch.channels_last)
-    scratch = torch.empty(plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
+    images, weights = (view(y), view(x)), (packed.data_ptr(), packed.numel())
+    constants, threads = (geometry, False, active_isa()), torch.get_num_threads()
     try:
-        _kernels.conv2d(
-            torch.get_num_threads(),
-            *(view(y), view(x), view(residual), view(scratch)),
-            *(0, y.shape[2]),
-            *(packed.data_ptr(), packed.numel(), 0, 0, geometry, False, active_isa()),
-        )
+        size = _kernels.conv2d_scratch_size(*images, *weights, *constants, threads)
+        scratch = torch.empty(size, dtype=torch.uint8) if size else None
+        operands, rows = (*images, view(residual), view(scratch)), (0, y.shape[2])
+        _kernels.conv2d(threads, *operands, *rows, *weights, 0, 0, *constants)
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None
     return y

@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     std::vector<uint8_t> y(static_cast<size_t>(out * out * s.o));
     conv.x = {x.data(), 1, s.size, s.size, s.c, s.size * s.size * s.c, s.size * s.c, s.c};
     conv.y = {y.data(), 1, out, out, s.o, out * out * s.o, out * s.o, s.o};
-    std::vector<uint8_t> scratch(static_cast<size_t>(conv_scratch_size(conv)));
+    std::vector<uint8_t> scratch(static_cast<size_t>(conv_scratch_size(conv, threads)));
     conv.scratch = scratch.data();
     const double seconds = best_seconds(0.15, [&] { run_conv(conv, threads); });
     std::printf("%-12s C=%-4ld %3ld x %-3ld O=%-4ld", s.name, s.c, s.size, s.size, s.o);

@@ -16,20 +16,26 @@ ConvGeometry geometry_of(const std::vector<int64_t>& g) {
   return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]};
 }
 
-int64_t scratch_size(const View& x, const std::vector<int64_t>& geometry, uintptr_t packed, bool x_has_halo) {
+const PackedHeader& weights_at(uintptr_t packed, int64_t packed_bytes, int isa) {
+  return packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
+}
+
+int64_t scratch_size(const View& y, const View& x, uintptr_t packed, int64_t packed_bytes,
+                     const std::vector<int64_t>& geometry, bool x_has_halo, int isa, int threads) {
   Conv conv;
+  conv.packed = &weights_at(packed, packed_bytes, isa);
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
-  conv.packed = pointer<const PackedHeader>(packed);
+  conv.y = images_of<uint8_t>(y);
   conv.x_has_halo = x_has_halo;
-  return conv_scratch_size(conv);
+  return conv_scratch_size(conv, threads);
 }
 
 Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
                  int64_t row_end, uintptr_t packed, int64_t packed_bytes, uintptr_t next, int64_t next_bytes,
                  const std::vector<int64_t>& geometry, bool x_has_halo, int isa) {
   Conv conv;
-  conv.packed = &packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
+  conv.packed = &weights_at(packed, packed_bytes, isa);
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
   conv.residual = images_of<const uint8_t>(residual);

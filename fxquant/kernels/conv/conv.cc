@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "gemm/pack.h"
+#include "winograd/winograd.h"
 
 namespace fxquant {
 namespace {
@@ -163,17 +164,29 @@ void check_conv(const PackedHeader& packed, const ConvGeometry& g, int64_t in_ch
           "conv2d: a residual must be given exactly if the weights were packed for one");
 }
 
-int64_t conv_scratch_size(const Conv& conv) {
+int64_t direct_scratch_size(const Conv& conv) {
   return needs_copy(conv) ? images_of_block(conv) * padded_view(conv, 1).stride_n + kSlack : 0;
+}
+
+void run_direct(const Conv& conv, int threads) {
+  if (needs_copy(conv)) {
+    run_on_copies(conv, threads);
+  } else {
+    run_in_place(conv, threads);
+  }
+}
+
+int64_t conv_scratch_size(const Conv& conv, int threads) {
+  return winograd_pays(conv) ? winograd_scratch_size(conv, threads) : direct_scratch_size(conv);
 }
 
 void run_conv(const Conv& conv, int threads) {
   if (conv.y.n * conv.y.h * conv.y.w == 0) return;  // also, tensors without elements have no address to check
   check_conv(*conv.packed, conv.geometry, conv.x.c, conv.residual.data != nullptr);
-  if (needs_copy(conv)) {
-    run_on_copies(conv, threads);
+  if (winograd_pays(conv)) {
+    run_winograd(conv, threads);
   } else {
-    run_in_place(conv, threads);
+    run_direct(conv, threads);
   }
 }
 

@@ -6,7 +6,8 @@
 //     and x = x_zero_point outside the image
 //   y = table[ requantize(acc, multiplier[o], residual_term(r[n, oh, ow, o])) ]       (base/requantize.h)
 //
-// It runs on the product of gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where
+// Dense 3x3 kernels that slide by one mostly run as winograd/winograd.h says. All others run on the product of
+// gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where
 // a tap can fall outside the image, that reads a padded copy of x in scratch, which the caller provides; no copy is
 // made if x lies in a buffer with a halo. Weights are packed by pack_product with Layer::conv.
 #pragma once
@@ -37,14 +38,18 @@ struct Conv {
   uint8_t* scratch = nullptr;                  // of conv_scratch_size bytes
 };
 
-// Bytes of scratch; 0 if x can be read in place. Pointers are not followed, but for `packed`, which may be null if
-// x.stride_w == x.c.
-int64_t conv_scratch_size(const Conv& conv);
+// Bytes of scratch for a run on at most `threads` threads; 0 if x can be read in place. Pointers are not followed, but
+// for `packed`.
+int64_t conv_scratch_size(const Conv& conv, int threads);
 
 // Throws std::invalid_argument unless the weights were packed for this geometry and these channels.
 void check_conv(const PackedHeader& packed, const ConvGeometry& geometry, int64_t in_channels, bool has_residual);
 
 // Throws as check_conv does.
 void run_conv(const Conv& conv, int threads);
+
+// The same on the product, where run_conv may take another way (winograd/winograd.h).
+int64_t direct_scratch_size(const Conv& conv);
+void run_direct(const Conv& conv, int threads);
 
 }  // namespace fxquant

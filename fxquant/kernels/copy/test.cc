@@ -43,6 +43,30 @@ TEST(Copy, ShufflesOfChannels) {
   }
 }
 
+// Flips and borders: x backwards, or one element again and again, in any dimension.
+TEST(Copy, BackwardsAndInPlace) {
+  Random random(74);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    Walk<2> walk;
+    walk.rank = random_shape(random, 20000, walk.size);
+    const int64_t y_size = random_layout(random, walk, 0, false), x_size = random_layout(random, walk, 1, true);
+    int64_t first = 0;
+    for (int d = 0; d < walk.rank; ++d) {
+      if (random.integer(0, 1) == 0) continue;
+      first += (walk.size[d] - 1) * walk.stride[1][d];
+      walk.stride[1][d] *= -random.integer(0, 1);
+    }
+    Guarded<uint8_t> x(x_size), y(y_size), expected(y_size);
+    fill_random(random, x);
+    y.fill(7);
+    expected.fill(7);
+    reference_copy(walk, expected.data(), x.data() + first);
+    copy(walk, y.data(), x.data() + first, 1 + i % 2);
+    expect_same(y, expected);
+  }
+}
+
 TEST(Fill, AnyShapesAndStrides) {
   Random random(72);
   for (int i = 0; i < 400; ++i) {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
 
@@ -15,27 +15,20 @@ def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape == b.shape:
         return a, b
     try:
-        return (a, b.expand(a.shape)) if a.numel() >= b.numel() else (a.expand(b.shape), b)
-    except RuntimeError:
-        return _broadcast_both(a, b)
-
-
-def _broadcast_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)
+        wide_a, wide_b = torch.broadcast_tensors(a, b)
     except RuntimeError as error:
         raise InputError(f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from error
-    return a.expand(shape), b.expand(shape)
+    return wide_a, wide_b
 
 
 def _result(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
     """An empty tensor of `shape` in the memory format of the larger operand."""
     larger = a if a.numel() >= b.numel() else b
     if larger.shape == shape:
-        return torch.empty_like(larger)
+        return like(larger, torch.uint8)
     channels_last = larger.dim() == len(shape) == 4 and larger.is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
+    return torch.empty(shape, dtype=torch.uint8, device=larger.device, memory_format=memory_format)
 
 
 def _operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,7 @@
 #include "elementwise/elementwise.h"
 
+#include "base/kernel_rows.h"
+
 namespace fxquant {
 
 #define KERNELS(isa, table) extern const ElementwiseKernels table;
@@ -8,30 +10,23 @@ namespace fxquant {
 
 namespace {
 
-const ElementwiseKernels& elementwise_kernels(Isa isa) {
-  switch (isa) {
-#define KERNELS(name, table) \
-  case Isa::name:            \
-    return table;
+constexpr KernelRow<ElementwiseKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
 #include "elementwise/kernels.inc"
 #undef KERNELS
-  FXQUANT_FOREIGN_ISAS:
-    break;
-  }
-  return elementwise_scalar;
-}
+};
 
 }  // namespace
 
 void add(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Add& params, Isa isa, int threads) {
-  const ElementwiseKernels& kernels = elementwise_kernels(isa);
+  const ElementwiseKernels& kernels = kernels_of(kRows, isa);
   for_each_plane(walk, threads, [&](const Plane<3>& plane) {
     kernels.add(plane, y + plane.offset[0], a + plane.offset[1], b + plane.offset[2], params);
   });
 }
 
 void mul(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Mul& params, Isa isa, int threads) {
-  const ElementwiseKernels& kernels = elementwise_kernels(isa);
+  const ElementwiseKernels& kernels = kernels_of(kRows, isa);
   for_each_plane(walk, threads, [&](const Plane<3>& plane) {
     kernels.mul(plane, y + plane.offset[0], a + plane.offset[1], b + plane.offset[2], params);
   });

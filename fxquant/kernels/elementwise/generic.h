@@ -143,6 +143,39 @@ void exchange_operands(Plane<3>& plane, const uint8_t*& a, const uint8_t*& b, Pa
   exchange(params);
 }
 
+// `count` bytes side by side: those at `p`, or a copy of them in `buffer`.
+inline const uint8_t* side_by_side(const uint8_t* p, int64_t step, int64_t count, uint8_t* buffer) {
+  if (step == 1) return p;
+  for (int64_t i = 0; i < count; ++i) buffer[i] = p[i * step];
+  return buffer;
+}
+
+// Planes of any strides, brought together and scattered in pieces of rows.
+template <template <class> class Op, class Params>
+void elementwise_gathered(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params) {
+  constexpr int64_t kPiece = 512;
+  uint8_t y_buffer[kPiece], a_buffer[kPiece], b_buffer[kPiece];
+  Plane<3> piece;
+  for (int64_t i = 0; i < plane.length; i += kPiece) {
+    piece.length = plane.length - i < kPiece ? plane.length - i : kPiece;
+    const uint8_t* b_piece = nullptr;
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      uint8_t* to = y + r * plane.row[0] + i * plane.step[0];
+      const uint8_t* a_row = a + r * plane.row[1] + i * plane.step[1];
+      const uint8_t* b_row = b + r * plane.row[2] + i * plane.step[2];
+      const uint8_t* a_piece = side_by_side(a_row, plane.step[1], piece.length, a_buffer);
+      if (r == 0 || plane.row[2] != 0) b_piece = side_by_side(b_row, plane.step[2], piece.length, b_buffer);
+      uint8_t* y_piece = plane.step[0] == 1 ? to : y_buffer;
+      elementwise_bands<Each::element, Op>(piece, y_piece, a_piece, b_piece, params);
+      if (y_piece == to) continue;
+      for (int64_t k = 0; k < piece.length; ++k) to[k * plane.step[0]] = y_piece[k];
+    }
+  }
+}
+
+// From so many bytes on, a row is worth being brought together.
+constexpr int64_t kWorthGathering = 16;
+
 template <template <class> class Op, class Params>
 void elementwise_plane(const Plane<3>& given, uint8_t* y, const uint8_t* a, const uint8_t* b,
                        const Params& given_params) {
@@ -150,7 +183,8 @@ void elementwise_plane(const Plane<3>& given, uint8_t* y, const uint8_t* a, cons
   Params params = given_params;
   if (plane.step[2] == 1 && (plane.step[1] != 1 || plane.row[1] == 0)) exchange_operands(plane, a, b, params);
   if (plane.step[0] != 1 || plane.step[1] != 1 || plane.step[2] > 1) {
-    elementwise_strided(plane, y, a, b, params);
+    if (plane.length < kWorthGathering) return elementwise_strided(plane, y, a, b, params);
+    elementwise_gathered<Op>(plane, y, a, b, params);
   } else if (plane.step[2] == 0) {
     elementwise_bands<Each::row, Op>(plane, y, a, b, params);
   } else if (plane.row[2] == 0 && plane.rows > 1) {

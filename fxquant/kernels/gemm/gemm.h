@@ -51,6 +51,7 @@ struct PackedHeader {
   int32_t merged_row;  // a whole kernel row is one tap: kernel_w * in_channels bytes
   int32_t spread;      // inputs of a group if a step takes four of each joined group, see pack.h; else 0
   int64_t size;
+  int64_t largest_sum;  // of any channel and input, without bias and zero point
   int64_t in_channels, out_channels, kernel_h, kernel_w, groups;        // as described
   int64_t packed_groups, group_inputs, group_outputs, taps, tap_bytes;  // as packed: small groups are joined
 

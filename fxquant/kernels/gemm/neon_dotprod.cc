@@ -35,7 +35,7 @@ struct NeonDotprod : Neon {
 template <>
 struct Accumulate<NeonDotprod> {
   template <int Rows, int Vectors, bool Careful>
-  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows], const Taps& taps,
+  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
     const int64_t whole = Careful ? taps.bytes / 4 * 4 : (taps.bytes + 3) / 4 * 4;
     NeonDotprod::Row x[Rows];

@@ -1,5 +1,6 @@
 #include "gemm/pack.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -60,7 +61,7 @@ class Column {
     const int vectors = panels.vectors(panel);
     columns_ = static_cast<int64_t>(panels.layout.lanes) * vectors;
     layout_ = panels.layout;
-    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes, vectors);
+    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes, vectors == 1 || panels.half(panel));
     step_bytes_ = layout_.step_bytes(vectors);
     uint8_t* base = group_panels + panel * panels.bytes;
     bias_ = reinterpret_cast<int32_t*>(base) + slot_;
@@ -105,16 +106,18 @@ class Column {
 
 // What the accumulator of a channel can reach over all inputs 0..255.
 struct Reach {
-  int64_t low, high;
-  void add(int64_t weight, int64_t zero_point) {
-    const int64_t at_0 = -zero_point * weight, at_255 = (255 - zero_point) * weight;
-    low += at_0 < at_255 ? at_0 : at_255;
-    high += at_0 < at_255 ? at_255 : at_0;
-  }
-  bool in_int32() const { return low >= INT32_MIN && high <= INT32_MAX; }
+  int64_t bias, zero_point;
+  int64_t positive = 0, negative = 0;  // sums of weights
+
+  void add(int64_t weight) { (weight > 0 ? positive : negative) += weight; }
+  int64_t weights() const { return positive + negative; }
+  int64_t low() const { return bias - zero_point * weights() + 255 * negative; }
+  int64_t high() const { return bias - zero_point * weights() + 255 * positive; }
+  int64_t largest_sum() const { return 255 * std::max(positive, -negative); }
+  bool in_int32() const { return low() >= INT32_MIN && high() <= INT32_MAX; }
   // Whether what is rounded stays well inside int32; false for a NaN.
   bool bounded(float multiplier, float residual) const {
-    const double largest = static_cast<double>(high > -low ? high : -low);
+    const double largest = static_cast<double>(std::max(high(), -low()));
     return largest * std::fabs(multiplier) + 255.0 * std::fabs(residual) < 1 << 30;
   }
 };
@@ -125,20 +128,18 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
   const int64_t inputs = layer.in_channels / layer.groups, outputs = layer.out_channels / layer.groups;
   const int64_t first_input = channel % h.group_outputs / outputs * inputs;
   const int8_t* w = layer.weight + channel * inputs * layer.kernel_h * layer.kernel_w;
-  Reach reach{layer.bias[channel], layer.bias[channel]};
-  int64_t sum = 0;
+  Reach reach{layer.bias[channel], layer.x_zero_point};
   for (int64_t i = 0; i < inputs; ++i) {
     for (int64_t ky = 0; ky < layer.kernel_h; ++ky) {
       for (int64_t kx = 0; kx < layer.kernel_w; ++kx, ++w) {
         column.weight(first_input + i, ky, kx, *w);
-        reach.add(*w, layer.x_zero_point);
-        sum += *w;
+        reach.add(*w);
       }
     }
   }
   // The folded bias is the accumulator of an input that is activation_offset everywhere, and a partial sum that of an
   // input that is so from there on: both lie within `reach`, so neither leaves int32 if that does not.
-  const int64_t folded = layer.bias[channel] - (layer.x_zero_point - activation_offset(h.isa)) * sum;
+  const int64_t folded = layer.bias[channel] - (layer.x_zero_point - activation_offset(h.isa)) * reach.weights();
   column.epilogue(static_cast<int32_t>(folded), layer.multiplier[channel]);
   return reach;
 }
@@ -156,6 +157,7 @@ int64_t pack_product(const LayerWeights& layer, Isa isa, uint8_t* packed) {
     uint8_t* group_panels = packed + kHeaderBytes + kTableBytes + c / header.group_outputs * panels.group_bytes;
     const Reach reach = pack_channel(layer, header, panels, c, group_panels);
     if (!reach.in_int32()) return c;
+    header.largest_sum = std::max(header.largest_sum, reach.largest_sum());
     if (!reach.bounded(layer.multiplier[c], layer.has_residual ? layer.residual.multiplier : 0.0F)) header.bounded = 0;
   }
   std::memcpy(packed, &header, sizeof header);

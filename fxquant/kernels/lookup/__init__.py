@@ -7,14 +7,24 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
 TABLE_SIZE = 256
 
 
 def _fake_lookup(x: Tensor, table: Tensor) -> Tensor:
-    return torch.empty_like(x)
+    _check(x, table)
+    return like(x, x.dtype)
+
+
+def _check(x: Tensor, table: Tensor) -> None:
+    if x.dtype is not torch.uint8 or table.dtype is not torch.uint8:
+        raise InputError(f"lookup takes uint8 codes and a uint8 table, not {x.dtype} and {table.dtype}")
+    if table.shape != (TABLE_SIZE,) and (x.dim() < 2 or table.shape != (x.shape[1], TABLE_SIZE)):
+        raise InputError(
+            f"lookup takes a table of shape [256] or [channels, 256], not {list(table.shape)} for x of {list(x.shape)}"
+        )
 
 
 @torch_op("lookup(Tensor x, Tensor table) -> Tensor", _fake_lookup)
@@ -23,16 +33,8 @@ def lookup(x: Tensor, table: Tensor) -> Tensor:
 
     `x` is uint8 of any shape and strides; so is the result, dense. Raises InputError for other dtypes or table shapes.
     """
-    if x.dtype is not torch.uint8 or table.dtype is not torch.uint8:
-        raise InputError(f"lookup takes uint8 codes and a uint8 table, not {x.dtype} and {table.dtype}")
-    table = table.contiguous()
-    y = torch.empty_like(x)
-    if table.shape == (TABLE_SIZE,):
-        _kernels.lookup(torch.get_num_threads(), view(y), view(x), table.data_ptr(), active_isa())
-        return y
-    if x.dim() < 2 or table.shape != (x.shape[1], TABLE_SIZE):
-        raise InputError(
-            f"lookup takes a table of shape [256] or [channels, 256], not {list(table.shape)} for x of {list(x.shape)}"
-        )
-    _kernels.lookup_per_channel(torch.get_num_threads(), view(y), view(x), table.data_ptr(), active_isa())
+    _check(x, table)
+    table, y = table.contiguous(), torch.empty_like(x)
+    kernel = _kernels.lookup if table.dim() == 1 else _kernels.lookup_per_channel
+    kernel(torch.get_num_threads(), view(y), view(x), table.data_ptr(), active_isa())
     return y

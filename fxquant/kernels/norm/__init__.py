@@ -12,8 +12,15 @@ from fxquant.kernels.matmul import scratch
 from fxquant.target import active_isa
 
 
-def _rows(x: Tensor, weight: Tensor) -> Tensor:
+def _check_parameters(weight: Tensor, bias: Tensor | None) -> None:
+    for each in (weight, weight if bias is None else bias):
+        if each.dtype is not torch.float32 or each.shape != weight.shape or not each.is_contiguous():
+            raise InputError("weight and bias are contiguous float32 tensors of the same shape")
+
+
+def _rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`x` with the dimensions that `weight` has as one, its elements side by side."""
+    _check_parameters(weight, bias)
     dims = weight.dim()
     if x.dtype is not torch.uint8 or x.dim() < dims or x.shape[x.dim() - dims :] != weight.shape:
         raise InputError(
@@ -22,14 +29,14 @@ def _rows(x: Tensor, weight: Tensor) -> Tensor:
     return x.contiguous().flatten(x.dim() - dims)
 
 
-def _dense(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.empty_like(_rows(x, weight)).reshape(x.shape)
+def _dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.empty_like(_rows(x, weight, bias)).reshape(x.shape)
 
 
 @torch_op(
     "layer_norm(Tensor x, Tensor weight, Tensor? bias, float eps, int x_zero_point, int zero_point, int quant_min, "
     "int quant_max) -> Tensor",
-    lambda x, weight, *_: _dense(x, weight),
+    lambda x, weight, bias, *_: _dense(x, weight, bias),
 )
 def layer_norm(
     x: Tensor,
@@ -46,7 +53,7 @@ def layer_norm(
     As of ops.int8_layer_norm and ops.int8_rms_norm: eps is in units of s_x^2, weight and bias (contiguous float32) in
     units of s_y. Raises InputError for another dtype or shape.
     """
-    rows = _rows(x, weight)
+    rows = _rows(x, weight, bias)
     y = torch.empty_like(rows)
     if y.numel() == 0:
         return y.reshape(x.shape)
@@ -64,11 +71,14 @@ def channels_last(x: Tensor) -> Tensor:
     return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
-def _normalized(x: Tensor, groups: int) -> Tensor:
+def _normalized(x: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tensor:
+    _check_parameters(weight, bias)
     if x.dtype is not torch.uint8 or x.dim() < 2 or groups < 1 or x.shape[1] % groups != 0:
         raise InputError(
             f"group_norm of {groups} groups takes a uint8 tensor [N, C, ...], not {x.dtype} of {list(x.shape)}"
         )
+    if weight.shape != x.shape[1:2]:
+        raise InputError(f"{weight.numel()} weights are not those of {x.shape[1]} channels")
     n, c, *positions = x.shape
     return x.new_empty((n, *positions, c)).movedim(-1, 1)
 
@@ -76,7 +86,7 @@ def _normalized(x: Tensor, groups: int) -> Tensor:
 @torch_op(
     "group_norm(Tensor x, int groups, Tensor weight, Tensor bias, float eps, int zero_point, int quant_min, "
     "int quant_max) -> Tensor",
-    lambda x, groups, *_: _normalized(x, groups),
+    lambda x, groups, weight, bias, *_: _normalized(x, groups, weight, bias),
 )
 def group_norm(
     x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float, zero_point: int, quant_min: int, quant_max: int
@@ -85,7 +95,7 @@ def group_norm(
 
     Raises InputError for another dtype, and if C cannot be divided into the groups.
     """
-    y, x = _normalized(x, groups), channels_last(x)
+    y, x = _normalized(x, groups, weight, bias), channels_last(x)
     if y.numel() == 0:
         return y
     memory = scratch(_kernels.group_norm_scratch_size(x.shape[1]))

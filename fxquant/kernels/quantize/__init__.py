@@ -7,20 +7,20 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
 
 def _quantized(x: Tensor) -> Tensor:
     if x.dim() == 4:
         return torch.empty(x.shape, dtype=torch.uint8, memory_format=torch.channels_last, device=x.device)
-    return torch.empty_like(x, dtype=torch.uint8)
+    return like(x, torch.uint8)
 
 
 def _dequantized(x: Tensor) -> Tensor:
     if x.dim() == 4:
         return torch.empty(x.shape, dtype=torch.float32, device=x.device)
-    return torch.empty_like(x, dtype=torch.float32)
+    return like(x, torch.float32)
 
 
 def _fake_quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/kernel_rows.h"
 #include "base/parallel.h"
 
 namespace fxquant {
@@ -12,24 +13,17 @@ namespace fxquant {
 
 namespace {
 
-const ResizeKernels& resize_kernels(Isa isa) {
-  switch (isa) {
-#define KERNELS(name, table) \
-  case Isa::name:            \
-    return table;
+constexpr KernelRow<ResizeKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
 #include "resize/kernels.inc"
 #undef KERNELS
-  FXQUANT_FOREIGN_ISAS:
-    break;
-  }
-  return resize_scalar;
-}
+};
 
 }  // namespace
 
 void interpolate_bilinear(const Nhwc<const uint8_t>& x, const Nhwc<uint8_t>& y, const Tap* rows, const Tap* columns,
                           int32_t zero_point, Isa isa, int threads) {
-  const ResizeKernels& kernels = resize_kernels(isa);
+  const ResizeKernels& kernels = kernels_of(kRows, isa);
   const int64_t rows_out = y.n * y.h;
   parallel_for(rows_out, worthwhile_threads(rows_out * y.w * y.c, threads), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

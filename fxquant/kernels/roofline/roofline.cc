@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/kernel_rows.h"
 #include "base/parallel.h"
 #include "base/timing.h"
 
@@ -15,24 +16,17 @@ namespace fxquant {
 
 namespace {
 
-const RooflineKernels& roofline_kernels(Isa isa) {
-  switch (isa) {
-#define KERNELS(name, table) \
-  case Isa::name:            \
-    return table;
+constexpr KernelRow<RooflineKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
 #include "roofline/kernels.inc"
 #undef KERNELS
-  FXQUANT_FOREIGN_ISAS:
-    break;
-  }
-  return roofline_scalar;
-}
+};
 
 }  // namespace
 
 double peak_multiply_adds(Isa isa, int threads) {
   constexpr int64_t kMultiplyAdds = 1 << 26;
-  const RooflineKernels& kernels = roofline_kernels(isa);
+  const RooflineKernels& kernels = kernels_of(kRows, isa);
   const int64_t steps = kMultiplyAdds / kernels.step;
   const double seconds = best_seconds(0.2, [&] {
     parallel_for(threads, threads, [&](int64_t begin, int64_t end) { kernels.run((end - begin) * steps); });

@@ -9,6 +9,6 @@ from fxquant.ops.op import op
 
 
 @op(activations=(), at_run_time=("indices",))
-def int8_embedding(indices: Tensor, weight: Tensor) -> Tensor:
-    """indices int [...], weight uint8 [V, E] to uint8 [..., E]."""
-    return F.embedding(indices, weight)
+def int8_embedding(indices: Tensor, rows: Tensor) -> Tensor:
+    """indices int [...], rows uint8 [V, E] to uint8 [..., E]."""
+    return F.embedding(indices, rows)

@@ -1,9 +1,9 @@
 """Normalizations of integers. Sums of codes and of their squares are exact, so statistics are as good as float64:
 
     mean = sum / n;  variance = (n * sum of squares - sum^2) / n^2;  inverse = 1 / sqrt(variance + eps)    in float64
-    y = requantize(((x - mean) * inverse) * weight + bias)                                                 in float32
+    y = requantize(((x - mean) * inverse) * gain + shift)                                                  in float32
 
-with eps in units of s_x^2, weight and bias in units of s_y, each rounded to float32; the scale and zero point of x
+with eps in units of s_x^2, gain and shift in units of s_y, each rounded to float32; the scale and zero point of x
 cancel. rms_norm has x_zero_point for the mean and the mean square of x - x_zero_point for the variance.
 """
 
@@ -35,28 +35,28 @@ def _requantized(value: Tensor, output: Requantize) -> Tensor:
 
 @op()
 def int8_layer_norm(
-    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor, bias: Tensor, eps: float, output: Requantize
+    x: Tensor, normalized_shape: tuple[int, ...], gain: Tensor, shift: Tensor, eps: float, output: Requantize
 ) -> Tensor:
-    """uint8 [..., *normalized_shape] to uint8; weight and bias float32, of `normalized_shape`."""
+    """uint8 [..., *normalized_shape] to uint8; gain and shift float32, of `normalized_shape`."""
     rows = x.flatten(x.dim() - len(normalized_shape))
-    value = _normalized(rows, eps) * weight.flatten() + bias.flatten()
+    value = _normalized(rows, eps) * gain.flatten() + shift.flatten()
     return _requantized(value, output).reshape(x.shape)
 
 
 @op()
 def int8_rms_norm(
-    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor, eps: float, x_zero_point: int, output: Requantize
+    x: Tensor, normalized_shape: tuple[int, ...], gain: Tensor, eps: float, x_zero_point: int, output: Requantize
 ) -> Tensor:
-    """uint8 [..., *normalized_shape] to uint8; weight float32, of `normalized_shape`."""
+    """uint8 [..., *normalized_shape] to uint8; gain float32, of `normalized_shape`."""
     rows = x.flatten(x.dim() - len(normalized_shape)).long() - x_zero_point
     mean_square = (rows * rows).sum(-1, keepdim=True).double() / rows.shape[-1]
-    value = rows.float() * (1.0 / torch.sqrt(mean_square + eps)).float() * weight.flatten()
+    value = rows.float() * (1.0 / torch.sqrt(mean_square + eps)).float() * gain.flatten()
     return _requantized(value, output).reshape(x.shape)
 
 
 @op()
-def int8_group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float, output: Requantize) -> Tensor:
-    """uint8 [N, C, ...] to uint8; weight and bias float32 [C]."""
+def int8_group_norm(x: Tensor, num_groups: int, gain: Tensor, shift: Tensor, eps: float, output: Requantize) -> Tensor:
+    """uint8 [N, C, ...] to uint8; gain and shift float32 [C]."""
     normalized = _normalized(x.unflatten(1, (num_groups, -1)).flatten(2), eps).reshape(x.shape)
     shape = (-1, *[1] * (x.dim() - 2))
-    return _requantized(normalized * weight.reshape(shape) + bias.reshape(shape), output)
+    return _requantized(normalized * gain.reshape(shape) + shift.reshape(shape), output)

@@ -1,0 +1,25 @@
+"""Which setting of a QConfigMapping applies to each node, by where in the user's model it comes from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from torch.fx import GraphModule, Node
+
+from fxquant.graph.origin import origin_of
+from fxquant.qconfig_mapping import Match, QConfigMapping
+
+
+def matches(gm: GraphModule, mapping: QConfigMapping) -> dict[Node, Match]:
+    """The match of every node that stands for a call of the user's."""
+    found: dict[Node, Match] = {}
+    calls: dict[tuple[str, object], dict[int, int]] = defaultdict(dict)
+    for node in gm.graph.nodes:
+        origin = origin_of(node)
+        if origin is None or node.op in ("placeholder", "get_attr", "output"):
+            continue
+        types = [t for t in (origin.module_type, origin.spelling) if t is not None]
+        earlier = calls[origin.scope, origin.spelling]
+        index = earlier.setdefault(id(origin), len(earlier))  # one call may have become several nodes
+        found[node] = mapping.qconfig_for(origin.module_path, types, order_index=index, scope=origin.scope)
+    return found

@@ -1,0 +1,12 @@
+"""Finished models as QDQ ONNX: integers between QuantizeLinear and DequantizeLinear, for any ONNX runtime.
+
+    uint8 x ─ DequantizeLinear ─┐
+    int8 weight ─ Dequantize… ─ Conv ─ Relu / Clip ─ QuantizeLinear ─ uint8 y
+    int32 bias ─ Dequantize… ───┘
+
+layers.py says this of every int8 layer, floats.py of what stays float, moves.py of what moves data.
+"""
+
+from fxquant.onnx_export.export import export_onnx
+
+__all__ = ["export_onnx"]

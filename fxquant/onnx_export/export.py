@@ -1,0 +1,137 @@
+"""From a finished model to a file of ONNX."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+from torch.utils import _pytree as pytree
+
+import fxquant.onnx_export.transformers  # noqa: F401  adds to the tables of ONNX forms
+from fxquant.errors import ConfigError, UnsupportedError
+from fxquant.graph import surgery
+from fxquant.graph.extract import inlined
+from fxquant.graph.integers import layer_of
+from fxquant.graph.origin import where
+from fxquant.onnx_export.builder import IR_VERSION, OPSET, Builder
+from fxquant.onnx_export.floats import FLOAT_EXPORTS, plain
+from fxquant.onnx_export.layers import export_layer
+from fxquant.onnx_export.moves import MOVE_EXPORTS
+from fxquant.ops.op import op_name, op_of
+from fxquant.runtime.quantized_module import QuantizedModule
+from fxquant.runtime.region import Int8Region
+
+BATCH = "batch"
+
+
+def export_onnx(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
+    """Writes what `convert_fx` returned as QDQ ONNX (opset 20) that takes any batch of inputs of the example's sizes.
+
+    The inputs have the names of the model's arguments; the outputs are called output_0, output_1 … in the order of what
+    the model returns. Every integer is at most one step away from the model's own: the runtime
+    computes on real numbers, or on integers with a rounding of its own.
+
+    Raises ConfigError for any other model, MissingError without the package onnx, and UnsupportedError, naming the
+    place, for what has no form in ONNX: modules and functions outside the op table that stayed float.
+    """
+    if not isinstance(model, QuantizedModule):
+        raise ConfigError(f"export_onnx takes what convert_fx returned, not a {type(model).__name__}")
+    b = built(model)
+    onnx = b.onnx
+    graph = onnx.helper.make_graph(
+        b.nodes, type(model).__name__, _inputs(b), _outputs(b), list(b.initializers.values())
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fxquant")
+    onnx.checker.check_model(proto)
+    onnx.save(proto, os.fspath(path))
+
+
+def built(model: QuantizedModule) -> Builder:
+    """The ONNX graph of `model`."""
+    gm = inlined(model, Int8Region)
+    b = Builder(gm, _examples(gm, model.meta["inputs"]))
+    for node in gm.graph.nodes:
+        b.current = node
+        try:
+            _export(b, node)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{where(node)} cannot be exported: {error}") from None
+    return b
+
+
+def _export(b: Builder, node: Node) -> None:
+    if node.op == "placeholder":
+        b.names[node] = node.name
+    elif node.op == "get_attr":
+        b.names[node] = b.constant(surgery.fetch(b.gm, node))
+    elif node.op != "output" and _is_tensors(b.examples[node]):
+        b.names[node] = _computed(b, node)
+
+
+def _computed(b: Builder, node: Node) -> Any:
+    layer, row = layer_of(b.gm, node), op_of(node)
+    if layer is not None:
+        return export_layer(b, node, layer)
+    export = plain(node) if row is None else MOVE_EXPORTS.get(row.call) or FLOAT_EXPORTS.get(row.call)
+    if export is None:
+        raise UnsupportedError(f"there is no ONNX form of {op_name(b.gm, node)}")
+    scales = [b.scales[x] for x in node.all_input_nodes if x in b.scales]
+    if row is not None and row.moves and scales:
+        b.scales[node] = scales[0]
+    return export(b, *(node.args if row is None else row.bind(node).values()))
+
+
+def _examples(gm: GraphModule, inputs: Any) -> dict[Node, Any]:
+    """What each node gives for an example of zeros."""
+    values = []
+    for shape, dtype in inputs:
+        if shape is None:
+            raise UnsupportedError("an input is no tensor, and ONNX models take tensors")
+        values.append(torch.zeros(shape, dtype=dtype))
+    recorder = _Recorder(gm)
+    with torch.no_grad():
+        recorder.run(*values)
+    return recorder.values
+
+
+class _Recorder(Interpreter):
+    def __init__(self, gm: GraphModule) -> None:
+        super().__init__(gm)
+        self.values: dict[Node, Any] = {}
+
+    def run_node(self, n: Node) -> Any:
+        self.values[n] = super().run_node(n)
+        return self.values[n]
+
+
+def _is_tensors(value: Any) -> bool:
+    leaves = pytree.tree_leaves(value)
+    return bool(leaves) and all(isinstance(leaf, Tensor) for leaf in leaves)
+
+
+def _inputs(b: Builder) -> list[Any]:
+    return [_info(b, n.name, b.examples[n]) for n in b.gm.graph.nodes if n.op == "placeholder"]
+
+
+def _outputs(b: Builder) -> list[Any]:
+    """Names every result; a result that is an input, or that occurs twice, is copied."""
+    [output] = [node for node in b.gm.graph.nodes if node.op == "output"]
+    b.current = output
+    found = []
+    for i, node in enumerate(n for n in pytree.tree_leaves(output.args[0]) if n is not None):
+        if not isinstance(node, Node):
+            raise UnsupportedError(f"the model returns {node!r}, and ONNX models return tensors")
+        b.nodes.append(b.onnx.helper.make_node("Identity", [b.name(node)], [f"output_{i}"]))
+        found.append(_info(b, f"output_{i}", b.examples[node], batch=False))
+    return found
+
+
+def _info(b: Builder, name: str, example: Tensor, batch: bool = True) -> Any:
+    """Type and shape: the first dimension of inputs is free, and so is every one of results."""
+    dtype = b.onnx.helper.np_dtype_to_tensor_dtype(example.detach().numpy().dtype)
+    shape = [BATCH, *example.shape[1:]] if batch and example.dim() else [None] * example.dim()
+    return b.onnx.helper.make_tensor_value_info(name, dtype, shape)

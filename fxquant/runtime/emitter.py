@@ -1,0 +1,96 @@
+"""What layers emit their kernel calls to: the calls of a program so far, and the memory that these work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from fxquant.runtime.call import Call, Window
+from fxquant.runtime.memory import Buffer
+from fxquant.runtime.value import Value
+
+
+class Emitter:
+    """Collects calls on behalf of `node`, the node that is being planned."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.calls: list[Call] = []
+        self.buffers: list[Buffer] = []
+        self.constants: list[Tensor] = []
+
+    def call(
+        self, kernel: str, operands: Iterable[Value | None], *constants: Any, window: Window | None = None, **more: Any
+    ) -> None:
+        """Appends a kernel call, its fields as of Call."""
+        self.calls.append(Call(self.node, kernel, tuple(operands), constants, window, **more))
+
+    def new(self, meta: Tensor) -> Value:
+        """Memory of its own, laid out as `meta`."""
+        return Value.like(meta, self._buffer(_extent(meta) * meta.dtype.itemsize))
+
+    def scratch(self, size: int) -> Value | None:
+        """`size` bytes for the next call alone."""
+        if size == 0:
+            return None
+        return Value(self._buffer(size), 0, (size,), (1,))
+
+    def thread_scratch(self, size: int) -> Value | None:
+        """`size` bytes for each thread, for the next call alone."""
+        return self.scratch(size * torch.get_num_threads())
+
+    def constant(self, tensor: Tensor) -> int:
+        """The address of `tensor`, which the plan keeps alive."""
+        self.constants.append(tensor)
+        return tensor.data_ptr()
+
+    def images(self, x: Value) -> Value:
+        """`x` [N, C, H, W] with the channels of a pixel side by side: itself, or a copy."""
+        return x if x.is_images else self.copied(x, torch.channels_last)
+
+    def channels_last(self, x: Value) -> Value:
+        """`x` [N, C, ...] with neighbouring channels side by side: itself, or a copy."""
+        if x.strides[1] == 1 or x.shape[1] <= 1:
+            return x
+        n, c, *positions = x.shape
+        copy = self.new(torch.empty((n, *positions, c), dtype=x.dtype, device="meta").movedim(-1, 1))
+        self.call("copy", (copy, x))
+        return copy
+
+    def dense_rows(self, x: Value) -> Value:
+        """`x` with the elements of its last dimension side by side: itself, or a copy."""
+        return x if x.strides[-1] == 1 or x.shape[-1] <= 1 else self.copied(x, torch.contiguous_format)
+
+    def rows(self, x: Value, dims: int = 1) -> Value:
+        """`x` as [rows, K], K of its last `dims` dimensions, the elements of a row side by side: a view, or a copy."""
+        flat = x.viewed(lambda t: _as_rows(t, dims))
+        if flat is None or (flat.strides[1] != 1 and flat.shape[1] > 1):
+            flat = self.copied(x, torch.contiguous_format).viewed(lambda t: _as_rows(t, dims))
+        assert isinstance(flat, Value)
+        return flat
+
+    def copied(self, x: Value, memory_format: torch.memory_format) -> Value:
+        """A dense copy of `x`."""
+        dense = torch.empty(x.shape, dtype=x.dtype, device="meta", memory_format=memory_format)
+        copy = self.new(dense)
+        self.call("copy", (copy, x))
+        return copy
+
+    def _buffer(self, size: int) -> Buffer:
+        buffer = Buffer(size)
+        self.buffers.append(buffer)
+        return buffer
+
+
+def _extent(meta: Tensor) -> int:
+    """Elements from the first to the last one."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride(), strict=True))
+
+
+def _as_rows(x: Tensor, dims: int) -> Tensor:
+    last = x.dim() - dims
+    return x.reshape(x.shape[:last].numel(), x.shape[last:].numel())

@@ -1,0 +1,36 @@
+"""Linear layers, with residual and table in their epilogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fxquant import kernels, ops
+from fxquant.runtime.call import NOTHING
+from fxquant.runtime.emitter import Emitter
+from fxquant.runtime.layer import computes
+from fxquant.runtime.layers.weighted import Weighted
+from fxquant.runtime.value import Value
+from fxquant.target import active_isa
+
+
+@computes(ops.int8_linear)
+class Int8Linear(Weighted):
+    """uint8 [..., K] -> uint8 [..., N]."""
+
+    def derive(self) -> None:
+        self.derived_packed = kernels.pack_linear(*self._tensors(), **self._packing())
+        self.derived_features = self.constant("weight").shape[0]
+
+    def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
+        return kernels.linear(x, self.derived_packed, residual, self.derived_features)
+
+    overwrites = (1,)
+    any_strides = False
+
+    def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
+        residual = self._residual(y, residual)
+        operands = (emitter.rows(y), emitter.rows(x), None if residual is None else emitter.rows(residual))
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        emitter.call("linear", operands, active_isa(), packed=packed, ahead=NOTHING)

@@ -1,0 +1,60 @@
+"""The boundary between real numbers and integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxquant import kernels, ops
+from fxquant.errors import InputError
+from fxquant.runtime.call import Window
+from fxquant.runtime.emitter import Emitter
+from fxquant.runtime.layer import Layer, computes
+from fxquant.runtime.value import Value
+from fxquant.target import active_isa
+
+
+@computes(ops.quantize)
+class Quantize(Layer):
+    """float32 -> uint8; images become channels last."""
+
+    takes_integers = False
+
+    def derive(self) -> None:
+        q = self.constant("q")
+        self.derived_arguments = (q.scale, q.zero_point, q.quant_min, q.quant_max)
+
+    def check(self, *inputs: Any) -> None:
+        """Of what the user passed, where it may be the model's input."""
+        (x,) = inputs
+        if not isinstance(x, Tensor):
+            raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
+        if x.device.type != "cpu":
+            raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
+
+    def run(self, x: Tensor) -> Any:
+        return kernels.quantize(x, *self.derived_arguments)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        if x.dtype is not torch.float32:
+            raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
+        emitter.call("quantize", (y, x), *self.derived_arguments, active_isa(), window=Window())
+
+
+@computes(ops.dequantize)
+class Dequantize(Layer):
+    """uint8 -> float32; images become contiguous."""
+
+    gives_integers = False
+
+    def derive(self) -> None:
+        q = self.constant("q")
+        self.derived_arguments = (q.scale, q.zero_point)
+
+    def run(self, x: Tensor) -> Any:
+        return kernels.dequantize(x, *self.derived_arguments)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        emitter.call("dequantize", (y, x), *self.derived_arguments, active_isa())

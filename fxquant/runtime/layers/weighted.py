@@ -1,0 +1,29 @@
+"""What the layers with weights have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.runtime.layer import Layer
+from fxquant.runtime.value import Value
+
+
+class Weighted(Layer):
+    """A layer with packed weights and an optional residual."""
+
+    inputs = ("x", "residual")
+
+    def _packing(self) -> dict[str, Any]:
+        names = {"x_zero_point": "x_zero_point", "output": "output", "residual": "residual_params", "table": "table"}
+        return {argument: self.constant(name) for argument, name in names.items()}
+
+    def _residual(self, y: Value, residual: Value | None) -> Value | None:
+        if residual is not None and residual.shape != y.shape:
+            raise InputError(f"the residual must be of shape {list(y.shape)}, not {list(residual.shape)}")
+        return residual
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.constant("weight"), self.constant("bias"), self.constant("multiplier")

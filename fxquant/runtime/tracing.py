@@ -1,0 +1,24 @@
+"""What torch.fx's symbolic tracer records of int8 modules: one call each, as of a leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.fx import Proxy
+
+from fxquant.errors import TraceError
+
+
+def recorded(module: nn.Module, inputs: Any) -> Any:
+    """The call of `module` in a graph that is being traced, if the inputs are values of such a graph; else None.
+
+    Raises TraceError if `module` is itself what is traced, so that there is no graph to call it in.
+    """
+    if isinstance(inputs, Proxy):  # as torch.fx gives a root that takes any number of inputs
+        kind = type(module).__name__
+        raise TraceError(f"a {kind} is one int8 call, with nothing in it to trace; trace a module that calls it")
+    tracer: Any = next((x.tracer for x in inputs if isinstance(x, Proxy)), None)
+    if tracer is None:
+        return None
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), inputs, {})

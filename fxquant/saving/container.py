@@ -1,0 +1,78 @@
+"""The file: a safetensors file with one entry of metadata, "fxquant", which holds the rest of the model:
+
+    version checksum JSON
+
+`version` is that of this format. `checksum` is the SHA-256 of the JSON and of every tensor, so that what was damaged on
+its way is not taken for another model. document.py says what is in the JSON.
+
+Nothing here is code, or names code: reading it builds plain values and tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fxquant.errors import FileError
+
+ENTRY, VERSION = "fxquant", 1
+
+
+def write(path: Path, model: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Writes the file in one step: whoever reads `path` meanwhile finds the old file, or the whole new one."""
+    text = json.dumps(model, allow_nan=False, separators=(",", ":"))
+    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    metadata = {ENTRY: f"{VERSION} {checksum(text, copies)} {text}"}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        save_file(copies, unfinished, metadata)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON and the tensors of a file. Raises FileError if it is damaged, of another format or later."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            version, expected, text = _parts(file.metadata() or {})
+            _check_version(version)
+            # Copies: the file's own memory would change, or be gone, if someone writes to the file later.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  it is no dict
+    except SafetensorError as error:
+        raise FileError(f"it is damaged, or no safetensors file: {error}") from error
+    if expected != checksum(text, tensors):
+        raise FileError("it is damaged: its checksum does not fit")
+    return json.loads(text), tensors
+
+
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the text and of every tensor's name, dtype, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _parts(metadata: Mapping[str, str]) -> list[str]:
+    parts = metadata.get(ENTRY, "").split(" ", 2)
+    if len(parts) != 3:
+        raise FileError("it holds tensors, but no model that fxquant.save wrote")
+    return parts
+
+
+def _check_version(version: str) -> None:
+    if not version.isdecimal() or len(version) > 9 or int(version) < 1:
+        raise FileError(f"its version is {version[:20]!r}, which is no number of a version")
+    if int(version) > VERSION:
+        raise FileError(f"its version is {version}, and this fxquant reads up to {VERSION}; install a newer fxquant")

@@ -1,0 +1,28 @@
+"""observed module -> QuantizedClass.from_observed(module), where the user gave such a class.
+
+The observer of what the module gives is its `activation_post_process` by then. Both classes take and give float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import GraphModule
+
+from fxquant.graph.pipeline import register_pass
+
+
+@register_pass(stage="convert")
+def convert_custom(gm: GraphModule) -> GraphModule:
+    custom = gm.meta.get("convert_custom_config")
+    mapping = custom.observed_to_quantized_mapping if custom is not None else {}
+    quantized = {old: new for classes in mapping.values() for old, new in classes.items()}
+    for node in gm.graph.nodes:
+        module: Any = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if type(module) not in quantized:
+            continue
+        if "observer" in node.meta and not hasattr(module, "activation_post_process"):
+            module.activation_post_process = getattr(gm, node.meta["observer"])
+        made: Any = quantized[type(module)]
+        gm.set_submodule(str(node.target), made.from_observed(module))
+    return gm

@@ -1,0 +1,32 @@
+"""float module -> ObservedClass.from_float(module), where the user gave such a class and the module has a qconfig."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import GraphModule
+
+from fxquant.custom_config import quant_type_of
+from fxquant.graph.pipeline import register_pass
+from fxquant.qconfig import QConfig
+
+
+@register_pass(stage="observe")
+def observe_custom(gm: GraphModule) -> GraphModule:
+    custom = gm.meta.get("prepare_custom_config")
+    classes = custom.float_to_observed_mapping if custom is not None else {}
+    for node in list(gm.graph.nodes):
+        if node.op != "call_module" or "qconfig" not in node.meta or not classes:
+            continue
+        module: Any = gm.get_submodule(str(node.target))
+        qconfig: QConfig | None = node.meta["qconfig"].qconfig
+        if qconfig is None:
+            continue
+        observed: Any = classes.get(quant_type_of(qconfig), {}).get(type(module))
+        if observed is None:
+            continue
+        module.qconfig = qconfig
+        made = observed.from_float(module)
+        made.qconfig = qconfig
+        gm.set_submodule(str(node.target), made)
+    return gm
