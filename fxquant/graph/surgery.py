@@ -136,6 +136,14 @@ def insert_after(node: Node, build: Callable[[Node], Node]) -> Node:
     return new
 
 
+def duplicate(node: Node) -> Node:
+    """Inserts another node, right behind `node`, that computes the same."""
+    with node.graph.inserting_after(node):
+        copy = node.graph.node_copy(node)
+    copy.meta = dict(node.meta)
+    return copy
+
+
 def next_node(node: Node) -> Node:
     """The node behind `node` in the graph's order, skipping placeholders so that they stay together."""
     following = node.next
