@@ -20,7 +20,7 @@ def embedding(indices: Tensor, weight: Tensor) -> Tensor:
     return F.embedding(indices, weight)
 
 
-@op(activations=(), kernel=True, at_run_time=("indices", "offsets", "per_sample_weights"))
+@op(activations=(), at_run_time=("indices", "offsets", "per_sample_weights"))
 def embedding_bag(
     indices: Tensor,
     weight: Tensor,
