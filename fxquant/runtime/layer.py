@@ -128,6 +128,10 @@ class Layer(nn.Module):
         weight: Tensor | None = self.constant("weight")
         return 0 if weight is None else multiply_adds(weight, y)
 
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        """Whether what it computes of one index of dimension 0 depends on another one; `inputs` have no memory."""
+        return False
+
     def check(self, *inputs: Any) -> None:
         """Raises InputError for inputs that `run` is not to see, of those that a user may pass."""
 

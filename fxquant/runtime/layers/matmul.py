@@ -31,6 +31,9 @@ class Int8Matmul(Plain):
     def multiply_adds(self, y: Tensor, *inputs: Tensor) -> int:
         return product_multiply_adds(inputs[0], y)
 
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return inputs[1].dim() == 2
+
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
         operands = (y, _broadcast(emitter.dense_rows(a), y), _broadcast(b, y))
         scratch = emitter.thread_scratch(_kernels.matmul_scratch_size(*(x.native for x in operands), active_isa()))
@@ -64,6 +67,9 @@ class Int8Attention(Layer):
 
     def run(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Any:
         return kernels.attention(query, key, value, mask, *self.derived_arguments)
+
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return inputs[0].dim() == 2
 
     def multiply_adds(self, y: Tensor, *inputs: Tensor) -> int:
         query, key, _, *_ = inputs

@@ -30,6 +30,9 @@ class Int8LayerNorm(Layer):
         shift: Tensor = self.constant("shift")
         return shift.contiguous()
 
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return inputs[0].dim() == len(self.constant("normalized_shape"))
+
     def run(self, x: Tensor) -> Any:
         return kernels.layer_norm(x, self.derived_gain, self.derived_shift, *self.derived_arguments)
 

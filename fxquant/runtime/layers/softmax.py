@@ -13,16 +13,20 @@ from fxquant.runtime.layers.plain import Plain
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
-_NUMBERS = ("x_scale", "x_zero_point", "multiplier", "output")
+
+class _AlongDimension(Plain):
+    names = ("dim", "x_scale", "x_zero_point", "multiplier", "output")
+
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return int(self.constant("dim")) % inputs[0].dim() == 0
 
 
 @computes(ops.int8_softmax)
-class Int8Softmax(Plain):
+class Int8Softmax(_AlongDimension):
     """uint8 of any shape -> uint8; the mask is float32 or bool."""
 
     inputs = ("x", "mask")
     reals = ("mask",)
-    names = ("dim", *_NUMBERS)
 
     def run(self, *inputs: Tensor) -> Tensor:
         x, mask = (*inputs, None)[:2]
@@ -37,10 +41,9 @@ class Int8Softmax(Plain):
 
 
 @computes(ops.int8_log_softmax)
-class Int8LogSoftmax(Plain):
+class Int8LogSoftmax(_AlongDimension):
     """uint8 of any shape -> uint8."""
 
-    names = ("dim", *_NUMBERS)
     kernel = staticmethod(kernels.log_softmax)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
