@@ -18,6 +18,7 @@ from fxquant.errors import TraceError
 from fxquant.graph.origin import Origin
 from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import failure
+from fxquant.graph.transformer import TRANSFORMERS, plain_transformers
 from fxquant.graph.value_proxy import RecordedProxy
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -57,7 +58,8 @@ class PlainTracer(FxTracer):
     def capture(self, root: nn.Module) -> Graph:
         """The graph of `root`. Raises TraceError."""
         try:
-            graph = self.trace(root)
+            with plain_transformers():
+                graph = self.trace(root)
         except Exception as error:
             why = failure("", type(root), error)
             raise TraceError(f"cannot capture {type(root).__name__} without example_inputs: {why}") from error
@@ -70,6 +72,8 @@ class PlainTracer(FxTracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.leaf_names or isinstance(m, self.leaf_classes):
             return True
+        if type(m) in TRANSFORMERS:
+            return False
         return nn_class(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def create_node(

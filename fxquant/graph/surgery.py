@@ -105,6 +105,15 @@ def replace_in(new: Node, node: Node, users: Iterable[Node]) -> None:
         user.replace_input_with(node, new)
 
 
+def put_number(user: Node, node: Node, number: int | float) -> None:
+    """Lets `number` stand for `node` in the arguments of `user`."""
+
+    def put(each: Node) -> Any:
+        return number if each is node else each
+
+    user.args, user.kwargs = map_arg(user.args, put), map_arg(user.kwargs, put)
+
+
 def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
     """Lets `node` call `target` with other keyword arguments."""
     node.target = target

@@ -31,6 +31,7 @@ from fxquant.graph.recording import recording
 from fxquant.graph.shapes import asks_shape, complaint, describe, has_extremes
 from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import CONTROL_FLOW, NUMBER, Failure, Untraceable, failure
+from fxquant.graph.transformer import plain_transformers
 from fxquant.graph.value_proxy import ValueProxy, values_in
 
 # Answers that are the same for every input, so that they are no values of the graph.
@@ -78,7 +79,7 @@ class Tracer(PlainTracer):
 
     def capture(self, root: nn.Module) -> Graph:
         """The graph of `root`. Raises InputError if the example does not go through, else whatever its code raises."""
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), _restored(root), recording(self):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), _restored(root), plain_transformers(), recording(self):
             graph = self.trace(root)
         *_, output = graph.nodes
         result = output.args[0]

@@ -28,6 +28,8 @@ from fxquant.graph.trace_error import ITERATION, LENGTH, NUMBER, Untraceable
 class RecordedProxy(Proxy):
     """A value of the graph, of which nothing is known. Writes into it are recorded as what they are."""
 
+    is_nested = False  # what torch.nn's transformers ask
+
     def __setitem__(self, index: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
 

@@ -11,23 +11,31 @@ from fxquant.kernels.elementwise import add, mul
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.lookup import lookup
+from fxquant.kernels.matmul import attention, matmul
+from fxquant.kernels.norm import group_norm, layer_norm
 from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
+from fxquant.kernels.softmax import log_softmax, softmax
 
 __all__ = [
     "ConvGeometry",
     "_kernels",
     "adaptive_avg_pool2d",
     "add",
+    "attention",
     "avg_pool2d",
     "conv2d",
     "depthwise_conv2d",
     "dequantize",
+    "group_norm",
     "interpolate_bilinear",
     "interpolate_nearest",
+    "layer_norm",
     "linear",
+    "log_softmax",
     "lookup",
+    "matmul",
     "max_pool2d",
     "mul",
     "pack_conv2d",
@@ -35,4 +43,5 @@ __all__ = [
     "pack_linear",
     "pool_windows",
     "quantize",
+    "softmax",
 ]
