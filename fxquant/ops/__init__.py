@@ -63,7 +63,12 @@ from fxquant.ops import identity as identity
 from fxquant.ops.quantize import dequantize as dequantize, quantize as quantize
 
 # integer
-from fxquant.ops.integer.conv import int8_conv2d as int8_conv2d
+from fxquant.ops.integer.conv import (
+    int8_conv2d as int8_conv2d,
+    int8_conv3d as int8_conv3d,
+    int8_conv_transpose2d as int8_conv_transpose2d,
+    int8_conv_transpose3d as int8_conv_transpose3d,
+)
 from fxquant.ops.integer.elementwise import int8_add as int8_add, int8_mul as int8_mul
 from fxquant.ops.integer.linear import int8_linear as int8_linear
 from fxquant.ops.integer.lookup import lookup as lookup

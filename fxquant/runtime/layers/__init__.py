@@ -1,6 +1,9 @@
 """One layer for each integer op: which kernel computes it, and what that kernel wants. A file a family, as in ops/."""
 
 from fxquant.runtime.layers.conv import Int8Conv2d as Int8Conv2d
+from fxquant.runtime.layers.conv_phases import Int8Conv3d as Int8Conv3d
+from fxquant.runtime.layers.conv_phases import Int8ConvTranspose2d as Int8ConvTranspose2d
+from fxquant.runtime.layers.conv_phases import Int8ConvTranspose3d as Int8ConvTranspose3d
 from fxquant.runtime.layers.elementwise import Int8Add as Int8Add
 from fxquant.runtime.layers.elementwise import Int8Mul as Int8Mul
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
