@@ -58,7 +58,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     if not (row.kernel or row.moves or is_table(node)):
         return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
     return (
-        _config_limit(node)
+        config_limit(node)
         or _type_limit(node)
         or _argument_limit(node, row)
         or row.limits(row.bind(node))
@@ -113,7 +113,8 @@ def _readers(node: Node) -> list[Node]:
     return [reader for user in node.users for reader in (user.users if is_several(node) else (user,))]
 
 
-def _config_limit(node: Node) -> str | None:
+def config_limit(node: Node) -> str | None:
+    """The reason why the node's qconfig keeps it float, whatever the op, or None."""
     match = node.meta.get("qconfig")
     if match is None or match.qconfig is None:
         return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"

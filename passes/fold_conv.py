@@ -140,7 +140,11 @@ class ConvTransposeAdd(_Transposed):
         return self.summed(m, x, r)
 
 
-_ORDINARY: tuple[Any, ...] = ((ops.conv1d, ops.int8_conv2d, True), (ops.conv2d, ops.int8_conv2d), (ops.conv3d, ops.int8_conv3d))
+_ORDINARY: tuple[Any, ...] = (
+    (ops.conv1d, ops.int8_conv2d, True),
+    (ops.conv2d, ops.int8_conv2d),
+    (ops.conv3d, ops.int8_conv3d),
+)
 _TRANSPOSED: tuple[Any, ...] = (
     (ops.conv_transpose1d, ops.int8_conv_transpose2d, True),
     (ops.conv_transpose2d, ops.int8_conv_transpose2d),

@@ -10,7 +10,6 @@ from fxquant.kernels import _kernels
 from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
-
 # Of images and of volumes.
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -35,8 +34,8 @@ def _fake_quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, qua
 def quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
     """clamp(rne(x / scale) + zero_point, quant_min, quant_max) as uint8; NaN gives quant_min.
 
-    `x` is float32 of any shape and strides; a 4-D or 5-D result is channels_last, any other keeps the strides of `x`. Raises
-    InputError for other dtypes.
+    `x` is float32 of any shape and strides; images and volumes become channels last, any other result keeps the strides
+    of `x`. Raises InputError for other dtypes.
     """
     if x.dtype is not torch.float32:
         raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")

@@ -3,8 +3,8 @@
 acc[o] = bias[o] + sum over taps and channels of (x - x_zero_point) * weight[o]        (padding reads x_zero_point)
 y      = table[requantize(acc * multiplier[o] + residual_term)]
 
-Bias is int32 [O], multiplier float32 [O], table uint8 [256]; a residual is uint8, of the output's shape. Every weight is
-int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first.
+Bias is int32 [O], multiplier float32 [O], table uint8 [256]; a residual is uint8, of the output's shape. Every weight
+is int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def int8_conv_transpose3d(
 
 def other_side_first(weight: Tensor, groups: int) -> Tensor:
     """A weight [I, O / groups, ...] as [O, I / groups, ...], or the other way round."""
-    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    by_group: Tensor = weight.unflatten(0, (groups, -1))
+    return by_group.transpose(1, 2).flatten(0, 1)
 
 
 def _finished(

@@ -40,7 +40,7 @@ class Part:
     depthwise: bool
 
     def of(self, y: Any, narrow: Callable[..., Any]) -> Any:
-        """The elements of `y`, of the result's shape, that the part computes, by narrow(y, dim, start, length, step)."""
+        """What the part computes of `y`, which has the result's shape: by narrow(y, dim, start, length, step)."""
         for dim, phase in enumerate(self.phases, 2):
             outputs = -((phase.start - y.shape[dim]) // phase.step)
             y = narrow(y, dim, phase.start, outputs, phase.step)
@@ -123,7 +123,7 @@ class _InPhases(Weighted):
             return x
         depth = part.phases[0]
         slices = x.unfold(2, depth.reach, depth.stride)[..., :: depth.dilation]
-        by_group = slices.unflatten(1, (self.constant("groups"), -1))  # [N, g, C / g, D, H, W, taps]
+        by_group: Tensor = slices.unflatten(1, (self.constant("groups"), -1))  # [N, g, C / g, D, H, W, taps]
         return by_group.permute(0, 3, 1, 6, 2, 4, 5).flatten(2, 4).flatten(0, 1)
 
     # In a program.
@@ -168,7 +168,7 @@ class _InPhases(Weighted):
     def _call(self, emitter: Emitter, part: Part, y: Value, x: Value, residual: Value | None) -> None:
         residual = None if residual is None else emitter.images(residual)
         packed = (emitter.constant(part.packed), part.packed.numel())
-        shape = {"rows": (0, y.shape[2]), "packed": packed}
+        shape: dict[str, Any] = {"rows": (0, y.shape[2]), "packed": packed}
         if part.depthwise:
             return emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), **shape)
         constants = (part.geometry, False, active_isa())
