@@ -177,6 +177,6 @@ class Int8AdaptiveMaxPool3d(_Adaptive):
         rows = volumes.new(emitter, (*x.shape[:3], y.shape[3], x.shape[4]))
         columns = volumes.new(emitter, (*x.shape[:3], *y.shape[3:]))
         for dim, to, read in ((2, rows, volumes.channels_last(emitter, x)), (3, columns, rows)):
-            for pair in volumes.images(to, read):
-                _largest(emitter, *pair, dim)
+            for y_images, x_images in volumes.images(to, read):
+                _largest(emitter, y_images, x_images, dim)
         _largest(emitter, volumes.by_slice(y), volumes.by_slice(columns), 2)
