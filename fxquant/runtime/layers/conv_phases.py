@@ -55,6 +55,7 @@ class _InPhases(Weighted):
 
     def derive(self) -> None:
         phases = self._phases()
+        self.derived_zero_point = self.constant("x_zero_point")
         self.derived_borders = [border(along) for along in phases]
         self.derived_parts = [self._part(combination) for combination in product(*phases)]
         if len(phases) == 2:
@@ -118,7 +119,7 @@ class _InPhases(Weighted):
         for phase, size in zip(part.phases, x.shape[2:], strict=True):
             start, length = phase.window(size)
             amounts = [-start, start + length - size, *amounts]
-        x = F.pad(x, amounts, value=self.constant("x_zero_point"))
+        x = F.pad(x, amounts, value=self.derived_zero_point)
         if x.dim() == 4:
             return x
         depth = part.phases[0]
@@ -155,7 +156,7 @@ class _InPhases(Weighted):
         x = emitter.images(x)
         if x.halo.covers(self.halo):
             return x
-        return volumes.bordered(emitter, x, self.derived_borders, self.constant("x_zero_point"))
+        return volumes.bordered(emitter, x, self.derived_borders, self.derived_zero_point)
 
     def _slices(self, emitter: Emitter, x: Value, depth: Phase) -> Value:
         """The slices that each output along the depth reads, as channels, with borders of zero points."""
@@ -163,7 +164,7 @@ class _InPhases(Weighted):
         if len(depth.taps) == 1 and max(depth.before, depth.after, *borders) <= 0 and x.strides[1] == 1:
             start, _ = depth.window(x.shape[2])
             return x.narrow(2, start, depth.outputs(x.shape[2]), depth.stride)
-        return volumes.gathered(emitter, x, depth, self.constant("groups"), borders, self.constant("x_zero_point"))
+        return volumes.gathered(emitter, x, depth, self.constant("groups"), borders, self.derived_zero_point)
 
     def _call(self, emitter: Emitter, part: Part, y: Value, x: Value, residual: Value | None) -> None:
         residual = None if residual is None else emitter.images(residual)
