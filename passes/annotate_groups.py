@@ -6,8 +6,6 @@ on (max-pool, reshape, cat …), so that it computes on the integers as they are
 
 from __future__ import annotations
 
-import math
-
 from networkx.utils import UnionFind
 from torch.fx import GraphModule, Node
 
@@ -15,6 +13,8 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import Output, op_of
+
+AS_GOOD_AS_INFINITE = 1e4
 
 
 @register_pass(stage="annotate")
@@ -53,5 +53,7 @@ def _brings_values(node: Node) -> bool:
         return False
     if not (quant_of(node).int8 and _passes_on(node)):
         return surgery.is_tensor(node)
-    # An infinite border has no range: it saturates at the bounds of what it surrounds.
-    return row is not None and row.name == "pad" and row.bind(node)["value"] not in (0, -math.inf, math.inf)
+    if row is None or row.name not in ("pad", "masked_fill"):
+        return False
+    # What is as good as infinite has no range: it saturates at the bounds of what it stands among.
+    return bool(0 < abs(row.bind(node)["value"]) < AS_GOOD_AS_INFINITE)

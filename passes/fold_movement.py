@@ -1,7 +1,7 @@
 """move(dequantize(x, q)) -> dequantize(move(x), q)  for every op that only moves data.
 
 Moving commutes with dequantize, element by element; the dequantize then meets the next quantize and both vanish. The
-number that a pad adds becomes its code: pad(dequantize(x, q), v) -> dequantize(int8_pad(x, code(v)), q).
+number that pad or masked_fill adds becomes its code: pad(dequantize(x, q), v) -> dequantize(int8_pad(x, code(v)), q).
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ def _commute(row: Op, node: Node) -> None:
     if row.name == "pad" and arguments["mode"] == "constant":
         code = qparams.code(arguments["value"], q)
         moved = surgery.emit(node, ops.int8_pad, arguments["x"], arguments["pad"], code, sources=[node])
+    elif row.name == "masked_fill":
+        code = qparams.code(arguments["value"], q)
+        moved = surgery.emit(node, row.call, arguments["x"], arguments["mask"], code, sources=[node])
     else:
         moved = surgery.emit(node, row.call, sources=[node], **arguments)
     if row.several:

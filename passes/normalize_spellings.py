@@ -7,10 +7,11 @@ reason in node.meta["reason"].
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node, Proxy
 from torch.fx.proxy import TraceError
 from torch.utils import _pytree as pytree
@@ -38,7 +39,10 @@ def normalize_spellings(gm: GraphModule) -> GraphModule:
         except TraceError:  # the adapter asked a proxy for its value
             node.meta["reason"] = "one of its arguments is computed while the model runs; it must be a constant"
             continue
-        surgery.replace(node, new)
+        if isinstance(new, tuple):
+            _replace_items(node, new)
+        else:
+            surgery.replace(node, new)
     return infer_shapes(surgery.clean(gm))
 
 
@@ -52,8 +56,8 @@ def _adapter(gm: GraphModule, node: Node) -> Adapter | None:
     return None
 
 
-def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node:
-    if node.meta.get("shape", ()) is None:
+def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node | tuple[Node | None, ...]:
+    if node.op != "call_module" and node.meta.get("shape", ()) is None:
         raise TypeError("it does not compute a tensor")
     args, kwargs = _input_first(node)
 
@@ -62,10 +66,24 @@ def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node:
             return adapter(*args, **kwargs)
         return adapter(ModuleView(gm, str(node.target), _tracer((args, kwargs))), *args, **kwargs)
 
-    new = surgery.emit(node, build, *args, sources=(node,), **kwargs)
-    if not isinstance(new, Node):
+    new: Any = surgery.emit(node, build, *args, sources=(node,), **kwargs)
+    if isinstance(new, tuple) and not all(_is_given(new, user) for user in node.users):
+        raise TypeError("its results are read together, not one by one")
+    if not isinstance(new, (Node, tuple)):
         raise TypeError("it does not compute a tensor")
     return new
+
+
+def _is_given(results: tuple[Any, ...], user: Node) -> bool:
+    """Whether `user` takes one of several results that is a tensor."""
+    takes = user.target is operator.getitem and user.args[1] in range(-len(results), len(results))
+    return takes and isinstance(results[user.args[1]], Node)  # type: ignore[index]
+
+
+def _replace_items(node: Node, results: tuple[Any, ...]) -> None:
+    for user in list(node.users):
+        surgery.replace(user, results[user.args[1]])  # type: ignore[index]
+    surgery.erase_unused([node])
 
 
 def _input_first(node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -87,6 +105,7 @@ class ModuleView:
     """What a module's spelling sees of the module: tensors as nodes that fetch them, other attributes as they are."""
 
     def __init__(self, gm: GraphModule, path: str, tracer: Any) -> None:
+        self._gm = gm
         self._module = gm.get_submodule(path)
         self._path = path
         self._tracer = tracer
@@ -95,8 +114,27 @@ class ModuleView:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
-        if not isinstance(value, Tensor):
-            return value
+        if isinstance(value, nn.Module):
+            return ModuleView(self._gm, f"{self._path}.{name}", self._tracer)
+        return self._fetch(name, value) if isinstance(value, Tensor) else value
+
+    @property
+    def class_name(self) -> str:
+        """The name of the torch.nn class that the module is, or extends."""
+        kind = nn_class(self._module)
+        return kind.__name__ if kind else type(self._module).__name__
+
+    def rows(self, name: str, parts: int) -> list[Any]:
+        """The parameter `name` in `parts` of equal size along its first dimension, as parameters of their own."""
+        pieces = []
+        for i, piece in enumerate(getattr(self._module, name).detach().chunk(parts)):
+            part = f"{name}_{i}"
+            if not hasattr(self._module, part):
+                self._module.register_parameter(part, nn.Parameter(piece.clone()))
+            pieces.append(self._fetch(part, piece))
+        return pieces
+
+    def _fetch(self, name: str, value: Tensor) -> Any:
         proxy = self._tracer.create_proxy("get_attr", f"{self._path}.{name}", (), {})
         proxy.node.meta.update(shape=value.shape, dtype=value.dtype)
         return proxy

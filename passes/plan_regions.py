@@ -51,7 +51,7 @@ def _sizes(gm: GraphModule) -> set[Node]:
     found: set[Node] = set()
     for node in gm.graph.nodes:
         computes = node.op == "call_function" and node.all_input_nodes and found.issuperset(node.all_input_nodes)
-        if (node.op.startswith("call_") and asks_shape(node)) or computes:
+        if (node.op.startswith("call_") and asks_shape(node)) or (computes and not surgery.is_tensor(node)):
             found.add(node)
     return found
 
@@ -59,11 +59,26 @@ def _sizes(gm: GraphModule) -> set[Node]:
 def _regions(gm: GraphModule) -> list[list[Node]]:
     """The native nodes by level, each level in the graph's order, where a level has a layer at all."""
     regions: dict[int, list[Node]] = {}
+    levels = _levels(gm)
+    for node in gm.graph.nodes:
+        if node in levels:
+            regions.setdefault(levels[node], []).append(node)
+    return [nodes for nodes in regions.values() if any(layer_of(gm, node) is not None for node in nodes)]
+
+
+def _levels(gm: GraphModule) -> dict[Node, int]:
+    """The level of every native node. A size that several levels read is computed in each, from the same shape."""
     levels: dict[Node, int] = {}
-    native = _native(gm)
+    native, sizes = _native(gm), _sizes(gm)
     for node in gm.graph.nodes:
         leaves = node not in native
         levels[node] = max((levels[x] + (leaves and x in native) for x in node.all_input_nodes), default=0)
-        if node in native:
-            regions.setdefault(levels[node], []).append(node)
-    return [nodes for nodes in regions.values() if any(layer_of(gm, node) is not None for node in nodes)]
+    own = {node: level for node, level in levels.items() if node in native}
+    for size in [node for node in reversed(gm.graph.nodes) if node in native & sizes and node.users]:
+        first, *others = sorted({own[user] for user in size.users})
+        own[size] = first
+        for level in others:
+            copy = surgery.duplicate(size)
+            surgery.replace_in(copy, size, [user for user in size.users if own[user] == level])
+            own[copy] = level
+    return own

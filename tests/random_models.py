@@ -235,11 +235,36 @@ class RandomModel(nn.Module):
         return Step(lambda m, x: F.interpolate(x, size=(5, 7), mode=mode), (i,))
 
     def _float(self, i: int) -> Step:
-        return (
-            Step(lambda m, x: torch.sin(x), (i,))
-            if self.random.random() < 0.5
-            else Step(lambda m, x: torch.softmax(x, -1), (i,))
+        return Step(lambda m, x: torch.sin(x), (i,))
+
+    def _softmax(self, i: int) -> Step:
+        function: Any = self.random.choice((torch.softmax, torch.log_softmax))
+        dim = self.random.randint(1, self.values[i].dim() - 1)
+        return Step(lambda m, x: function(x, dim), (i,))
+
+    def _norm(self, i: int) -> Step | None:
+        channels, *positions = self._shape(i)[1:]
+        groups = self.random.choice([n for n in range(1, channels + 1) if channels % n == 0])
+        norms: list[nn.Module] = [nn.LayerNorm(self._shape(i)[-1]), nn.RMSNorm(self._shape(i)[-1], 1e-3)]
+        if channels // groups * math.prod(positions) > 1:
+            norms.append(nn.GroupNorm(groups, channels))
+        chosen = self.random.choice(norms)
+        for parameter in chosen.parameters():
+            nn.init.normal_(parameter)  # else the mean of what a norm gives is 0, but for rounding
+        norm = self._part(chosen)
+        return Step(lambda m, x: m.parts[norm](x), (i,))
+
+    def _attention(self, i: int) -> Step | None:
+        if self.values[i].dim() < 3:
+            return None
+        products: tuple[Callable[..., Tensor], ...] = (
+            lambda m, x: F.scaled_dot_product_attention(x, x, x.flip(-2)),
+            lambda m, x: F.scaled_dot_product_attention(x, x[..., 1:, :], x[..., :-1, :1], is_causal=True),
+            lambda m, x: F.scaled_dot_product_attention(x.mT, x.mT, x.mT),
+            lambda m, x: x @ x.mT,
+            lambda m, x: x.mT @ x,
         )
+        return Step(self.random.choice(products), (i,))
 
     def _pixel_shuffle(self, i: int) -> Step | None:
         if not self._is_images(i) or self._shape(i)[1] % 4:
@@ -266,4 +291,5 @@ STEPS: tuple[Callable[[RandomModel, int], Step | None], ...] = (
     *(RandomModel._swap_halves, RandomModel._shuffle, RandomModel._move, RandomModel._to_images, RandomModel._pad),
     *(RandomModel._resize, RandomModel._float, RandomModel._pixel_shuffle),
     *(RandomModel._pixel_unshuffle, RandomModel._border),
+    *(RandomModel._softmax, RandomModel._norm, RandomModel._attention),
 )

@@ -248,7 +248,7 @@ class Sources(nn.Module):
         self.second = nn.Conv2d(4, 4, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        y = torch.softmax(self.first(x), 1)
+        y = nn.functional.softmin(self.first(x), 1)
         return x, y, y.sum(1), self.second(y)
 
 

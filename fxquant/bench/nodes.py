@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from fxquant.bench.timing import spread
 from fxquant.graph.integers import layer_of
 from fxquant.ops.op import op_name, op_of
+from fxquant.runtime.layer import Layer
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.region import Int8Region
 from fxquant.runtime.work import multiply_adds
@@ -120,27 +121,24 @@ class _Walk(Interpreter):
 
 def _work(call: Call, value: Any) -> Work:
     layer = layer_of(call.graph_module, call.node)
-    weight = layer.constant("weight") if layer else _weight(call)
     read = _tensors((call.arguments, [*layer.buffers()] if layer else []))
-    op = op_name(call.graph_module, call.node)
-    transposed = "transpose" in op.lower()
     return Work(
-        op,
-        multiply_adds=0 if weight is None else multiply_adds(weight, read[0] if transposed else value),
+        op_name(call.graph_module, call.node),
+        multiply_adds=_multiply_adds(call, layer, value),
         bytes=_bytes_moved(read, _tensors(value)),
         integer=layer is not None,
     )
 
 
-def _weight(call: Call) -> Tensor | None:
-    """The weight of a layer in float."""
+def _multiply_adds(call: Call, layer: Layer | None, value: Any) -> int:
     row = op_of(call.node)
+    if layer is not None:
+        return layer.multiply_adds(value, *call.arguments[0])
     if row is None or row.weight is None:
-        return None
+        return 0
     args, kwargs = call.arguments
-    weight = row.signature.bind(*args, **kwargs).arguments[row.weight]
-    assert isinstance(weight, Tensor)
-    return weight
+    arguments = row.signature.bind(*args, **kwargs).arguments
+    return multiply_adds(arguments[row.weight], arguments["x"] if "transpose" in row.name else value)
 
 
 def _bytes_moved(read: list[Tensor], written: list[Tensor]) -> int:

@@ -77,4 +77,4 @@ def leads(node: Node) -> bool:
     row = op_of(node)
     if row is None or row.follows:
         return False
-    return row.weight is not None or (row.pointwise and row.kernel and not is_table(node))
+    return row.weight is not None or (row.kernel and len(activations(node)) > 1)

@@ -104,6 +104,15 @@ def replace_in(new: Node, node: Node, users: Iterable[Node]) -> None:
         user.replace_input_with(node, new)
 
 
+def put_number(user: Node, node: Node, number: int | float) -> None:
+    """Lets `number` stand for `node` in the arguments of `user`."""
+
+    def put(each: Node) -> Any:
+        return number if each is node else each
+
+    user.args, user.kwargs = map_arg(user.args, put), map_arg(user.kwargs, put)
+
+
 def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
     """Lets `node` call `target` with other keyword arguments."""
     node.target = target
@@ -125,6 +134,14 @@ def insert_after(node: Node, build: Callable[[Node], Node]) -> Node:
     for user in users:
         user.replace_input_with(node, new)
     return new
+
+
+def duplicate(node: Node) -> Node:
+    """Inserts another node, right behind `node`, that computes the same."""
+    with node.graph.inserting_after(node):
+        copy = node.graph.node_copy(node)
+    copy.meta = dict(node.meta)
+    return copy
 
 
 def next_node(node: Node) -> Node:

@@ -36,6 +36,7 @@ from fxquant.graph.trace_error import (
     Untraceable,
     trace_error,
 )
+from fxquant.graph.transformer import TRANSFORMERS, plain_transformers
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _NOT_COMPUTING = {"__init__", "__repr__", "extra_repr", "reset_parameters", "_get_name"}
@@ -102,7 +103,8 @@ class Tracer(FxTracer):
     def capture(self, root: nn.Module) -> torch.fx.Graph:
         """The graph of `root`; raises TraceError."""
         try:
-            graph = self.trace(root)
+            with plain_transformers():
+                graph = self.trace(root)
         except Exception as error:
             raise trace_error(*(self._failed_in or ("", type(root))), error) from error
         graph._tracer_cls = None  # a pickled GraphModule is read back by torch.fx's own tracer
@@ -133,6 +135,8 @@ class Tracer(FxTracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.leaf_names or isinstance(m, self.leaf_classes):
             return True
+        if type(m) in TRANSFORMERS:
+            return False
         return nn_class(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -175,6 +179,8 @@ class Tracer(FxTracer):
 
 class ValueProxy(Proxy):
     """A proxy that records x += y as what it is: a write into x, which other names of x see too."""
+
+    is_nested = False  # what torch.nn's transformers ask
 
     def __len__(self) -> int:
         raise Untraceable(LENGTH)

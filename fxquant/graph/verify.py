@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch.fx import GraphModule, Node
 
@@ -13,6 +14,7 @@ from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.origin import where
 from fxquant.graph.surgery import is_tensor
 from fxquant.ops.op import SPELLINGS, op_of
+from fxquant.runtime.layer import Layer
 from fxquant.runtime.region import Int8Region
 
 Promise = Callable[[GraphModule], Iterator[tuple[Node, str]]]  # every node that breaks it, and how
@@ -52,9 +54,17 @@ def _right_dtypes(gm: GraphModule) -> Iterator[tuple[Node, str]]:
             continue
         layer, row = layer_of(gm, node), op_of(node)
         takes = layer.takes_integers if layer is not None else row is not None and row.moves and node in integers
-        wrong = [x.name for x in activations(node) if is_tensor(x) and (x in integers) != takes]
+        read = [x for x in activations(node) if is_tensor(x) and x not in _reals(layer, node)]
+        wrong = [x.name for x in read if (x in integers) != takes]
         if wrong:
             yield node, f"it reads {', '.join(wrong)}, which {'is not' if takes else 'is'} uint8"
+
+
+def _reals(layer: Layer | None, node: Node) -> list[Any]:
+    """What a layer reads beside activations."""
+    if layer is None:
+        return []
+    return [x for x, name in zip(node.args, layer.inputs, strict=False) if name in layer.reals]
 
 
 PROMISES: dict[str, tuple[Promise, ...]] = {

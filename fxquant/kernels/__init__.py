@@ -11,24 +11,32 @@ from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.lookup import lookup
+from fxquant.kernels.matmul import attention, matmul
+from fxquant.kernels.norm import group_norm, layer_norm
 from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
+from fxquant.kernels.softmax import log_softmax, softmax
 
 __all__ = [
     "ConvGeometry",
     "_kernels",
     "adaptive_avg_pool2d",
     "add",
+    "attention",
     "avg_pool2d",
     "conv2d",
     "depthwise_conv2d",
     "dequantize",
     "div",
+    "group_norm",
     "interpolate_bilinear",
     "interpolate_nearest",
+    "layer_norm",
     "linear",
+    "log_softmax",
     "lookup",
+    "matmul",
     "max_pool2d",
     "maximum",
     "minimum",
@@ -38,4 +46,5 @@ __all__ = [
     "pack_linear",
     "pool_windows",
     "quantize",
+    "softmax",
 ]

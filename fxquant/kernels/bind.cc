@@ -18,6 +18,9 @@ void bind_resize(nb::module_& m, ProgramClass& program);
 void bind_lookup(nb::module_& m, ProgramClass& program);
 void bind_quantize(nb::module_& m, ProgramClass& program);
 void bind_copy(nb::module_& m, ProgramClass& program);
+void bind_matmul(nb::module_& m, ProgramClass& program);
+void bind_softmax(nb::module_& m, ProgramClass& program);
+void bind_norm(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
 namespace {
@@ -76,5 +79,8 @@ NB_MODULE(_kernels, m) {
   bind_lookup(m, program);
   bind_quantize(m, program);
   bind_copy(m, program);
+  bind_matmul(m, program);
+  bind_softmax(m, program);
+  bind_norm(m, program);
   bind_roofline(m);
 }

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
 
+import fxquant.onnx_export.transformers  # noqa: F401  adds to the tables of ONNX forms
 from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.graph import surgery
 from fxquant.graph.extract import inlined
 from fxquant.graph.integers import layer_of
 from fxquant.graph.origin import where
 from fxquant.onnx_export.builder import IR_VERSION, OPSET, Builder
-from fxquant.onnx_export.floats import FLOAT_EXPORTS, unary
+from fxquant.onnx_export.floats import FLOAT_EXPORTS, plain
 from fxquant.onnx_export.layers import export_layer
 from fxquant.onnx_export.moves import MOVE_EXPORTS
 from fxquant.ops.op import op_name, op_of
@@ -75,7 +76,7 @@ def _computed(b: Builder, node: Node) -> Any:
     layer, row = layer_of(b.gm, node), op_of(node)
     if layer is not None:
         return export_layer(b, node, layer)
-    export = unary(node) if row is None else MOVE_EXPORTS.get(row.call) or FLOAT_EXPORTS.get(row.call)
+    export = plain(node) if row is None else MOVE_EXPORTS.get(row.call) or FLOAT_EXPORTS.get(row.call)
     if export is None:
         raise UnsupportedError(f"there is no ONNX form of {op_name(b.gm, node)}")
     scales = [b.scales[x] for x in node.all_input_nodes if x in b.scales]

@@ -87,8 +87,8 @@ def _linear(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> 
 
 def _operands(b: Builder, layer: Layer, x: Node, transposed: bool = False) -> tuple[str, str, str]:
     """Input, weight and bias as real numbers."""
-    x_scale = _scale(b, x, 1.0)
-    weight_scale = layer.constant("multiplier").double() * (_output_scale(layer) / x_scale)
+    x_scale = scale_of(b, x, 1.0)
+    weight_scale = layer.constant("multiplier").double() * (output_scale(layer) / x_scale)
     weight = layer.constant("weight")
     return (
         b.dequantize(b.name(x), x_scale, layer.constant("x_zero_point")),
@@ -99,7 +99,7 @@ def _operands(b: Builder, layer: Layer, x: Node, transposed: bool = False) -> tu
 
 def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str:
     """Adds the residual, requantizes and looks up."""
-    scale, table = _output_scale(layer), layer.constant("table")
+    scale, table = output_scale(layer), layer.constant("table")
     if residual is not None:
         r = layer.constant("residual_params")
         real = b.add("Add", real, b.dequantize(b.name(residual), r.multiplier * scale, r.zero_point))
@@ -111,11 +111,11 @@ def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str
 def _add(b: Builder, layer: Layer, x: Node, y: Node) -> str:
     # The second term may be subtracted; the scale of an integer is above 0.
     op = "Add" if layer.constant("b_multiplier") > 0 else "Sub"
-    return b.quantize(b.add(op, *_both_scaled(b, layer, x, y)), _output_scale(layer), layer.constant("output"))
+    return b.quantize(b.add(op, *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
 
 
 def _both_scaled(b: Builder, layer: Layer, x: Node, y: Node) -> list[str]:
-    scale = _output_scale(layer)
+    scale = output_scale(layer)
     return [
         b.dequantize(
             b.name(node), abs(layer.constant(f"{role}_multiplier")) * scale, layer.constant(f"{role}_zero_point")
@@ -126,18 +126,18 @@ def _both_scaled(b: Builder, layer: Layer, x: Node, y: Node) -> list[str]:
 
 @_exports(ops.int8_maximum)
 def _maximum(b: Builder, layer: Layer, x: Node, y: Node) -> str:
-    return b.quantize(b.add("Max", *_both_scaled(b, layer, x, y)), _output_scale(layer), layer.constant("output"))
+    return b.quantize(b.add("Max", *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
 
 
 @_exports(ops.int8_minimum)
 def _minimum(b: Builder, layer: Layer, x: Node, y: Node) -> str:
-    return b.quantize(b.add("Min", *_both_scaled(b, layer, x, y)), _output_scale(layer), layer.constant("output"))
+    return b.quantize(b.add("Min", *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
 
 
 @_exports(ops.int8_div)
 def _div(b: Builder, layer: Layer, x: Node, y: Node) -> str:
-    scale = _output_scale(layer)
-    b_scale = _scale(b, y, 1.0)
+    scale = output_scale(layer)
+    b_scale = scale_of(b, y, 1.0)
     dividend = b.dequantize(b.name(x), layer.constant("multiplier") * scale * b_scale, layer.constant("a_zero_point"))
     divisor = b.dequantize(b.name(y), b_scale, layer.constant("b_zero_point"))
     return b.quantize(b.add("Div", dividend, divisor), scale, layer.constant("output"))
@@ -145,8 +145,8 @@ def _div(b: Builder, layer: Layer, x: Node, y: Node) -> str:
 
 @_exports(ops.int8_mul)
 def _mul(b: Builder, layer: Layer, x: Node, y: Node) -> str:
-    scale = _output_scale(layer)
-    a_scale = _scale(b, x, 1.0)
+    scale = output_scale(layer)
+    a_scale = scale_of(b, x, 1.0)
     factors = (
         b.dequantize(b.name(x), a_scale, layer.constant("a_zero_point")),
         b.dequantize(b.name(y), layer.constant("multiplier") * scale / a_scale, layer.constant("b_zero_point")),
@@ -192,14 +192,14 @@ def _avg_pool(b: Builder, layer: Layer, x: Node) -> str:
     real = pooled(b, "AveragePool", _pool_input(b, layer, x), kernel, stride, padding, **attributes)
     if divisor:
         real = b.add("Mul", real, b.constant(np.float32(np.prod(kernel) / divisor)))
-    return b.quantize(real, _output_scale(layer), layer.constant("output"))
+    return b.quantize(real, output_scale(layer), layer.constant("output"))
 
 
 @_exports(ops.int8_adaptive_avg_pool2d, ops.int8_adaptive_avg_pool3d)
 def _adaptive_avg_pool(b: Builder, layer: Layer, x: Node) -> str:
     size = known_size(b.examples[x], layer.constant("output_size"))
     real = averaged(b, _pool_input(b, layer, x), b.shape(x), size)
-    return b.quantize(real, _output_scale(layer), layer.constant("output"))
+    return b.quantize(real, output_scale(layer), layer.constant("output"))
 
 
 @_exports(ops.int8_adaptive_max_pool2d, ops.int8_adaptive_max_pool3d)
@@ -208,7 +208,7 @@ def _adaptive_max_pool(b: Builder, layer: Layer, x: Node) -> str:
 
 
 def _pool_input(b: Builder, layer: Layer, x: Node) -> str:
-    scale = layer.constant("multiplier") * _output_scale(layer)
+    scale = layer.constant("multiplier") * output_scale(layer)
     return b.dequantize(b.name(x), scale, layer.constant("x_zero_point"))
 
 
@@ -219,19 +219,20 @@ def _nearest(b: Builder, layer: Layer, x: Node, size: Any = None) -> str:
 
 @_exports(ops.int8_interpolate_bilinear)
 def _bilinear(b: Builder, layer: Layer, x: Node, size: Any = None) -> str:
-    scale, zero_point = _scale(b, x, 1.0), layer.constant("x_zero_point")
+    scale, zero_point = scale_of(b, x, 1.0), layer.constant("x_zero_point")
     real = b.dequantize(b.name(x), scale, zero_point)
     aligned = layer.constant("align_corners")
     real = resized(b, real, b.known(size), layer.constant("scale"), "bilinear", aligned)
     return b.quantize(real, scale, Requantize(zero_point))
 
 
-def _scale(b: Builder, node: Node, unknown: float) -> float:
+def scale_of(b: Builder, node: Node, unknown: float) -> float:
     """What one step of an integer stands for; any number will do where nothing but its reader says."""
     return b.scales.get(node, unknown)
 
 
-def _output_scale(layer: Layer) -> float:
+def output_scale(layer: Layer) -> float:
+    """What one step of the result stands for. Raises UnsupportedError if the layer does not say."""
     scale = layer.constant(OUTPUT_SCALE)
     if scale is None:
         raise UnsupportedError("what its integers stand for is unknown; convert the model with this fxquant")

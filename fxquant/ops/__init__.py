@@ -14,9 +14,9 @@ from fxquant.ops.activation import (
     relu as relu,
     sigmoid as sigmoid,
     silu as silu,
-    softmax as softmax,
     tanh as tanh,
 )
+from fxquant.ops.attention import attention as attention
 from fxquant.ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
@@ -35,8 +35,15 @@ from fxquant.ops.elementwise import (
 )
 from fxquant.ops.functions import abs as abs, pow as pow
 from fxquant.ops.gather import gather as gather, index_select as index_select, unfold as unfold
+from fxquant.ops.embedding import embedding as embedding, embedding_bag as embedding_bag
 from fxquant.ops.linear import linear as linear
-from fxquant.ops.norm import batch_norm as batch_norm
+from fxquant.ops.matmul import matmul as matmul
+from fxquant.ops.norm import (
+    batch_norm as batch_norm,
+    group_norm as group_norm,
+    layer_norm as layer_norm,
+    rms_norm as rms_norm,
+)
 from fxquant.ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_avg_pool2d as adaptive_avg_pool2d,
@@ -53,6 +60,7 @@ from fxquant.ops.pool import (
     mean as mean,
 )
 from fxquant.ops.resize import interpolate as interpolate
+from fxquant.ops.select import masked_fill as masked_fill, where as where
 from fxquant.ops.shape import (
     cat as cat,
     chunk as chunk,
@@ -72,6 +80,7 @@ from fxquant.ops.shape import (
     unflatten as unflatten,
     unsqueeze as unsqueeze,
 )
+from fxquant.ops.softmax import log_softmax as log_softmax, softmax as softmax
 from fxquant.ops import comparison as comparison, identity as identity
 
 # float <-> integer
@@ -91,8 +100,16 @@ from fxquant.ops.integer.elementwise import (
     int8_minimum as int8_minimum,
     int8_mul as int8_mul,
 )
+from fxquant.ops.integer.attention import int8_attention as int8_attention
+from fxquant.ops.integer.embedding import int8_embedding as int8_embedding
 from fxquant.ops.integer.linear import int8_linear as int8_linear
 from fxquant.ops.integer.lookup import lookup as lookup
+from fxquant.ops.integer.matmul import int8_matmul as int8_matmul
+from fxquant.ops.integer.norm import (
+    int8_group_norm as int8_group_norm,
+    int8_layer_norm as int8_layer_norm,
+    int8_rms_norm as int8_rms_norm,
+)
 from fxquant.ops.integer.pad import int8_pad as int8_pad
 from fxquant.ops.integer.pool import (
     int8_adaptive_avg_pool2d as int8_adaptive_avg_pool2d,
@@ -108,3 +125,4 @@ from fxquant.ops.integer.resize import (
     int8_interpolate_bilinear as int8_interpolate_bilinear,
     int8_interpolate_nearest as int8_interpolate_nearest,
 )
+from fxquant.ops.integer.softmax import int8_log_softmax as int8_log_softmax, int8_softmax as int8_softmax

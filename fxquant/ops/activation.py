@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant.ops.arguments import axis
 from fxquant.ops.op import Output, op, spelling
 
 # sigmoid and hardsigmoid reach 1.0, which is one step above 255/256; tanh reaches 1.0 and -1.0 is exactly code 0.
@@ -93,12 +92,6 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     return F.prelu(x, weight)
 
 
-@op()
-def softmax(x: Tensor, dim: int) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`."""
-    return torch.softmax(x, dim)
-
-
 def _spell(
     activation: Callable[..., Any], module: type[nn.Module], *spellings: Any, fields: tuple[str, ...] = ()
 ) -> None:
@@ -128,6 +121,9 @@ _spell(prelu, nn.PReLU, F.prelu, "prelu", fields=("weight",))
 
 @spelling(torch.clamp, torch.clip, "clamp", "clip")
 def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    dtype = input.node.meta.get("dtype")
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"its input is {dtype}, which bounds in float would change")
     low, high = _bound(min), _bound(max)
     return relu(input) if (low, high) == (0.0, None) else clamp(input, low, high)
 
@@ -161,15 +157,3 @@ def _hardtanh_module(m: Any, input: Any) -> Any:
 @spelling(F.hardtanh)
 def _hardtanh(input: Any, min_val: Any = -1.0, max_val: Any = 1.0, inplace: bool = False) -> Any:
     return _clamp(input, min_val, max_val)
-
-
-@spelling(F.softmax, torch.softmax, "softmax")
-def _softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    if dtype is not None:
-        raise TypeError("it changes the dtype")
-    return softmax(input, axis(input, dim))
-
-
-@spelling(nn.Softmax)
-def _softmax_module(m: Any, input: Any) -> Any:
-    return _softmax(input, m.dim)

@@ -5,6 +5,7 @@ A spelling whose arguments have no such form raises TypeError; its message becom
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,6 +62,25 @@ def variadic(values: tuple[Any, ...]) -> Any:
     if len(values) == 1 and isinstance(values[0], (tuple, list, torch.Size)):
         return tuple(values[0])
     return values[0] if len(values) == 1 and isinstance(values[0], Proxy) else values
+
+
+def exactly(reason: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Records a call that stays as it is, for `reason`, although its function may be a spelling."""
+    call = function(*args)
+    call.node.meta["reason"] = reason
+    known = [_stand_in(arg) for arg in args]
+    if not any(stand_in is None for stand_in in known):
+        result = function(*known)
+        call.node.meta.update(shape=result.shape, dtype=result.dtype)
+    return call
+
+
+def _stand_in(value: Any) -> Any:
+    """A tensor without memory for a graph value, None if its shape is unknown; anything else as it is."""
+    if not isinstance(value, Proxy):
+        return value
+    shape, dtype = value.node.meta.get("shape"), value.node.meta.get("dtype")
+    return torch.empty(shape, dtype=dtype, device="meta") if isinstance(shape, torch.Size) else None
 
 
 def takes_rank(*ranks: int) -> Any:

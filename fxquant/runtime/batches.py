@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
+from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
 from fxquant.ops.op import op_of
 from fxquant.runtime.movement import crosses_examples
@@ -56,14 +59,21 @@ def _part_size(batch: int, fits: float) -> int:
 def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> bool:
     """Whether all tensors but constants have as many rows as there are examples, and agree in all else."""
     for node in whole.moved:
-        row = op_of(node)
-        if row is not None and crosses_examples(node, row):
+        if _crosses(whole, node):
             return False
         shapes = [_shapes(planner, node) for planner in (whole, part)]
         for full, less in zip(*shapes, strict=True):
             if node.op != "get_attr" and (full[:1] != (batch,) or less[:1] != (size,) or full[1:] != less[1:]):
                 return False
     return True
+
+
+def _crosses(whole: Planner, node: Node) -> bool:
+    layer, row = layer_of(whole.gm, node), op_of(node)
+    if layer is not None:
+        inputs: Any = map_arg(node.args, whole.meta.__getitem__)
+        return layer.crosses_examples(*inputs)
+    return row is not None and crosses_examples(node, row)
 
 
 def _shapes(planner: Planner, node: Node) -> list[tuple[int, ...]]:

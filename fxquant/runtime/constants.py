@@ -3,8 +3,10 @@
 The signature of the integer op says the types. Names say the rest, as they mean the same in all layers:
 
     weight int8, bias int32, multiplier float32, table uint8 [256] or [C, 256]
+    gain, shift float32, rows uint8
     zero_point, code, quant_min, quant_max    in 0..255
-    scale                                     a finite number above 0
+    scale, x_scale                            a finite number above 0
+    eps                                       finite, and not below 0
     multiplier                                finite
 """
 
@@ -21,7 +23,15 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 
-_DTYPES = {"weight": torch.int8, "bias": torch.int32, "multiplier": torch.float32, "table": torch.uint8}
+_DTYPES = {
+    "weight": torch.int8,
+    "bias": torch.int32,
+    "multiplier": torch.float32,
+    "table": torch.uint8,
+    "gain": torch.float32,
+    "shift": torch.float32,
+    "rows": torch.uint8,
+}
 _CODES = ("zero_point", "code", "quant_min", "quant_max")
 
 
@@ -80,8 +90,10 @@ def _check_value(name: str, value: Any) -> None:
         _check_tensor(name, value)
     elif isinstance(value, int) and name.endswith(_CODES) and not 0 <= value <= 255:
         raise InputError(f"{name} must be in 0..255, not {value}")
-    elif isinstance(value, float) and name == "scale":
+    elif isinstance(value, float) and name in ("scale", "x_scale"):
         check_scale(name, value)
+    elif isinstance(value, float) and name == "eps" and not 0 <= value < math.inf:
+        raise InputError(f"eps cannot be {value}")
     elif isinstance(value, float) and name.endswith("multiplier") and not math.isfinite(value):
         raise InputError(f"{name} cannot be {value}")
 

@@ -39,6 +39,10 @@ class Emitter:
             return None
         return Value(self._buffer(size), 0, (size,), (1,))
 
+    def thread_scratch(self, size: int) -> Value | None:
+        """`size` bytes for each thread, for the next call alone."""
+        return self.scratch(size * torch.get_num_threads())
+
     def constant(self, tensor: Tensor) -> int:
         """The address of `tensor`, which the plan keeps alive."""
         self.constants.append(tensor)
@@ -48,11 +52,24 @@ class Emitter:
         """`x` [N, C, H, W] with the channels of a pixel side by side: itself, or a copy."""
         return x if x.is_images else self.copied(x, torch.channels_last)
 
-    def rows(self, x: Value) -> Value:
-        """`x` [..., K] as [rows, K] with the elements of a row side by side: a view, or a copy."""
-        flat = x.viewed(_as_rows)
+    def channels_last(self, x: Value) -> Value:
+        """`x` [N, C, ...] with neighbouring channels side by side: itself, or a copy."""
+        if x.strides[1] == 1 or x.shape[1] <= 1:
+            return x
+        n, c, *positions = x.shape
+        copy = self.new(torch.empty((n, *positions, c), dtype=x.dtype, device="meta").movedim(-1, 1))
+        self.call("copy", (copy, x))
+        return copy
+
+    def dense_rows(self, x: Value) -> Value:
+        """`x` with the elements of its last dimension side by side: itself, or a copy."""
+        return x if x.strides[-1] == 1 or x.shape[-1] <= 1 else self.copied(x, torch.contiguous_format)
+
+    def rows(self, x: Value, dims: int = 1) -> Value:
+        """`x` as [rows, K], K of its last `dims` dimensions, the elements of a row side by side: a view, or a copy."""
+        flat = x.viewed(lambda t: _as_rows(t, dims))
         if flat is None or (flat.strides[1] != 1 and flat.shape[1] > 1):
-            flat = self.copied(x, torch.contiguous_format).viewed(_as_rows)
+            flat = self.copied(x, torch.contiguous_format).viewed(lambda t: _as_rows(t, dims))
         assert isinstance(flat, Value)
         return flat
 
@@ -74,8 +91,6 @@ def _extent(meta: Tensor) -> int:
     return 1 + sum((size - 1) * stride for size, stride in zip(meta.shape, meta.stride(), strict=True))
 
 
-def _as_rows(x: Tensor) -> Tensor:
-    try:
-        return x.view(x.shape[:-1].numel(), x.shape[-1])
-    except RuntimeError:
-        return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+def _as_rows(x: Tensor, dims: int) -> Tensor:
+    last = x.dim() - dims
+    return x.reshape(x.shape[:last].numel(), x.shape[last:].numel())

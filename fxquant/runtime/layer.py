@@ -20,6 +20,7 @@ from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
 from fxquant.runtime.tracing import recorded
 from fxquant.runtime.value import Halo, Value
+from fxquant.runtime.work import multiply_adds
 
 LAYERS: dict[Callable[..., Any], type[Layer]] = {}
 # The buffer that says what one step of a layer's result stands for. No kernel needs it; exports do.
@@ -36,6 +37,10 @@ class Layer(nn.Module):
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
     takes_integers = True
     gives_integers = True
+    # Inputs that are no quantized activations: masks, indices.
+    reals: tuple[str, ...] = ()
+    # Whether it can be a part of a native program.
+    plannable = True
     # Positions of the inputs that the kernel may write its result over.
     overwrites: tuple[int, ...] = ()
     # Whether the kernel writes results of any strides; if not, a dense one is all that it can write.
@@ -118,12 +123,22 @@ class Layer(nn.Module):
         """Appends to a program the kernel calls that write to `y` what `run` computes of `inputs`."""
         raise NotImplementedError
 
+    def multiply_adds(self, y: Tensor, *inputs: Any) -> int:
+        """How many it takes to compute `y`; 0 for a layer that multiplies no matrices."""
+        weight: Tensor | None = self.constant("weight")
+        return 0 if weight is None else multiply_adds(weight, y)
+
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        """Whether what it computes of one index of dimension 0 depends on another one; `inputs` have no memory."""
+        return False
+
     def check(self, *inputs: Any) -> None:
         """Raises InputError for inputs that `run` is not to see, of those that a user may pass."""
 
     def check_dtypes(self, *inputs: Any) -> None:
         """Raises InputError for reals where the model takes integers."""
-        wrong = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype is not torch.uint8]
+        codes = [x for x, name in zip(inputs, self.inputs, strict=False) if name not in self.reals]
+        wrong = [x.dtype for x in codes if isinstance(x, Tensor) and x.dtype is not torch.uint8]
         if self.takes_integers and wrong:
             raise InputError(
                 f"the model takes uint8 integers here, not {wrong[0]}; quantize by its meta['input_qparams']"

@@ -28,7 +28,6 @@ from fxquant.runtime.meta import meta_values
 from fxquant.runtime.movement import can_move, moved
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.value import Value
-from fxquant.runtime.work import multiply_adds
 
 # A program below this many multiply-adds (10 us or so) is over before a second thread has begun.
 SERIAL_WORK = 2_000_000
@@ -39,8 +38,9 @@ def can_plan(gm: GraphModule, node: Node) -> bool:
 
     It can if the node is a layer, or moves integers.
     """
-    if layer_of(gm, node) is not None:
-        return True
+    layer = layer_of(gm, node)
+    if layer is not None:
+        return layer.plannable
     row = op_of(node)
     return row is not None and can_move(node, row)
 
@@ -83,8 +83,11 @@ class Planner:
     def _work(self, calls: Sequence[Call]) -> int:
         """Roughly how long the calls take, in multiply-adds; a byte that is read or written counts as eight."""
         layers = {node: layer_of(self.gm, node) for node in self.nodes}
-        weights = {node: layer.constant("weight") for node, layer in layers.items() if layer is not None}
-        macs = sum(multiply_adds(w, self.meta[node]) for node, w in weights.items() if w is not None)
+        macs = sum(
+            layer.multiply_adds(self.meta[node], *map_arg(node.args, self.meta.__getitem__))
+            for node, layer in layers.items()
+            if layer is not None
+        )
         return macs + 8 * sum(v.size for call in calls for v in call.operands if v is not None)
 
     def _value(self, node: Node) -> Any:

@@ -77,6 +77,11 @@ class Value:
         halo = self.halo if (shape, strides) == (self.shape, self.strides) else Halo()
         return replace(self, offset=offset, shape=shape, strides=strides, halo=halo)
 
+    def moved_last(self, dim: int) -> Value:
+        """With dimension `dim` behind all others."""
+        view: Value = self.viewed(lambda t: t.movedim(dim, -1))
+        return view
+
     def narrow(self, dim: int, start: int, length: int, step: int = 1) -> Value:
         """`length` positions along `dim`: start, start + step, start + 2 * step … `step` may be negative, or 0."""
         shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])

@@ -11,3 +11,8 @@ def multiply_adds(weight: Tensor, image: Tensor) -> int:
     In a transposed convolution every element of its input is multiplied by weight[0]: `image` is the input there.
     """
     return image.numel() * weight[0].numel()
+
+
+def product_multiply_adds(a: Tensor, y: Tensor) -> int:
+    """Of the matrix product y = a @ b."""
+    return y.numel() * a.shape[-1]

@@ -540,7 +540,50 @@ def test_every_float_op_is_covered_above() -> None:
     }
     covered |= {"max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "reshape"}  # the tests below
     covered |= {pool for pool, _, _ in OTHER_POOLS}
+    covered |= set(TRANSFORMER_SPELLINGS)
     assert float_ops <= covered
+
+
+def bags(m: Any, x: Tensor) -> Tensor:
+    return F.embedding_bag(x[0].abs().mul(3).long().clamp(0, 3).flatten(1), m.table, mode="sum")
+
+
+# A spelling of each op that tests/test_transformers.py converts, on an input [2, 4, 4, 4].
+TRANSFORMER_SPELLINGS: dict[str, Code] = {
+    "matmul": lambda m, x: (
+        torch.baddbmm(x[0], x[0], x[1], beta=0.5, alpha=2) + torch.einsum("abc,acd->abd", x[0], x[1])
+    ),
+    "attention": lambda m, x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "log_softmax": lambda m, x: F.log_softmax(x, -1),
+    "layer_norm": lambda m, x: F.layer_norm(x, (4, 4), eps=1e-3),
+    "rms_norm": lambda m, x: F.rms_norm(x, (4,)),
+    "group_norm": lambda m, x: F.group_norm(x, 2) + F.instance_norm(x),
+    "embedding": lambda m, x: F.embedding(x.abs().long().clamp(0, 3), m.table),
+    "embedding_bag": bags,
+    "masked_fill": lambda m, x: x.masked_fill(x > 0, -1.0) + torch.where(x > 0, x, 0.5),
+    "where": lambda m, x: torch.where(x > 0, x, 2 * x),
+    "unbind": lambda m, x: x.unbind(1)[2],
+    "unflatten": lambda m, x: x.unflatten(-1, (2, -1)),
+    "expand": lambda m, x: x[:1].expand(3, -1, -1, -1),
+}
+
+
+class WithTable(nn.Module):
+    def __init__(self, code: Code) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(4, 5))
+        self.code = code
+
+    def forward(self, x: Tensor) -> Any:
+        return self.code(self, x)
+
+
+@pytest.mark.parametrize("name", TRANSFORMER_SPELLINGS)
+def test_transformer_ops_compute_the_same(name: str) -> None:
+    model, x = WithTable(TRANSFORMER_SPELLINGS[name]).eval(), torch.randn(2, 4, 4, 4)
+    gm = run_stage(trace(model, (x,)), "normalize")
+    assert name in {row.name for node in gm.graph.nodes if (row := op_of(node)) is not None}
+    torch.testing.assert_close(gm(x), model(x))
 
 
 # Each with its module and its function.
@@ -608,13 +651,14 @@ def test_sizes_stay_dynamic() -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (lambda m, x: F.softmax(x, 1, dtype=torch.float64), "it changes the dtype"),
+        (lambda m, x: F.softmax(x, 1, dtype=torch.float64), "it computes in torch.float64"),
         (lambda m, x: x.double(), None),
         (lambda m, x: x.to(torch.float64), "it converts to torch.float64"),
         (lambda m, x: F.dropout(x, 1e-9), "it drops values even in eval()"),
         (lambda m, x: F.interpolate(x, scale_factor=2, mode="bicubic"), "mode='bicubic' is not in the op table"),
         (lambda m, x: torch.div(x, 2, rounding_mode="floor"), "rounding_mode='floor'"),
         (lambda m, x: x.clamp(min=x.mean()), "its bounds are tensors"),
+        (lambda m, x: x.mul(3).long().clamp(-1, 2), "its input is torch.int64"),
         (lambda m, x: x / x.size(1), "is a number computed while the model runs"),
         (lambda m, x: x.mean(1, dtype=torch.float64), "it changes the dtype"),
         (lambda m, x: m.pool(x)[0], "it returns indices"),

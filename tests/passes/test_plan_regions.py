@@ -149,6 +149,19 @@ def test_a_size_that_is_wanted_elsewhere() -> None:
     assert gm(X)[1] == 2 * X.shape[2]
 
 
+def test_a_size_that_two_regions_want() -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        y = m.stem(x)
+        n = y.size(0)
+        z = torch.sin(m.a(y.view(n, 8, 6, 8)))
+        return m.b(z.view(n, 8, 8, 6)).view(n // 2, -1)
+
+    gm = model(code)
+    assert len(regions_of(gm)) == 2
+    assert gm(torch.cat([X, X])).shape == (2, 2 * 8 * 8 * 6)
+    assert torch.equal(gm(torch.cat([X, X])), gm(X).repeat(2, 1))
+
+
 def test_movement_alone_is_no_region() -> None:
     """Between two ops that no program has."""
     gm = model(lambda m, x: m.stem(x)[:, [2, 1, 0]][:, :, :6][:, [0, 2]])

@@ -75,8 +75,15 @@ def test_shuffles_sizes_and_several_results() -> None:
         lambda m, x: m.b(m.a(x).flip(0)),
         lambda m, x: m.b(m.a(x).roll((1, 2), (1, 0))),
         lambda m, x: m.f(m.a(x).permute(0, 2, 3, 1).reshape(-1, 8)),
+        lambda m, x: torch.softmax(m.b(m.a(x)), 0),
+        lambda m, x: torch.log_softmax(m.b(m.a(x)), -4),
+        lambda m, x: (lambda y: F.scaled_dot_product_attention(y, y, y))(m.f(m.a(x)[:, :, 0, 0])),
+        lambda m, x: F.layer_norm(m.a(x), (8, 8, 6, 6)),
     ],
-    ids=["cat", "transpose", "reshape", "slice", "flip", "roll", "rows"],
+    ids=[
+        *("cat", "transpose", "reshape", "slice", "flip", "roll", "rows"),
+        *("softmax", "log_softmax", "attention", "layer_norm"),
+    ],
 )
 def test_examples_that_meet_run_together(code: Callable[..., Any]) -> None:
     """`transpose` has as many channels as examples."""

@@ -83,6 +83,10 @@ def with_self(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Ten
     return lambda m, y: m.a(function(y, y))
 
 
+def attended(x: Tensor, causal: bool) -> Tensor:
+    return F.scaled_dot_product_attention(x, x, x, is_causal=causal)
+
+
 CASES: dict[str, Case] = {
     "cat of results": images(
         lambda m, y: m.c(torch.cat((m.a(y), m.b(y)), 1)), a=same(8, 5), b=conv(8, 3, 3, padding=1), c=same(8, 4)
@@ -242,6 +246,27 @@ CASES: dict[str, Case] = {
     "replicated border": images(lambda m, y: m.a(F.pad(y, (9, 0, 1, 2), mode="replicate")), a=conv(8, 4, 3)),
     "circular border": images(lambda m, y: m.a(F.pad(y, (6, 1, 0, 2), mode="circular")), a=conv(8, 4, 3)),
     "border of a sequence": rows(lambda m, y: m.a(F.pad(y, (3, 1), mode="reflect")), a=nn.Linear(20, 4)),
+    "attention": images(lambda m, y: m.a(F.scaled_dot_product_attention(y, y.flip(2), y.roll(1, 3))), a=same(8, 4)),
+    "attention between pixels": images(
+        lambda m, y: m.a(attended(y.flatten(2).transpose(1, 2).unflatten(2, (2, 4)).transpose(1, 2), True)),
+        a=same(2, 4),
+    ),
+    "attention between slices": images(
+        lambda m, y: m.a(F.scaled_dot_product_attention(y[..., 1::2], y[:, :, :5, ::2], y[:, :, 2:7])), a=same(8, 4)
+    ),
+    "attention of a sequence": rows(lambda m, y: m.a(attended(y, False)), a=nn.Linear(16, 4)),
+    "products of transposed matrices": images(lambda m, y: (m.a(y.mT @ y), m.b(y @ y.mT)), a=same(8, 4), b=same(8, 4)),
+    "a product that broadcasts": images(lambda m, y: m.a(y[:, :1] @ y.flip(1).mT), a=same(8, 4)),
+    "softmax of rows and channels": images(
+        lambda m, y: m.a(torch.softmax(y[:, :, 1:], 1)) + m.a(torch.log_softmax(y[:, :, 1:], -1)), a=same(8, 4)
+    ),
+    "softmax of the batch": images(lambda m, y: m.a(torch.softmax(y, 0)), a=same(8, 4)),
+    "norm of rows of an image": images(lambda m, y: m.a(F.layer_norm(y, (6,)) + y), a=same(8, 4)),
+    "norm of transposed rows": images(lambda m, y: m.a(F.rms_norm(y.mT, (6, 7), eps=0.1)), a=same(8, 4)),
+    "norm of groups": images(
+        lambda m, y: m.a(F.group_norm(y[:, 2:], 3)) + m.a(F.instance_norm(y[:, :6])), a=same(6, 4)
+    ),
+    "norm of groups of rows": rows(lambda m, y: m.a(F.group_norm(y, 4)), a=nn.Linear(16, 4)),
     "several results": images(lambda m, y: (y, m.a(y), y.flatten(1), m.a(y)[:, 1:]), a=same(8, 4)),
     "a result twice": images(lambda m, y: (y, y)),
     "the boundary alone": images(lambda m, y: F.relu(y)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from regions import quantized
+from token_models import tokens
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,5 +91,5 @@ def partly_float() -> tuple[QuantizedModule, Tensor]:
 
 
 MODELS: dict[str, Callable[[], tuple[QuantizedModule, Tensor]]] = {
-    make.__name__: make for make in (classifier, pyramid, islands, partly_float)
+    make.__name__: make for make in (classifier, pyramid, islands, partly_float, tokens)
 }

@@ -263,6 +263,39 @@ def test_edited_tensors_are_refused(name: str, saved: dict[str, Path], tmp_path:
     refuses(written(tmp_path / "edited", document, tensors), words)
 
 
+@pytest.mark.parametrize(
+    ("key", "edit", "words"),
+    [
+        ("norm.gain", lambda t: t.double(), "gain must be"),
+        ("norm.gain", lambda t: t[:-1], ""),
+        ("norm.shift", lambda t: None, "shift cannot be"),
+        ("norm.eps", lambda t: -t, "eps cannot be"),
+        ("words.rows", lambda t: t.int(), "rows must be"),
+        ("words.rows", lambda t: t.flatten(), "are a matrix"),
+        ("softmax.x_scale", lambda t: t * 0, "x_scale cannot be 0"),
+    ],
+)
+def test_edited_tensors_of_transformers_are_refused(
+    key: str, edit: Callable[[Tensor], Tensor | None], words: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["tokens"])
+    changed = edit(tensors.pop(key))
+    if changed is not None:
+        tensors[key] = changed
+    refuses(written(tmp_path / "edited", document, tensors), words)
+
+
+@pytest.mark.parametrize("key", ["norm.shift", "groups.gain", "groups.shift"])
+def test_parameters_of_other_channels_are_refused_when_they_meet_them(
+    key: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["tokens"])
+    tensors[key] = tensors[key][:-1]
+    model = fxquant.load(written(tmp_path / "edited", document, tensors))
+    with pytest.raises(FxquantError, match=r"same shape|weights are not those of"):
+        model(torch.zeros(3, 17, dtype=torch.int64))
+
+
 def test_tensors_that_nothing_reads_are_refused(saved: dict[str, Path], tmp_path: Path) -> None:
     document, tensors = container.read(saved["classifier"])
     refuses(written(tmp_path / "edited", document, {**tensors, "more": torch.zeros(3)}), "nothing reads")
@@ -343,7 +376,8 @@ def mutated_tensors(tensors: Tensors, chosen: random.Random) -> Tensors:
 def test_random_edits_never_crash(name: str, saved: dict[str, Path], tmp_path: Path) -> None:
     chosen = random.Random(name)
     document, tensors = container.read(saved[name])
-    x = torch.randn([size or 1 for size in document["inputs"][0][0]])
+    shape, dtype = fxquant.load(saved[name]).meta["inputs"][0]
+    x = torch.testing.make_tensor(shape, dtype=dtype, device="cpu", low=-2 if dtype.is_floating_point else 0, high=3)
     path, outcomes = tmp_path / "edited", {"refused": 0, "ran": 0, "raised": 0}
     for _ in range(400):
         edited = mutated(document, chosen)

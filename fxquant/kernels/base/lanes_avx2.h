@@ -35,6 +35,12 @@ struct Avx2Lanes {
   static F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
   static F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
   static F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+  static F32 greater(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+  static F32 nearest(F32 v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F32 scaled(F32 v, F32 n) {
+    const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), exponent));
+  }
   static void store_f32(float* p, F32 v) { _mm256_storeu_ps(p, v); }
   static void store_f32(float* p, int64_t count, F32 v) {
     if (count == kCount) return store_f32(p, v);
@@ -58,6 +64,13 @@ struct Avx2Lanes {
   }
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(pack(v, q), q.order));
+  }
+  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
+    const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+    const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(v[2]), _mm256_cvtps_epi32(v[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
   }
 };
 

@@ -39,6 +39,9 @@ struct Avx512Lanes {
   static F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
   static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
   static F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+  static F32 greater(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+  static F32 nearest(F32 v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F32 scaled(F32 v, F32 n) { return _mm512_scalef_ps(v, n); }
   static void store_f32(float* p, F32 v) { _mm512_storeu_ps(p, v); }
   static void store_f32(float* p, int64_t count, F32 v) {
     if (count == kCount) return store_f32(p, v);
@@ -61,6 +64,12 @@ struct Avx512Lanes {
   static void store_u8(uint8_t* p, int64_t count, F32 v, const Output& q) { store_bytes(p, count, to_u8(v, q)); }
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm512_storeu_si512(p, _mm512_permutexvar_epi32(q.order, pack(v, q)));
+  }
+  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
+    const __m512i low = _mm512_packs_epi32(_mm512_cvtps_epi32(v[0]), _mm512_cvtps_epi32(v[1]));
+    const __m512i high = _mm512_packs_epi32(_mm512_cvtps_epi32(v[2]), _mm512_cvtps_epi32(v[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
   }
 };
 

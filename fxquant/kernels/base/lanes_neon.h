@@ -41,6 +41,12 @@ struct NeonLanes {
   static F32 sub(F32 a, F32 b) { return vsubq_f32(a, b); }
   static F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
   static F32 div(F32 a, F32 b) { return vdivq_f32(a, b); }
+  static F32 greater(F32 a, F32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  static F32 nearest(F32 v) { return vrndnq_f32(v); }
+  static F32 scaled(F32 v, F32 n) {
+    const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), exponent));
+  }
   static void store_f32(float* p, F32 v) { vst1q_f32(p, v); }
   static void store_f32(float* p, int64_t count, F32 v) {
     if (count >= kCount) return store_f32(p, v);
@@ -74,6 +80,7 @@ struct NeonLanes {
     const uint16x8_t low = halves(round(v[0], q), round(v[1], q)), high = halves(round(v[2], q), round(v[3], q));
     vst1q_u8(p, bytes(low, high, q));
   }
+  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) { store4_u8(p, v, output({0, 0, 255})); }
 };
 
 }  // namespace

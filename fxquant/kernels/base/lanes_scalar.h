@@ -4,10 +4,15 @@
 //   kCount         lanes of F32; functions with a `count` in [1, kCount] touch only so many elements
 //   load_u8        float(p[i])                     load_f32   p[i]
 //   store_u8       round_and_saturate(v[i])        store_f32  v[i]
-//   store4_u8      store_u8 of four F32 one after another
+//   store4_u8      store_u8 of four F32 one after another; store4_bytes of values that lie in 0..255 when rounded
 //   add .. div     each rounded to float32 on its own
+//   greater        a where a > b, else b: b if a is NaN
+//   nearest        rounded to an integer, ties to even
+//   scaled         v * 2^n for integers n, where the result is no denormal
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "base/requantize.h"
 
@@ -29,11 +34,23 @@ struct ScalarLanes {
   static F32 sub(F32 a, F32 b) { return a - b; }
   static F32 mul(F32 a, F32 b) { return a * b; }
   static F32 div(F32 a, F32 b) { return a / b; }
+  static F32 greater(F32 a, F32 b) { return a > b ? a : b; }
+  static F32 nearest(F32 v) { return std::rint(v); }
+  static F32 scaled(F32 v, F32 n) {
+    uint32_t bits;
+    std::memcpy(&bits, &v, 4);
+    bits += static_cast<uint32_t>(static_cast<int32_t>(n)) << 23;
+    std::memcpy(&v, &bits, 4);
+    return v;
+  }
   static void store_f32(float* p, F32 v) { *p = v; }
   static void store_f32(float* p, int64_t, F32 v) { *p = v; }
   static void store_u8(uint8_t* p, int64_t, F32 v, const Output& q) { *p = round_and_saturate(v, q); }
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     for (int k = 0; k < 4; ++k) p[k] = round_and_saturate(v[k], q);
+  }
+  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
+    for (int k = 0; k < 4; ++k) p[k] = static_cast<uint8_t>(std::lrintf(v[k]));
   }
 };
 

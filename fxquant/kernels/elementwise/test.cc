@@ -166,8 +166,8 @@ TEST(Elementwise, KnownIntegers) {
   EXPECT_EQ(reference_element(1, 0, half), 0);
   EXPECT_EQ(reference_element(2, 1, half), 2);
   EXPECT_EQ(reference_element(5, 0, half), 2);
-  EXPECT_EQ(reference_element(255, 255, {3e9F, 3e9F, 0, 0, {0, 0, 255}}), 255);
-  EXPECT_EQ(reference_element(0, 0, {3e9F, 3e9F, 1, 1, {9, 0, 255}}), 0);
+  EXPECT_EQ(reference_element(255, 255, Add{3e9F, 3e9F, 0, 0, {0, 0, 255}}), 255);
+  EXPECT_EQ(reference_element(0, 0, Add{3e9F, 3e9F, 1, 1, {9, 0, 255}}), 0);
   EXPECT_EQ(reference_element(7, 9, Maximum{half}), 4);  // 4.5
   EXPECT_EQ(reference_element(7, 9, Minimum{half}), 4);  // 3.5
   EXPECT_EQ(reference_element(9, 6, Div{1.0F, 0, 0, {10, 0, 255}}), 12);

@@ -150,6 +150,8 @@ def linear(x: Tensor, packed: Tensor, residual: Tensor | None, out_features: int
     x = x.contiguous()
     y = torch.empty((*x.shape[:-1], out_features), dtype=torch.uint8)
     residual = same_shape_residual(residual, y, torch.contiguous_format)
+    if y.numel() == 0:
+        return y
     try:
         _kernels.linear(
             torch.get_num_threads(),

@@ -8,6 +8,8 @@
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
+//   kHalves                                whether there are panels that are `half`; if so
+//   Half                                   the Machine of these, which takes them for one vector
 //   kSpreads                               whether weights may be packed as `spread`; if so
 //   Activations spread<Steps, Step>(const uint8_t*)    for every lane its group's four bytes, of a row's 16 of a tap
 //
@@ -32,12 +34,51 @@ namespace {
 // are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
 enum class Finish { plain, any, careful };
 
-// Where the rows of one tile lie: input, output and residual.
+// Output rows that follow each other at one distance, and so do their inputs and residuals.
+struct RowRun {
+  const uint8_t *a, *residual;  // residual: or null, then with step 0
+  uint8_t* y;
+  int64_t a_step, residual_step, y_step, count;
+
+  FXQUANT_INLINE RowRun from(int64_t row) const {
+    return {a + row * a_step, residual + row * residual_step, y + row * y_step, a_step, residual_step, y_step,
+            count - row};
+  }
+  FXQUANT_INLINE RowRun first(int64_t rows) const { return {a, residual, y, a_step, residual_step, y_step, rows}; }
+};
+
+// `value`, of which the compiler knows nothing: what is computed from it is computed where it is used, not ahead of a
+// loop where it would take one of too few registers.
+template <class T>
+FXQUANT_INLINE T opaque(T value) {
+  asm("" : "+r"(value));
+  return value;
+}
+
+// The inputs of a tile's rows.
+struct InputRows {
+  const uint8_t* first;
+  int64_t step;
+
+  FXQUANT_INLINE const uint8_t* operator[](int row) const { return first + row * step; }
+};
+
+// The same on the way along their bytes. Three rows share a pointer: a pointer each would be too many registers.
 template <int Rows>
-struct TileRows {
-  const uint8_t* a[Rows];
-  const uint8_t* residual[Rows];
-  uint8_t* y[Rows];
+class MovingRows {
+ public:
+  FXQUANT_INLINE MovingRows(const InputRows& rows, int64_t offset) : step_(rows.step) {
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { at_[i] = opaque(rows[3 * i] + offset); });
+  }
+  FXQUANT_INLINE const uint8_t* operator[](int row) const { return at_[row / 3] + row % 3 * step_; }
+  FXQUANT_INLINE void advance(int64_t bytes) {
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { at_[i] += bytes; });
+  }
+
+ private:
+  static constexpr int kPointers = (Rows + 2) / 3;
+  const uint8_t* at_[kPointers];
+  int64_t step_;
 };
 
 // One panel, and what the stores need to know.
@@ -53,6 +94,7 @@ struct Panel {
   const uint8_t* table;  // or null
   bool plain;            // all of Finish::plain holds
   int vectors;
+  bool half;         // of two vectors, in natural order, half of the second is empty
   int spread_steps;  // of a tap; 0: not spread
 };
 
@@ -75,10 +117,11 @@ Panel panel_of(const PackedHeader& header, const uint8_t* packed, int vectors, i
   return panel;
 }
 
-// What a tile fetches into the L2 cache while it computes: `step` bytes further with every step over k.
+// What tiles fetch into the L2 cache while they compute: `step` bytes further with every step over k, so `tile` bytes
+// with every tile.
 struct Ahead {
   const uint8_t* at;
-  int64_t step;
+  int64_t step, tile;
 };
 
 FXQUANT_INLINE void fetch(Ahead& ahead) {
@@ -103,27 +146,25 @@ FXQUANT_INLINE uint32_t load_rest(const uint8_t* p, int64_t count) {
 // acc[row][vector] += the product over all taps. A tap of 4 * j + r bytes takes j full steps and, for r > 0, one step
 // that reads 4 - r bytes too many (they meet zero weights), or none too many if Careful.
 template <class Machine, int Rows, int Vectors, bool Careful>
-FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
-                               const Taps& taps, const uint8_t* weights, Ahead ahead) {
-  const auto step = [&](const auto& load) FXQUANT_UNROLLED {
+FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
+                               const uint8_t* weights, Ahead ahead) {
+  const auto step = [&](const MovingRows<Rows>& row, const auto& load) FXQUANT_UNROLLED {
     typename Machine::Weights b[Vectors];
     unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
     unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      const auto x = Machine::broadcast(load(a[m]));
+      const auto x = Machine::broadcast(load(row[m]));
       unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
     });
     weights += Vectors * Machine::kStepBytes;
     fetch(ahead);
   };
-  const int64_t whole = Careful ? taps.bytes / 4 * 4 : (taps.bytes + 3) / 4 * 4;
+  const int64_t steps = Careful ? taps.bytes / 4 : (taps.bytes + 3) / 4;
   for (int64_t i = 0; i < taps.h; ++i) {
     for (int64_t j = 0; j < taps.w; ++j) {
-      const int64_t begin = i * taps.stride_h + j * taps.stride_w, end = begin + whole;
-      for (int64_t k = begin; k < end; k += 4) {
-        step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_step(row + k); });
-      }
-      if (Careful && whole < taps.bytes) {
-        step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_rest(row + end, taps.bytes - whole); });
+      MovingRows<Rows> row(a, i * taps.stride_h + j * taps.stride_w);
+      for (int64_t left = steps; left > 0; --left, row.advance(4)) step(row, load_step);
+      if (Careful && steps * 4 < taps.bytes) {
+        step(row, [&](const uint8_t* p) FXQUANT_UNROLLED { return load_rest(p, taps.bytes - steps * 4); });
       }
     }
   }
@@ -131,16 +172,16 @@ FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], cons
 
 // The same for weights packed as `spread`: kSpreadInputs bytes of a tap in `Steps` steps.
 template <class Machine, int Rows, int Steps>
-FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], const uint8_t* const (&a)[Rows],
-                                      const Taps& taps, const uint8_t* weights, Ahead ahead) {
+FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], const InputRows& a, const Taps& taps,
+                                      const uint8_t* weights, Ahead ahead) {
   for (int64_t i = 0; i < taps.h; ++i) {
     for (int64_t j = 0; j < taps.w; ++j, weights += Steps * Machine::kStepBytes) {
-      const int64_t offset = i * taps.stride_h + j * taps.stride_w;
+      const MovingRows<Rows> row(a, i * taps.stride_h + j * taps.stride_w);
       typename Machine::Weights b[Steps];
       unroll<Steps>([&](auto s) FXQUANT_UNROLLED { b[s] = Machine::weights(weights + s * Machine::kStepBytes); });
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
         unroll<Steps>([&](auto s) FXQUANT_UNROLLED {
-          acc[m][0] = Machine::dot(acc[m][0], Machine::template spread<Steps, s>(a[m] + offset), b[s]);
+          acc[m][0] = Machine::dot(acc[m][0], Machine::template spread<Steps, s>(row[m]), b[s]);
         });
       });
       fetch(ahead);
@@ -152,118 +193,153 @@ FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], con
 template <class Machine>
 struct Accumulate {
   template <int Rows, int Vectors, bool Careful>
-  static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows],
-                                 const Taps& taps, const uint8_t* weights, Ahead ahead) {
+  static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
+                                 const uint8_t* weights, Ahead ahead) {
     accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
   }
 };
 
 // Requantizes and writes a tile, two rows at a time.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
-FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
-                           const uint8_t* const* residual, const Panel& panel) {
+FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& shared_rows,
+                           const Panel& panel) {
+  const RowRun rows = shared_rows;
+  uint8_t* y = rows.y;
+  const uint8_t* residual = rows.residual;
   unroll<Rows / 2>([&](auto i) FXQUANT_UNROLLED {
-    constexpr int m = 2 * i;
-    Machine::template store<2, Vectors, HasResidual, How>(&acc[m], y + m, residual + m, panel);
+    uint8_t* const to[] = {y, y + rows.y_step};
+    const uint8_t* const added[] = {residual, residual + rows.residual_step};
+    Machine::template store<2, Vectors, HasResidual, How>(&acc[2 * i], to, added, panel);
+    y = opaque(y + 2 * rows.y_step);
+    if constexpr (HasResidual) residual = opaque(residual + 2 * rows.residual_step);
   });
   if constexpr (Rows % 2 == 1) {
-    constexpr int m = Rows - 1;
-    Machine::template store<1, Vectors, HasResidual, How>(&acc[m], y + m, residual + m, panel);
+    Machine::template store<1, Vectors, HasResidual, How>(&acc[Rows - 1], &y, &residual, panel);
   }
 }
 
-// The same, in the cheapest way that the panel allows. `residual` holds null pointers where the layer has none.
-template <class Machine, int Rows, int Vectors, bool Careful>
-FXQUANT_INLINE void store_tile(const typename Machine::Acc (&acc)[Rows][Vectors], uint8_t* const* y,
-                               const uint8_t* const* residual, const Panel& panel) {
+// The same for accumulators that need no care, in the cheapest way that the panel allows.
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void store_tile(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+                               const Panel& panel) {
   const auto store = [&](auto how) FXQUANT_UNROLLED {
     constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
-    if (residual[0]) {
-      finish<Machine, Rows, Vectors, true, kHow>(acc, y, residual, panel);
+    if (rows.residual) {
+      finish<Machine, Rows, Vectors, true, kHow>(acc, rows, panel);
     } else {
-      finish<Machine, Rows, Vectors, false, kHow>(acc, y, residual, panel);
+      finish<Machine, Rows, Vectors, false, kHow>(acc, rows, panel);
     }
   };
-  if constexpr (Careful) {
-    store(Index<static_cast<int>(Finish::careful)>{});
-  } else if (Vectors == Machine::kVectors && panel.plain) {
+  if (Vectors == Machine::kVectors && panel.plain) {
     store(Index<static_cast<int>(Finish::plain)>{});
   } else {
     store(Index<static_cast<int>(Finish::any)>{});
   }
 }
 
-// One tile: Rows rows from `first` on, times one panel. A Careful one reads no byte behind a tap, and its store takes
-// values beyond int32. Both are rare, so Careful tiles have one row.
-template <class Machine, int Rows, int Vectors, bool Careful, int SpreadSteps>
-void multiply_tile(const TileRows<Machine::kRows>& rows, int first, const Taps& taps, const Panel& shared_panel,
-                   const Ahead& ahead) {
+// One tile: the first Rows rows, times one panel.
+template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
+FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Panel& shared_panel, const Ahead& ahead) {
   typename Machine::Acc acc[Rows][Vectors];
-  const uint8_t* a[Rows];
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    a[m] = rows.a[first + m] + shared_panel.a_offset;
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
   });
+  const InputRows a = {rows.a + shared_panel.a_offset, rows.a_step};
   if constexpr (SpreadSteps > 0) {
     accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);
   } else {
-    Accumulate<Machine>::template run<Rows, Vectors, Careful>(acc, a, taps, shared_panel.weights, ahead);
+    constexpr bool kCareful = How == Finish::careful;
+    Accumulate<Machine>::template run<Rows, Vectors, kCareful>(acc, a, taps, shared_panel.weights, ahead);
   }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
-  store_tile<Machine, Rows, Vectors, Careful>(acc, rows.y + first, rows.residual + first, panel);
+  finish<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);
+}
+
+// All rows, in tiles of Rows of them, times one panel.
+template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
+void multiply_tiles(RowRun rows, const Taps& taps, const Panel& panel, Ahead ahead) {
+  for (; rows.count >= Rows; rows = rows.from(Rows)) {
+    multiply_tile<Machine, Rows, Vectors, SpreadSteps, HasResidual, How>(rows, taps, panel, ahead);
+    ahead.at += ahead.tile;
+  }
 }
 
 template <class Machine>
-using MultiplyTile = void (*)(const TileRows<Machine::kRows>&, int, const Taps&, const Panel&, const Ahead&);
+using MultiplyTiles = void (*)(RowRun, const Taps&, const Panel&, Ahead);
 
-// Whichever tile has `rows` rows.
-template <class Machine, int Vectors, int SpreadSteps, int... Rows>
-MultiplyTile<Machine> tile_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
-  static constexpr MultiplyTile<Machine> tiles[] = {multiply_tile<Machine, Rows + 1, Vectors, false, SpreadSteps>...};
+// Whichever has tiles of `rows` rows.
+template <class Machine, int Vectors, int SpreadSteps, bool HasResidual, Finish How, int... Rows>
+MultiplyTiles<Machine> tiles_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
+  static constexpr MultiplyTiles<Machine> tiles[] = {
+      multiply_tiles<Machine, Rows + 1, Vectors, SpreadSteps, HasResidual, How>...};
   return tiles[rows - 1];
 }
 
-template <class Machine, int Vectors, int SpreadSteps>
-void multiply(const TileRows<Machine::kRows>& rows, int64_t count, bool careful, const Taps& taps, const Panel& panel,
-              const Ahead& ahead) {
-  if (!careful) {
-    const auto all_rows = std::make_integer_sequence<int, Machine::kRows>{};
-    tile_of_rows<Machine, Vectors, SpreadSteps>(count, all_rows)(rows, 0, taps, panel, ahead);
-    return;
+template <class Machine, int Vectors, int SpreadSteps, bool HasResidual>
+MultiplyTiles<Machine> tiles_of(int64_t rows, bool plain) {
+  const auto all_rows = std::make_integer_sequence<int, Machine::kRows>{};
+  if constexpr (Vectors == Machine::kVectors) {
+    if (plain) return tiles_of_rows<Machine, Vectors, SpreadSteps, HasResidual, Finish::plain>(rows, all_rows);
   }
-  for (int m = 0; m < count; ++m) multiply_tile<Machine, 1, Vectors, true, SpreadSteps>(rows, m, taps, panel, ahead);
+  return tiles_of_rows<Machine, Vectors, SpreadSteps, HasResidual, Finish::any>(rows, all_rows);
+}
+
+// Of `rows` the first `whole` in tiles of `tile`, and what is left in a smaller one. A careful tile reads no byte
+// behind a tap, and its store takes values beyond int32: the other rows. They are few, so their tiles have one row.
+template <class Machine, int Vectors, int SpreadSteps, bool HasResidual>
+void multiply(const RowRun& rows, int64_t whole, int64_t tile, const Taps& taps, const Panel& panel,
+              const Ahead& ahead) {
+  const int64_t rest = whole % tile, even = whole - rest;
+  const auto tiles = [&](int64_t size) {
+    return tiles_of<Machine, Vectors, SpreadSteps, HasResidual>(size, panel.plain);
+  };
+  if (even > 0) tiles(tile)(rows.first(even), taps, panel, ahead);
+  if (rest > 0) tiles(rest)(rows.first(whole).from(even), taps, panel, ahead);
+  if (whole == rows.count) return;
+  multiply_tiles<Machine, 1, Vectors, SpreadSteps, HasResidual, Finish::careful>(rows.from(whole), taps, panel, ahead);
 }
 
 // The weights that come after those being multiplied: the rest of this product's, then the next one's. At batch 1 the
 // weights of a network do not stay in the L2 cache from one run to the next, so tiles fetch them, all at one pace.
 class Upcoming {
  public:
-  // Over `calls` tiles of `steps` steps each.
-  Upcoming(Span own, Span next, int64_t calls, int64_t steps) : now_(own), next_(next) {
-    const int64_t even = (own.bytes + next.bytes + calls - 1) / calls, most = 64 * steps;
-    pace_ = even < most ? even : most;
-    step_ = (pace_ + steps - 1) / steps;
-  }
-  Ahead take() {
+  // Over `rows` rows times panels.
+  Upcoming(Span own, Span next, int64_t rows)
+      : now_(own), next_(next), per_row_((own.bytes + next.bytes + rows - 1) / rows) {}
+  // For so many tiles of so many rows times one panel, each in `steps` steps.
+  Ahead take(int64_t tiles, int64_t rows, int64_t steps) {
     if (now_.bytes <= 0) {
       now_ = next_;
       next_ = {};
     }
-    if (now_.bytes <= 0) return {now_.data, 0};
-    const Ahead ahead = {now_.data, step_};
-    now_.data += pace_;
-    now_.bytes -= pace_;
+    if (now_.bytes <= 0) return {reinterpret_cast<const uint8_t*>(this), 0, 0};  // where a fetch costs nothing
+    const int64_t even = (per_row_ * rows + steps - 1) / steps, step = even < kLine ? even : kLine;
+    const Ahead ahead = {now_.data, step, step * steps};
+    now_.data += tiles * ahead.tile;
+    now_.bytes -= tiles * ahead.tile;
     return ahead;
   }
 
  private:
+  static constexpr int64_t kLine = 64;
   Span now_, next_;
-  int64_t pace_, step_;
+  int64_t per_row_;
 };
 
-// The same product with a grid of one row, where the rows of all three views follow each other at one distance.
+template <class T>
+Nhwc<T> turned(const Nhwc<T>& v) {
+  return {v.data, v.n, v.w, v.h, v.c, v.stride_n, v.stride_w, v.stride_h};
+}
+
+// The same product with longer rows of the grid: one for all where the rows of all three views follow each other at one
+// distance, and a column as a row.
 inline Product flattened(Product p) {
+  if (p.y.w == 1) {
+    p.a = turned(p.a);
+    p.y = turned(p.y);
+    p.residual = turned(p.residual);
+  }
   const auto even = [](const auto& view) {
     return !view.data || ((view.h == 1 || view.stride_h == view.w * view.stride_w) &&
                           (view.n == 1 || view.stride_n == view.h * view.w * view.stride_w));
@@ -283,17 +359,12 @@ class RowCursor {
     n_ = row / p.y.w / p.y.h;
     seek();
   }
-  template <int Rows>
-  void take(TileRows<Rows>& rows, int64_t count) {
-    for (int64_t m = 0; m < count;) {
-      const int64_t left = p_.y.w - w_, run = left < count - m ? left : count - m;
-      for (int64_t i = 0; i < run; ++i) rows.a[m + i] = a_ + i * p_.a.stride_w;
-      for (int64_t i = 0; i < run; ++i) rows.y[m + i] = y_ + i * p_.y.stride_w;
-      const int64_t step = residual_ ? p_.residual.stride_w : 0;
-      for (int64_t i = 0; i < run; ++i) rows.residual[m + i] = residual_ + i * step;
-      skip(run);
-      m += run;
-    }
+  // The next rows up to the end of a row of the grid, at most `limit`.
+  RowRun take(int64_t limit) {
+    const int64_t left = p_.y.w - w_, count = left < limit ? left : limit;
+    const RowRun run = {a_, residual_, y_, p_.a.stride_w, residual_ ? p_.residual.stride_w : 0, p_.y.stride_w, count};
+    skip(count);
+    return run;
   }
 
  private:
@@ -337,12 +408,11 @@ class Run {
         part_(part),
         header_(*product.packed),
         panels_(panels_of(header_)),
-        tiles_((part.row_end - part.row_begin + Machine::kRows - 1) / Machine::kRows),
         together_(panels_together()),
-        upcoming_(own_panels(), share_of_next(), tiles_ * (part.panel_end - part.panel_begin), panels_.steps) {}
+        upcoming_(own_panels(), share_of_next(), rows() * (part.panel_end - part.panel_begin)) {}
 
-  // Panels that fit in L1 together are swept by each tile; larger ones in pairs, each pair by all tiles, so that whole
-  // cache lines are written and every weight is read from afar once.
+  // Panels that fit in L1 together are swept by each block of rows; larger ones in pairs, each pair by all rows, so
+  // that whole cache lines are written and every weight is read from afar once.
   void operator()() {
     for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together_) {
       const int64_t end = panel + together_ < part_.panel_end ? panel + together_ : part_.panel_end;
@@ -352,7 +422,10 @@ class Run {
 
  private:
   static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
+  // A block's inputs stay in L1 from one panel to the next; a call for a block and a panel costs as much as some tiles.
+  static constexpr int64_t kCachedRows = 12 * 1024, kTilesOfBlock = 8;
 
+  int64_t rows() const { return part_.row_end - part_.row_begin; }
   int64_t panels_together() const {
     const int64_t all = part_.panel_end - part_.panel_begin;
     return all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
@@ -368,24 +441,31 @@ class Run {
   }
   // Of the next product's weights the share that this part has of the present one, since the threads split it alike.
   Span share_of_next() const {
-    const int64_t rows = p_.y.n * p_.y.h * p_.y.w, panels = panels_.per_group * header_.packed_groups;
-    const int64_t all = rows * panels;
-    const int64_t begin = part_.row_begin * panels + part_.panel_begin * (part_.row_end - part_.row_begin);
-    const int64_t mine = (part_.row_end - part_.row_begin) * (part_.panel_end - part_.panel_begin);
+    const int64_t panels = panels_.per_group * header_.packed_groups, all = p_.y.n * p_.y.h * p_.y.w * panels;
+    const int64_t begin = part_.row_begin * panels + part_.panel_begin * rows();
+    const int64_t mine = rows() * (part_.panel_end - part_.panel_begin);
     return {p_.next.data + p_.next.bytes * begin / all, p_.next.bytes * mine / all};
   }
 
+  // Rows of the grid in tiles as even as possible, these in blocks.
   void sweep_rows(int64_t panel_begin, int64_t panel_end) {
-    const int64_t count = part_.row_end - part_.row_begin;
-    RowCursor cursor(p_, part_.row_begin);
-    TileRows<Machine::kRows> rows;
     Panel panels[kTogether];
     for (int64_t i = panel_begin; i < panel_end; ++i) panels[i - panel_begin] = panel_at(i);
-    for (int64_t t = 0; t < tiles_; ++t) {
-      const int64_t size = count * (t + 1) / tiles_ - count * t / tiles_;
-      cursor.take(rows, size);
-      for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, size, panels[i]);
+    RowCursor cursor(p_, part_.row_begin);
+    for (int64_t left = rows(); left > 0;) {
+      const RowRun run = cursor.take(left);
+      left -= run.count;
+      const int64_t tiles = (run.count + Machine::kRows - 1) / Machine::kRows, tile = (run.count + tiles - 1) / tiles;
+      const int64_t block = tile * tiles_of_block(tile);
+      for (int64_t row = 0; row < run.count; row += block) {
+        const RowRun rows = run.from(row).first(run.count - row < block ? run.count - row : block);
+        for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, tile, panels[i]);
+      }
     }
+  }
+  int64_t tiles_of_block(int64_t tile) const {
+    const int64_t cached = kCachedRows / (tile * p_.taps.h * p_.taps.w * p_.taps.bytes);
+    return cached < 1 ? 1 : cached < kTilesOfBlock ? cached : kTilesOfBlock;
   }
 
   Panel panel_at(int64_t index) const {
@@ -393,42 +473,54 @@ class Run {
     const int64_t first = at * panels_.layout.columns(), rest = panels_.group_outputs - first;
     const uint8_t* packed = panel_data(index);
     Panel panel = panel_of<Machine>(header_, packed, panels_.vectors(at), rest);
+    panel.half = panels_.half(at);
     panel.a_offset = group * header_.group_inputs;
     panel.column = group * panels_.group_outputs + first;
     return panel;
   }
 
-  void multiply_panel(const TileRows<Machine::kRows>& rows, int64_t count, const Panel& panel) {
-    const Ahead ahead = upcoming_.take();
-    const bool careful =
-        !header_.bounded || (p_.taps.bytes % panels_.layout.step() != 0 && reads_past_end(rows, count, panel.a_offset));
+  void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
     if constexpr (Machine::kSpreads) {
-      if (panel.spread_steps == 1) return multiply<Machine, 1, 1>(rows, count, careful, p_.taps, panel, ahead);
-      if (panel.spread_steps == 2) return multiply<Machine, 1, 2>(rows, count, careful, p_.taps, panel, ahead);
+      if (panel.spread_steps == 1) return multiply_panel<Machine, 1, 1>(rows, tile, panel);
+      if (panel.spread_steps == 2) return multiply_panel<Machine, 1, 2>(rows, tile, panel);
+    }
+    if constexpr (Machine::kHalves) {
+      if (panel.half) return multiply_panel<typename Machine::Half, 1, 0>(rows, tile, panel);
     }
     if (panel.vectors == Machine::kVectors) {
-      multiply<Machine, Machine::kVectors, 0>(rows, count, careful, p_.taps, panel, ahead);
+      multiply_panel<Machine, Machine::kVectors, 0>(rows, tile, panel);
     } else {
-      multiply<Machine, 1, 0>(rows, count, careful, p_.taps, panel, ahead);
+      multiply_panel<Machine, 1, 0>(rows, tile, panel);
     }
   }
 
-  // Whether a full last step of some row's last tap would end behind the input.
-  bool reads_past_end(const TileRows<Machine::kRows>& rows, int64_t count, int64_t a_offset) const {
+  template <class Of, int Vectors, int SpreadSteps>
+  void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
+    const Ahead ahead = upcoming_.take((rows.count + tile - 1) / tile, tile, panels_.steps);
+    const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
+    if (rows.residual) {
+      multiply<Of, Vectors, SpreadSteps, true>(rows, whole, tile, p_.taps, panel, ahead);
+    } else {
+      multiply<Of, Vectors, SpreadSteps, false>(rows, whole, tile, p_.taps, panel, ahead);
+    }
+  }
+
+  // How many of the rows end in front of the input's end, even with a full last step of their last tap.
+  int64_t rows_before_end(const RowRun& rows, int64_t a_offset) const {
     const Taps& taps = p_.taps;
     const int64_t step = panels_.layout.step(), tap = (taps.bytes + step - 1) / step * step;
+    if (tap == taps.bytes) return rows.count;
     const int64_t last = (taps.h - 1) * taps.stride_h + (taps.w - 1) * taps.stride_w + tap;
-    for (int64_t m = 0; m < count; ++m) {
-      if (p_.a_end - rows.a[m] < last + a_offset) return true;
-    }
-    return false;
+    int64_t count = rows.count;
+    while (count > 0 && p_.a_end - rows.from(count - 1).a < last + a_offset) --count;
+    return count;
   }
 
   const Product p_;
   const RunPart& part_;
   const PackedHeader& header_;
   const Panels panels_;
-  const int64_t tiles_, together_;
+  const int64_t together_;
   Upcoming upcoming_;
 };
 

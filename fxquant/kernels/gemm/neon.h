@@ -13,7 +13,7 @@ namespace {
 
 struct Neon {
   static constexpr int kRows = 6, kLanes = 8, kVectors = 2;
-  static constexpr bool kSpreads = false;
+  static constexpr bool kSpreads = false, kHalves = false;
   struct Acc {
     int32x4_t quad[2];
   };

@@ -13,7 +13,13 @@ namespace {
 struct NeonDotprod : Neon {
   using Row = int8x16_t;
 
-  static FXQUANT_INLINE Row flipped(uint8x16_t bytes) { return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(128))); }
+  // By hand, since a constant of the compiler's would keep a register through the loop, and none is left.
+  static FXQUANT_INLINE uint8x16_t top_bits() {
+    uint8x16_t bits;
+    asm volatile("movi %0.16b, #128" : "=w"(bits));
+    return bits;
+  }
+  static FXQUANT_INLINE Row flipped(uint8x16_t bytes) { return vreinterpretq_s8_u8(veorq_u8(bytes, top_bits())); }
   static FXQUANT_INLINE Row one_step(uint32_t bytes) { return flipped(vreinterpretq_u8_u32(vdupq_n_u32(bytes))); }
 
   // One step of four k: they are element Step of every row.
@@ -21,13 +27,14 @@ struct NeonDotprod : Neon {
   static FXQUANT_INLINE void dot(Acc (&acc)[Rows][Vectors], const Row (&x)[Rows], const uint8_t*& weights,
                                  Ahead& ahead) {
     unroll<2 * Vectors>([&](auto q) FXQUANT_UNROLLED {
-      const int8x16_t w = vreinterpretq_s8_u8(vld1q_u8(weights + 16 * q));
+      const int8x16_t w = vreinterpretq_s8_u8(vld1q_u8(weights));
+      weights += 16;
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
         int32x4_t& sum = acc[m][q / 2].quad[q % 2];
         sum = vdotq_laneq_s32(sum, w, x[m], Step);
+        asm("" : "+w"(sum), "+r"(weights));  // in this order, or weights come early and take more registers
       });
     });
-    weights += 32 * Vectors;
     fetch(ahead);
   }
 };
@@ -35,7 +42,7 @@ struct NeonDotprod : Neon {
 template <>
 struct Accumulate<NeonDotprod> {
   template <int Rows, int Vectors, bool Careful>
-  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows], const Taps& taps,
+  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
     const int64_t whole = Careful ? taps.bytes / 4 * 4 : (taps.bytes + 3) / 4 * 4;
     NeonDotprod::Row x[Rows];

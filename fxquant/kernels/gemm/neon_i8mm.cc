@@ -49,7 +49,7 @@ struct Blocks {
 
   // One step of eight k; load(row) yields those of a row.
   template <class Load>
-  FXQUANT_INLINE void step(const uint8_t* const (&a)[Rows], const uint8_t*& weights, const Load& load) {
+  FXQUANT_INLINE void step(const InputRows& a, const uint8_t*& weights, const Load& load) {
     uint8x16_t x[kPairs];
     unroll<kPairs>([&](auto p) FXQUANT_UNROLLED { x[p] = vcombine_u8(load(a[2 * p]), load(a[second_row(p)])); });
     unroll<4 * Vectors>([&](auto c) FXQUANT_UNROLLED {
@@ -63,7 +63,7 @@ struct Blocks {
 template <>
 struct Accumulate<NeonI8mm> {
   template <int Rows, int Vectors, bool Careful>
-  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const uint8_t* const (&a)[Rows], const Taps& taps,
+  static FXQUANT_INLINE void run(Neon::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
     Blocks<Rows, Vectors> blocks(acc);
     const int64_t whole = Careful ? taps.bytes / 8 * 8 : (taps.bytes + 7) / 8 * 8;

@@ -61,7 +61,7 @@ class Column {
     const int vectors = panels.vectors(panel);
     columns_ = static_cast<int64_t>(panels.layout.lanes) * vectors;
     layout_ = panels.layout;
-    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes, vectors);
+    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes, vectors == 1 || panels.half(panel));
     step_bytes_ = layout_.step_bytes(vectors);
     uint8_t* base = group_panels + panel * panels.bytes;
     bias_ = reinterpret_cast<int32_t*>(base) + slot_;

@@ -2,7 +2,7 @@
 //
 // Two vectors of a panel are packed to bytes by packs_epi32 and packus_epi16, which interleave groups of four lanes.
 // So that the bytes come out in order, slot s of vector v holds column 8 * (s / 4) + s % 4 + 4 * v. A panel of one
-// vector is in natural order.
+// vector is in natural order, and so is one whose second vector is half empty where a Machine computes half vectors.
 //
 // Small groups are joined to fill a vector. Their product is a block diagonal: either its zeros are packed too, or
 // (`spread`) every step takes four inputs of each joined group, and columns meet the four of their own group. For that
@@ -56,19 +56,22 @@ struct Panels {
   int64_t group_outputs;  // columns of a group
   int64_t per_group;      // panels of a group
   int last_vectors;       // vectors of the last panel of a group
+  bool last_half;         // of the last panel's second vector only the first half is computed
   int64_t bytes;          // of a panel of all vectors
   int64_t group_bytes;
 
-  Panels(PanelLayout panel, int64_t all_steps, int64_t outputs)
+  Panels(PanelLayout panel, bool halves, int64_t all_steps, int64_t outputs)
       : layout(panel), steps(all_steps), group_outputs(outputs) {
     per_group = (outputs + layout.columns() - 1) / layout.columns();
     const int64_t rest = outputs - (per_group - 1) * layout.columns();
     last_vectors = static_cast<int>((rest + layout.lanes - 1) / layout.lanes);
+    last_half = halves && rest > layout.lanes && 2 * rest <= 3 * layout.lanes;
     bytes = panel_bytes(layout.vectors);
     group_bytes = (per_group - 1) * bytes + panel_bytes(last_vectors);
   }
   int64_t panel_bytes(int vectors) const { return layout.lanes * vectors * 8 + steps * layout.step_bytes(vectors); }
   int vectors(int64_t panel) const { return panel + 1 == per_group ? last_vectors : layout.vectors; }
+  bool half(int64_t panel) const { return panel + 1 == per_group && last_half; }
 };
 
 [[maybe_unused]] int64_t steps_of_tap(const PackedHeader& header) {
@@ -77,12 +80,13 @@ struct Panels {
 }
 
 [[maybe_unused]] Panels panels_of(const PackedHeader& header) {
-  return Panels(panel_layout(header.isa), header.taps * steps_of_tap(header), header.group_outputs);
+  return Panels(panel_layout(header.isa), header.isa == Isa::avx512vnni, header.taps * steps_of_tap(header),
+                header.group_outputs);
 }
 
-// The slot that column `column` of a panel of `vectors` vectors of `lanes` lanes has.
-[[maybe_unused]] int64_t slot_of_column(int64_t column, int lanes, int vectors) {
-  if (vectors == 1) return column;
+// The slot that column `column` of a panel has, whose vectors have `lanes` lanes.
+[[maybe_unused]] int64_t slot_of_column(int64_t column, int lanes, bool natural_order) {
+  if (natural_order) return column;
   return column % 8 / 4 * lanes + column / 8 * 4 + column % 4;
 }
 

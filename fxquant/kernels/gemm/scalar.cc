@@ -8,7 +8,7 @@ namespace {
 
 struct Scalar {
   static constexpr int kRows = 1, kLanes = 16, kVectors = 1, kStepBytes = 64;
-  static constexpr bool kSpreads = false;
+  static constexpr bool kSpreads = false, kHalves = false;
   struct Acc {
     int32_t lane[kLanes];
   };

@@ -78,6 +78,9 @@ struct Zmm {
   static FXQUANT_INLINE void write(uint8_t* row, __m256i bytes, const Panel& panel) {
     if (How == Finish::plain || panel.columns == 32) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + panel.column), bytes);
+    } else if (panel.columns == 24) {  // masked stores are slow
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(row + panel.column), _mm256_castsi256_si128(bytes));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(row + panel.column + 16), _mm256_extracti128_si256(bytes, 1));
     } else {
       _mm256_mask_storeu_epi8(row + panel.column, static_cast<__mmask32>((uint64_t{1} << panel.columns) - 1), bytes);
     }

@@ -106,7 +106,7 @@ class Winograd {
     for (int64_t i = begin; i < end; ++i) {
       const Panel panel = panel_at(header, i / block.groups);
       const int64_t next = block.next.bytes * i / all;
-      const Ahead ahead = {block.next.data + next, (block.next.bytes * (i + 1) / all - next) / kPositions};
+      const Ahead ahead = {block.next.data + next, (block.next.bytes * (i + 1) / all - next) / kPositions, 0};
       const bool new_panel = i == begin || i % block.groups == 0;
       if (panel.vectors == 1) {
         if (new_panel) transform_panel<1>(panel, header.in_channels, weights);
@@ -321,26 +321,20 @@ class Winograd {
     });
     const int64_t width = conv.y.w - tile.w < kTile ? conv.y.w - tile.w : kTile;
     for (int64_t i = 0; i < kTile && tile.h + i < conv.y.h; ++i) {
-      uint8_t* y[kTile] = {};
-      const uint8_t* residual[kTile] = {};
-      for (int64_t j = 0; j < width; ++j) {
-        y[j] = conv.y.at(tile.n, tile.h + i, tile.w + j);
-        if (conv.residual.data) residual[j] = conv.residual.at(tile.n, tile.h + i, tile.w + j);
-      }
-      write_row<Vectors>(acc + i * kTile, width, y, residual, panel);
+      const uint8_t* residual = conv.residual.data ? conv.residual.at(tile.n, tile.h + i, tile.w) : nullptr;
+      uint8_t* y = conv.y.at(tile.n, tile.h + i, tile.w);
+      const RowRun pixels = {nullptr, residual, y, 0, residual ? conv.residual.stride_w : 0, conv.y.stride_w, width};
+      write_pixels<Vectors>(acc + i * kTile, pixels, panel);
     }
   }
 
   template <int Vectors>
-  static FXQUANT_INLINE void write_row(const Acc (*acc)[Vectors], int64_t width, uint8_t* const* y,
-                                       const uint8_t* const* residual, const Panel& panel) {
-    if (width == kTile) {
-      return store_tile<Machine, kTile, Vectors, false>(reinterpret_cast<const Acc(&)[kTile][Vectors]>(*acc), y,
-                                                        residual, panel);
+  static FXQUANT_INLINE void write_pixels(const Acc (*acc)[Vectors], const RowRun& pixels, const Panel& panel) {
+    if (pixels.count == kTile) {
+      return store_tile<Machine, kTile, Vectors>(reinterpret_cast<const Acc(&)[kTile][Vectors]>(*acc), pixels, panel);
     }
-    for (int64_t j = 0; j < width; ++j) {
-      store_tile<Machine, 1, Vectors, false>(reinterpret_cast<const Acc(&)[1][Vectors]>(acc[j]), y + j, residual + j,
-                                             panel);
+    for (int64_t j = 0; j < pixels.count; ++j) {
+      store_tile<Machine, 1, Vectors>(reinterpret_cast<const Acc(&)[1][Vectors]>(acc[j]), pixels.from(j), panel);
     }
   }
 };

@@ -9,8 +9,14 @@ from fxquant.runtime.layers.elementwise import Int8Div as Int8Div
 from fxquant.runtime.layers.elementwise import Int8Maximum as Int8Maximum
 from fxquant.runtime.layers.elementwise import Int8Minimum as Int8Minimum
 from fxquant.runtime.layers.elementwise import Int8Mul as Int8Mul
+from fxquant.runtime.layers.embedding import Int8Embedding as Int8Embedding
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
 from fxquant.runtime.layers.lookup import Lookup as Lookup
+from fxquant.runtime.layers.matmul import Int8Attention as Int8Attention
+from fxquant.runtime.layers.matmul import Int8Matmul as Int8Matmul
+from fxquant.runtime.layers.norm import Int8GroupNorm as Int8GroupNorm
+from fxquant.runtime.layers.norm import Int8LayerNorm as Int8LayerNorm
+from fxquant.runtime.layers.norm import Int8RmsNorm as Int8RmsNorm
 from fxquant.runtime.layers.pad import Int8Pad as Int8Pad
 from fxquant.runtime.layers.pool import Int8AdaptiveAvgPool2d as Int8AdaptiveAvgPool2d
 from fxquant.runtime.layers.pool import Int8AvgPool2d as Int8AvgPool2d
@@ -24,3 +30,5 @@ from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
 from fxquant.runtime.layers.resize import Int8InterpolateBilinear as Int8InterpolateBilinear
 from fxquant.runtime.layers.resize import Int8InterpolateNearest as Int8InterpolateNearest
+from fxquant.runtime.layers.softmax import Int8LogSoftmax as Int8LogSoftmax
+from fxquant.runtime.layers.softmax import Int8Softmax as Int8Softmax

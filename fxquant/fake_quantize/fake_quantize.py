@@ -1,16 +1,7 @@
-"""Observers that train: they hand on what int8 would make of a value.
-
-    forward     y = dequantize(quantize(x, q), q)            q from the observer within
-    backward    dx = dy where quantize(x, q) did not saturate, else 0
-
-so the rounding counts as the identity: the straight-through estimator (Bengio et al. 2013; Jacob et al. 2017, section
-3). A learnable fake-quantize also has gradients for its scale and its zero point (Esser et al. 2020, "Learned Step Size
-Quantization"; Bhalgat et al. 2020, "LSQ+").
-"""
+"""Fake-quantizes: a straight-through estimator behind an observer, and the two switches."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,45 +12,12 @@ from fxquant import qparams
 from fxquant.errors import ConfigError
 from fxquant.observer import (
     FixedQParamsObserver,
-    HistogramObserver,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
     ObserverBase,
     QScheme,
-    default_fixed_qparams_range_0to1_observer,
-    default_fixed_qparams_range_neg1to1_observer,
-    default_float_qparams_observer,
-    default_float_qparams_observer_4bit,
 )
-from fxquant.observer.base import FLOAT32_EPS, usual_qparams
 from fxquant.qparams import QParams, along_axis
-
-__all__ = [
-    "FakeQuantize",
-    "FakeQuantizeBase",
-    "FixedQParamsFakeQuantize",
-    "FusedMovingAvgObsFakeQuantize",
-    "default_affine_fixed_qparams_fake_quant",
-    "default_dynamic_fake_quant",
-    "default_embedding_fake_quant",
-    "default_embedding_fake_quant_4bit",
-    "default_fake_quant",
-    "default_fixed_qparams_range_0to1_fake_quant",
-    "default_fixed_qparams_range_neg1to1_fake_quant",
-    "default_fused_act_fake_quant",
-    "default_fused_per_channel_wt_fake_quant",
-    "default_fused_wt_fake_quant",
-    "default_histogram_fake_quant",
-    "default_per_channel_weight_fake_quant",
-    "default_symmetric_fixed_qparams_fake_quant",
-    "default_weight_fake_quant",
-    "disable_fake_quant",
-    "disable_observer",
-    "enable_fake_quant",
-    "enable_observer",
-    "fused_per_channel_wt_fake_quant_range_neg_127_to_127",
-    "fused_wt_fake_quant_range_neg_127_to_127",
-]
 
 ObserverFactory = Callable[..., Any]
 
@@ -233,99 +191,6 @@ class FixedQParamsFakeQuantize(FakeQuantize):
             raise ConfigError(f"FixedQParamsFakeQuantize takes a FixedQParamsObserver, not a {kind}")
 
 
-class _LearnableFakeQuantize(FakeQuantize):
-    """Starts as a FakeQuantize; from `enable_param_learning` on, `scale` and `zero_point` are trained.
-
-    `channel_len`: how many channels, -1 for one scale. `use_grad_scaling` scales their gradients by
-    1 / sqrt(x.numel() * quant_max), as LSQ does.
-    """
-
-    learning_enabled: Tensor
-
-    def __init__(
-        self,
-        observer: ObserverFactory,
-        quant_min: int = 0,
-        quant_max: int = 255,
-        scale: float = 1.0,
-        zero_point: float = 0.0,
-        channel_len: int = -1,
-        use_grad_scaling: bool = False,
-        **observer_kwargs: Any,
-    ) -> None:
-        super().__init__(observer, quant_min, quant_max, **observer_kwargs)
-        if channel_len != -1 and (channel_len < 1 or self.ch_axis is None):
-            raise ConfigError("channel_len is the number of channels of a per-channel observer, else -1")
-        count = max(channel_len, 1)
-        del self.scale, self.zero_point
-        self.scale = nn.Parameter(torch.full((count,), float(scale)))
-        self.zero_point = nn.Parameter(torch.full((count,), float(zero_point)))
-        self.use_grad_scaling = use_grad_scaling
-        self.register_buffer("learning_enabled", torch.zeros(1, dtype=torch.uint8))
-        self.enable_static_observation()
-
-    def enable_param_learning(self) -> None:
-        """Scale and zero point are trained, and no longer observed."""
-        self._switch(learning=True, observer=False, fake_quant=True)
-
-    def enable_static_estimate(self) -> None:
-        """Scale and zero point follow the data, and values are fake-quantized."""
-        self._switch(learning=False, observer=True, fake_quant=True)
-
-    def enable_static_observation(self) -> None:
-        """Scale and zero point follow the data; values pass unchanged."""
-        self._switch(learning=False, observer=True, fake_quant=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.learning_enabled[0]:
-            with torch.no_grad():
-                return super().forward(x)
-        if not self.fake_quant_enabled[0]:
-            return x
-        shrink = 1 / math.sqrt(x.numel() * self.quant_max) if self.use_grad_scaling else 1.0
-        scale = _with_gradient_times(self.scale.clamp(min=FLOAT32_EPS), shrink)
-        zero_point = _rounded(_with_gradient_times(self.zero_point, shrink).clamp(self.quant_min, self.quant_max))
-        if self.ch_axis is not None:
-            shape = [1] * x.dim()
-            shape[self.ch_axis] = -1
-            scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
-        integer = (_rounded(x / scale) + zero_point).clamp(self.quant_min, self.quant_max)
-        return (integer - zero_point) * scale
-
-    @property
-    def observed(self) -> bool:
-        return bool(self.learning_enabled[0]) or super().observed
-
-    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        if not self.learning_enabled[0]:
-            return super().calculate_qparams()
-        zero_point = self.zero_point.detach().round().clamp(self.quant_min, self.quant_max).to(torch.int32)
-        return self.scale.detach().clamp(min=FLOAT32_EPS), zero_point
-
-    def qparams(self) -> QParams:
-        return usual_qparams(self)
-
-    def _switch(self, learning: bool, observer: bool, fake_quant: bool) -> None:
-        self.learning_enabled.fill_(int(learning))
-        self.enable_observer(observer)
-        self.enable_fake_quant(fake_quant)
-        self.scale.requires_grad = self.zero_point.requires_grad = learning
-
-    def _resize(self, shape: torch.Size) -> None:
-        if self.scale.shape != shape:
-            raise ConfigError(f"{self.place} was made for {self.scale.numel()} channels and saw {shape.numel()}")
-
-
-def _rounded(x: Tensor) -> Tensor:
-    """round_half_even(x), with the gradient of x."""
-    return x + (torch.round(x) - x).detach()
-
-
-def _with_gradient_times(x: Tensor, factor: float) -> Tensor:
-    """x, with `factor` times its gradient."""
-    return x * factor + (x * (1 - factor)).detach()
-
-
 def enable_fake_quant(mod: nn.Module) -> None:
     """For `model.apply`: fake-quantizes begin to fake-quantize."""
     if isinstance(mod, FakeQuantizeBase):
@@ -348,32 +213,3 @@ def disable_observer(mod: nn.Module) -> None:
     """For `model.apply`: the qparams of fake-quantizes stay what they are."""
     if isinstance(mod, FakeQuantizeBase):
         mod.disable_observer()
-
-
-_ACTIVATION = {"dtype": torch.uint8, "quant_min": 0, "quant_max": 255}
-_WEIGHT = {"dtype": torch.int8, "quant_min": -127, "quant_max": 127}
-_PER_TENSOR = {"observer": MovingAverageMinMaxObserver, "qscheme": QScheme.PER_TENSOR_SYMMETRIC, **_WEIGHT}
-_PER_CHANNEL = {"observer": MovingAveragePerChannelMinMaxObserver, "qscheme": QScheme.PER_CHANNEL_SYMMETRIC, **_WEIGHT}
-
-default_fake_quant = FakeQuantize.with_args(observer=MovingAverageMinMaxObserver, **_ACTIVATION)
-default_dynamic_fake_quant = default_fake_quant.with_args(averaging_constant=1, is_dynamic=True)
-default_histogram_fake_quant = FakeQuantize.with_args(observer=HistogramObserver, **_ACTIVATION)
-default_weight_fake_quant = FakeQuantize.with_args(**_PER_TENSOR)
-default_per_channel_weight_fake_quant = FakeQuantize.with_args(**_PER_CHANNEL)
-default_embedding_fake_quant = FakeQuantize.with_args(observer=default_float_qparams_observer)
-default_embedding_fake_quant_4bit = FakeQuantize.with_args(observer=default_float_qparams_observer_4bit)
-
-default_fixed_qparams_range_0to1_fake_quant = FixedQParamsFakeQuantize.with_args(
-    observer=default_fixed_qparams_range_0to1_observer
-)
-default_fixed_qparams_range_neg1to1_fake_quant = FixedQParamsFakeQuantize.with_args(
-    observer=default_fixed_qparams_range_neg1to1_observer
-)
-default_affine_fixed_qparams_fake_quant = default_fixed_qparams_range_0to1_fake_quant
-default_symmetric_fixed_qparams_fake_quant = default_fixed_qparams_range_neg1to1_fake_quant
-
-default_fused_act_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(**_ACTIVATION)
-default_fused_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(**_PER_TENSOR)
-default_fused_per_channel_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(**_PER_CHANNEL)
-fused_wt_fake_quant_range_neg_127_to_127 = default_fused_wt_fake_quant.with_args(eps=2**-12)
-fused_per_channel_wt_fake_quant_range_neg_127_to_127 = default_fused_per_channel_wt_fake_quant.with_args(eps=2**-12)

@@ -1,0 +1,57 @@
+// Dot products (contract in dot_scalar.h) for AVX512-VNNI: vpdpbusd zmm. vpermb interleaves four rows of sixteen bytes.
+#pragma once
+#include "base/lanes_avx512.h"
+
+namespace fxquant {
+namespace {
+
+struct Avx512Dot : Avx512Lanes {
+  static constexpr int kRows = 14, kVectors = 2;
+  using Acc = __m512i;
+  using Activations = __m512i;
+  using Weights = __m512i;
+
+  static Acc load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static Acc splat_i32(int32_t v) { return _mm512_set1_epi32(v); }
+  static Acc add_i32(Acc a, Acc b) { return _mm512_add_epi32(a, b); }
+  static void store_i32(int32_t* p, Acc v) { _mm512_storeu_si512(p, v); }
+  static F32 to_float(Acc v) { return _mm512_cvtepi32_ps(v); }
+  static Activations broadcast(uint32_t bytes) { return _mm512_set1_epi32(static_cast<int>(bytes)); }
+  static Weights weights(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Activations activations(const uint8_t* p) { return weights(p); }
+  static Weights flipped(const uint8_t* p) { return _mm512_xor_si512(weights(p), _mm512_set1_epi8(-128)); }
+  static Weights ones() { return _mm512_set1_epi8(1); }
+  static Acc dot(Acc acc, Activations x, Weights w) { return _mm512_dpbusd_epi32(acc, x, w); }
+  static int32_t total(Acc v) { return _mm512_reduce_add_epi32(v); }
+  // Lane i of vector v: column 4 * i + v.
+  static void gather(const uint8_t* from, int64_t stride, uint8_t* to, int64_t step) {
+    const auto column = [&](int c) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c * stride)); };
+    const auto columns = [&](int v) {
+      __m512i lanes = _mm512_castsi128_si512(column(v));
+      lanes = _mm512_inserti32x4(lanes, column(4 + v), 1);
+      lanes = _mm512_inserti32x4(lanes, column(8 + v), 2);
+      return _mm512_inserti32x4(lanes, column(12 + v), 3);
+    };
+    const __m512i v0 = columns(0), v1 = columns(1), v2 = columns(2), v3 = columns(3);
+    const __m512i low01 = _mm512_unpacklo_epi32(v0, v1), high01 = _mm512_unpackhi_epi32(v0, v1);
+    const __m512i low23 = _mm512_unpacklo_epi32(v2, v3), high23 = _mm512_unpackhi_epi32(v2, v3);
+    _mm512_storeu_si512(to, _mm512_unpacklo_epi64(low01, low23));
+    _mm512_storeu_si512(to + step, _mm512_unpackhi_epi64(low01, low23));
+    _mm512_storeu_si512(to + 2 * step, _mm512_unpacklo_epi64(high01, high23));
+    _mm512_storeu_si512(to + 3 * step, _mm512_unpackhi_epi64(high01, high23));
+  }
+  static void interleave(const uint8_t* const (&row)[4], uint8_t* to) {
+    const auto load = [](const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); };
+    __m512i rows = _mm512_castsi128_si512(load(row[0]));
+    rows = _mm512_inserti32x4(rows, load(row[1]), 1);
+    rows = _mm512_inserti32x4(rows, load(row[2]), 2);
+    rows = _mm512_inserti32x4(rows, load(row[3]), 3);
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i order =
+        _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30201000));
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi8(order, rows));
+  }
+};
+
+}  // namespace
+}  // namespace fxquant

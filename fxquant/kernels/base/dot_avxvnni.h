@@ -1,0 +1,28 @@
+// Dot products (contract in dot_scalar.h) for AVX-VNNI: vpdpbusd ymm.
+#pragma once
+#include "base/dot_avx2.h"
+
+namespace fxquant {
+namespace {
+
+struct AvxVnniDot : YmmDot {
+  static constexpr int kRows = 6;
+  using Activations = __m256i;
+  using Weights = __m256i;
+
+  static Activations broadcast(uint32_t bytes) { return _mm256_set1_epi32(static_cast<int>(bytes)); }
+  static Weights weights(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Activations activations(const uint8_t* p) { return weights(p); }
+  static Weights flipped(const uint8_t* p) { return _mm256_xor_si256(weights(p), _mm256_set1_epi8(-128)); }
+  static Weights ones() { return _mm256_set1_epi8(1); }
+  static Acc dot(Acc acc, Activations x, Weights w) {
+#ifdef FXQUANT_EVEX_VNNI
+    return _mm256_dpbusd_epi32(acc, x, w);
+#else
+    return _mm256_dpbusd_avx_epi32(acc, x, w);
+#endif
+  }
+};
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,219 @@
+// matmul and attention over the tiles of a Machine.
+#pragma once
+#include "base/exponential.h"
+#include "matmul/tile.h"
+
+namespace fxquant {
+namespace {
+
+// The rows [begin, end) of a block, in tiles as even as possible: body(first row, Index<rows>{}).
+template <class M, class Body>
+void for_each_tile(int64_t begin, int64_t end, const Body& body) {
+  const int64_t count = end - begin, tiles = (count + M::kRows - 1) / M::kRows;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t first = begin + count * t / tiles;
+    with_count<M::kRows>(begin + count * (t + 1) / tiles - first, [&](auto rows) { body(first, rows); });
+  }
+}
+
+// The items of a part: body(batch, whether the one before had another batch, first row, last row + 1).
+template <class Body>
+void for_each_block(const MatmulPart& part, int64_t rows, Body&& body) {
+  for (int64_t item = part.begin; item < part.end; ++item) {
+    const int64_t batch = item / part.blocks, block = item % part.blocks;
+    const bool is_new = item == part.begin || block == 0;
+    body(batch, is_new, rows * block / part.blocks, rows * (block + 1) / part.blocks);
+  }
+}
+
+template <class M>
+int64_t matmul_scratch_of(const Matmul& p) {
+  return packed_bytes<M>(p.depth, p.columns);
+}
+
+template <class M>
+void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPart& part) {
+  const auto output = M::output(p.output);
+  int64_t packed = -1;
+  for_each_block(part, p.rows, [&](int64_t batch, bool is_new, int64_t begin, int64_t end) {
+    const int64_t b = p.batches.offset(batch, 2);
+    if (is_new && b != packed) {
+      pack<M>({operands.b + b, p.depth, p.columns, p.b}, p.a_zero_point, part.scratch);
+      packed = b;
+    }
+    const uint8_t* a = operands.a + p.batches.offset(batch, 1);
+    uint8_t* y = operands.y + p.batches.offset(batch, 0);
+    float multipliers[M::kRows];
+    for (float& each : multipliers) each = p.multiplier;
+    for_each_tile<M>(begin, end, [&](int64_t first, auto rows) {
+      constexpr int kTile = decltype(rows)() + 0;
+      const uint8_t* from = a + first * p.a_row;
+      int32_t terms[kTile];
+      for (int m = 0; m < kTile; ++m)
+        terms[m] = row_term<M>(from + m * p.a_row, p.depth, p.a_zero_point, p.b_zero_point);
+      const uint8_t* panel = part.scratch;
+      for (int64_t c = 0; c < p.columns; c += kColumns<M>, panel += panel_bytes<M>(p.depth)) {
+        typename M::Acc acc[kTile][M::kVectors];
+        multiply<M, kTile>(acc, from, p.a_row, p.depth, terms, panel);
+        store_tile<M, kTile>(acc, multipliers, output, y + first * p.y_row + c, p.y_row, p.columns - c);
+      }
+    });
+  });
+}
+
+// Where a thread keeps what attention computes on the way. A row of scores or probabilities is whole panels long.
+template <class M>
+struct AttentionScratch {
+  int64_t row, keys, values, scores, probabilities, mask, size;
+
+  explicit AttentionScratch(const Attention& p) : row(rounded_up(p.keys, kColumns<M>)), keys(0) {
+    values = keys + packed_bytes<M>(p.depth, p.keys);
+    scores = values + packed_bytes<M>(p.keys, p.width);
+    probabilities = scores + rounded_up(M::kRows * row * 4, 64);
+    mask = probabilities + rounded_up(M::kRows * row, 64);
+    size = mask + rounded_up(row * 4, 64);
+  }
+};
+
+template <class M>
+int64_t attention_scratch_of(const Attention& p) {
+  return AttentionScratch<M>(p).size;
+}
+
+// Row `i` of a batch's mask as floats.
+inline void load_mask(const Attention& p, const uint8_t* mask, int64_t i, float* to) {
+  const int64_t step = p.mask_strides.column;
+  if (p.mask == Mask::floats) {
+    const float* from = reinterpret_cast<const float*>(mask) + i * p.mask_strides.row;
+    for (int64_t j = 0; j < p.keys; ++j) {
+      const float summand = from[j * step] * kLog2E;
+      to[j] = summand < -__FLT_MAX__ && from[j * step] > -__builtin_inff() ? -__FLT_MAX__ : summand;
+    }
+  } else {
+    const uint8_t* from = mask + i * p.mask_strides.row;
+    for (int64_t j = 0; j < p.keys; ++j) to[j] = from[j * step] != 0 ? 0.0F : -__builtin_inff();
+  }
+}
+
+// What scores [0, length), whole vectors, make of a row: probabilities in 255ths of the largest. Returns their sum.
+template <class M>
+int32_t probabilities_of(const float* scores, int64_t length, uint8_t* p) {
+  const auto most = M::set(largest<M>(scores, length));
+  const auto output = M::output({0, 0, 255});
+  const auto part = [&](int64_t j) FXQUANT_UNROLLED {
+    return power_of_2<M>(M::sub(M::load_f32(scores + j), most), kExponential255);
+  };
+  int64_t j = 0;
+  for (; j + 4 * M::kCount <= length; j += 4 * M::kCount) {
+    typename M::F32 parts[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = part(j + M::kCount * v); });
+    M::store4_bytes(p + j, parts);
+  }
+  for (; j < length; j += M::kCount) M::store_u8(p + j, M::kCount, part(j), output);
+  return sum_of<M>(p, length);
+}
+
+template <class M>
+class AttentionBlock {
+ public:
+  AttentionBlock(const Attention& params, const AttentionOperands& operands, uint8_t* memory)
+      : p_(params), operands_(operands), at_(params), output_(M::output(params.output)) {
+    keys_ = memory + at_.keys;
+    values_ = memory + at_.values;
+    scores_ = reinterpret_cast<float*>(memory + at_.scores);
+    probabilities_ = memory + at_.probabilities;
+    mask_ = reinterpret_cast<float*>(memory + at_.mask);
+  }
+
+  void operator()(int64_t batch, bool is_new, int64_t begin, int64_t end) {
+    if (is_new) pack_batch(batch);
+    const uint8_t* q = operands_.q + p_.batches.offset(batch, 1);
+    const int64_t mask_size = p_.mask == Mask::floats ? 4 : 1;
+    const uint8_t* mask = operands_.mask + p_.batches.offset(batch, 4) * mask_size;
+    uint8_t* y = operands_.y + p_.batches.offset(batch, 0);
+    for_each_tile<M>(begin, end, [&](int64_t first, auto rows) {
+      constexpr int kTile = decltype(rows)() + 0;
+      const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
+      scores<kTile>(q + first * p_.q_row, keys);
+      int32_t totals[kTile];
+      for (int m = 0; m < kTile; ++m) totals[m] = row_of_probabilities(mask, first + m, m, keys);
+      values<kTile>(y + first * p_.y_row, totals, keys);
+    });
+  }
+
+ private:
+  void pack_batch(int64_t batch) {
+    const uint8_t* k = operands_.k + p_.batches.offset(batch, 2);
+    const uint8_t* v = operands_.v + p_.batches.offset(batch, 3);
+    pack<M>({k, p_.depth, p_.keys, {p_.k.column, p_.k.row}}, p_.q_zero_point, keys_);
+    pack<M>({v, p_.keys, p_.width, p_.v}, 0, values_);
+  }
+
+  template <int Rows>
+  void scores(const uint8_t* q, int64_t keys) {
+    int32_t terms[Rows];
+    for (int m = 0; m < Rows; ++m) terms[m] = row_term<M>(q + m * p_.q_row, p_.depth, p_.q_zero_point, p_.k_zero_point);
+    const auto multiplier = M::set(p_.score_multiplier);
+    const uint8_t* panel = keys_;
+    for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
+      typename M::Acc acc[Rows][M::kVectors];
+      multiply<M, Rows>(acc, q, p_.q_row, p_.depth, terms, panel);
+      float* to = scores_ + c;
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+          M::store_f32(to + m * at_.row + M::kCount * v, M::mul(M::to_float(acc[m][v]), multiplier));
+        });
+      });
+    }
+  }
+
+  int32_t row_of_probabilities(const uint8_t* mask, int64_t i, int m, int64_t keys) {
+    float* t = scores_ + m * at_.row;
+    const int64_t length = rounded_up(keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
+    if (p_.mask != Mask::none) {
+      load_mask(p_, mask, i, mask_);
+      for (int64_t j = 0; j < keys; ++j) t[j] += mask_[j];
+    }
+    const int64_t end = p_.causal && i + 1 < keys ? i + 1 : keys;
+    for (int64_t j = end; j < length; ++j) t[j] = -__builtin_inff();
+    return probabilities_of<M>(t, length, probabilities_ + m * at_.row);
+  }
+
+  template <int Rows>
+  void values(uint8_t* y, const int32_t* totals, int64_t keys) {
+    int32_t terms[Rows];
+    float multipliers[Rows];
+    for (int m = 0; m < Rows; ++m) {
+      terms[m] = (128 - p_.v_zero_point) * totals[m];
+      multipliers[m] = totals[m] > 0 ? p_.value_multiplier / static_cast<float>(totals[m]) : 0.0F;
+    }
+    const uint8_t* panel = values_;
+    for (int64_t c = 0; c < p_.width; c += kColumns<M>, panel += panel_bytes<M>(p_.keys)) {
+      typename M::Acc acc[Rows][M::kVectors];
+      // Behind the last key there are zeros, on both sides, up to a whole step.
+      multiply<M, Rows>(acc, probabilities_, at_.row, (keys + 3) / 4 * 4, terms, panel);
+      store_tile<M, Rows>(acc, multipliers, output_, y + c, p_.y_row, p_.width - c);
+    }
+  }
+
+  const Attention& p_;
+  const AttentionOperands& operands_;
+  const AttentionScratch<M> at_;
+  const typename M::Output output_;
+  uint8_t *keys_, *values_, *probabilities_;
+  float *scores_, *mask_;
+};
+
+template <class M>
+void attention_part(const Attention& p, const AttentionOperands& operands, const MatmulPart& part) {
+  AttentionBlock<M> block(p, operands, part.scratch);
+  for_each_block(part, p.queries, block);
+}
+
+template <class M>
+constexpr MatmulKernels matmul_table() {
+  return {matmul_scratch_of<M>, matmul_part<M>, attention_scratch_of<M>, attention_part<M>};
+}
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,60 @@
+"""attention of integers. Scores stay exact; only the probabilities are rounded, to 255ths of the largest of their row:
+
+    t[i, j] = sum over d of (q[i, d] - q_zero_point) * (k[j, d] - k_zero_point) * score_multiplier
+              + max(mask[i, j] * log2(e), -FLT_MAX)                        -inf for j > i if causal
+    p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]))               an integer
+    y[i, e] = requantize(sum over j of p[i, j] * (v[j, e] - v_zero_point) * (value_multiplier / sum over j of p[i, j]))
+
+Scores are in units of log(2): score_multiplier = s_q * s_k * scale * log2(e). The power of 2 is that of exponential.py.
+All float arithmetic is in float32, both sums are exact in int32. Probabilities always add up to 1, since the sum is
+that of the rounded ones. A row without any key is 0, as in torch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.ops.integer.exponential import EXPONENTIAL_255, LOG2_E, power_of_2
+from fxquant.ops.integer.matmul import centered_product
+from fxquant.ops.integer.softmax import added
+from fxquant.ops.op import op
+from fxquant.qparams import Requantize, requantize
+
+
+@op(activations=("query", "key", "value"), at_run_time=("mask",))
+def int8_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    score_multiplier: float,
+    query_zero_point: int,
+    key_zero_point: int,
+    value_multiplier: float,
+    value_zero_point: int,
+    output: Requantize,
+    causal: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """uint8 [..., L, D], [..., S, D] and [..., S, E] to uint8 [..., L, E], in memory [..., L, heads, E].
+
+    `mask`: float32 or bool (True keeps a key), broadcasts to [..., L, S]. value_multiplier = s_v / s_y.
+    """
+    scores = centered_product(query, query_zero_point, key.mT, key_zero_point).float() * score_multiplier
+    if mask is not None:
+        scores = scores + _in_powers_of_2(added(mask))
+    if causal:
+        beyond = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(beyond, -torch.inf)
+    distance = scores - scores.amax(-1, keepdim=True) if scores.numel() else scores
+    p = torch.round(power_of_2(distance, EXPONENTIAL_255))
+    total = p.sum(-1, keepdim=True)
+    multiplier = torch.where(total > 0, torch.tensor(value_multiplier) / total, 0.0)
+    acc = centered_product(p, 0, value, value_zero_point)
+    return requantize(acc, multiplier, output)
+
+
+def _in_powers_of_2(mask: Tensor) -> Tensor:
+    """What stands for the lowest float stays finite: a row that is masked so throughout counts all its keys."""
+    scaled = (mask * LOG2_E).clamp(min=torch.finfo(torch.float32).min)
+    return torch.where(mask == -torch.inf, mask, scaled)

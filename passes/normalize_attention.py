@@ -1,0 +1,133 @@
+"""matmul(q * c, k), q @ k / c, …               -> matmul(q, k, scale=c)
+softmax(matmul(q, k, c) + mask)              -> softmax(matmul(q, k, c), mask)
+softmax(masked_fill(matmul(q, k, c), m, -inf))  -> the same, with a mask of 0 and -inf
+matmul(softmax(matmul(q, k, c), mask), v)    -> attention(q, k^T, v, mask, scale=c)
+
+Attention written out. A mask is added in float: next to its -1e9, no 8 bits would tell scores apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from fxquant import ops
+from fxquant.graph.pipeline import register_pass
+from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.graph.shapes import infer_shapes
+from fxquant.ops.arguments import exactly
+from fxquant.ops.attention import MASK
+
+
+class _Scaled(Rule):
+    def check(self, m: Match) -> None:
+        if not isinstance(m.factor, (int, float)):
+            m.refuse("the factor is computed, not a number")
+
+
+class ScaledLeft(_Scaled):
+    def pattern(self, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(ops.mul(a, factor), b, scale)
+
+    def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, b, float(scale * factor))
+
+
+class DividedLeft(_Scaled):
+    def pattern(self, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(ops.div(a, factor), b, scale)
+
+    def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, b, float(scale / factor))
+
+
+class ScaledRight(_Scaled):
+    def pattern(self, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, ops.mul(b, factor), scale)
+
+    def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, b, float(scale * factor))
+
+
+class ScaledProduct(_Scaled):
+    def pattern(self, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.mul(ops.matmul(a, b, scale), factor)
+
+    def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, b, float(scale * factor))
+
+
+class DividedProduct(_Scaled):
+    def pattern(self, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.div(ops.matmul(a, b, scale), factor)
+
+    def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
+        return ops.matmul(a, b, float(scale / factor))
+
+
+class MaskAdded(Rule):
+    def pattern(self, a: Any, b: Any, scale: Any, mask: Any, dim: Any) -> Any:
+        return ops.softmax(ops.add(ops.matmul(a, b, scale), mask), dim, None)
+
+    def check(self, m: Match) -> None:
+        if isinstance(m.mask, (int, float)):
+            m.refuse("a number that is added to every score is no mask")
+
+    def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, dim: Any) -> Any:
+        return ops.softmax(ops.matmul(a, b, scale), dim, mask)
+
+
+class MaskAddedTwice(Rule):
+    def pattern(self, a: Any, b: Any, scale: Any, mask: Any, other: Any, dim: Any) -> Any:
+        return ops.softmax(ops.add(ops.add(ops.matmul(a, b, scale), mask), other), dim, None)
+
+    def check(self, m: Match) -> None:
+        if isinstance(m.mask, (int, float)) or isinstance(m.other, (int, float)):
+            m.refuse("a number that is added to every score is no mask")
+
+    def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, other: Any, dim: Any) -> Any:
+        return ops.softmax(ops.matmul(a, b, scale), dim, exactly(MASK, torch.add, mask, other))
+
+
+class MaskFilled(Rule):
+    def pattern(self, a: Any, b: Any, scale: Any, mask: Any, value: Any, dim: Any) -> Any:
+        return ops.softmax(ops.masked_fill(ops.matmul(a, b, scale), mask, value), dim, None)
+
+    def check(self, m: Match) -> None:
+        if m.value > LOWEST_SCORE:
+            m.refuse(f"{m.value} is no number that takes a key out")
+
+    def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, value: Any, dim: Any) -> Any:
+        return ops.softmax(ops.matmul(a, b, scale), dim, exactly(MASK, torch.where, mask, value, 0.0))
+
+
+class Attention(Rule):
+    def pattern(self, a: Any, b: Any, scale: Any, mask: Any, dim: Any, v: Any) -> Any:
+        return ops.matmul(ops.softmax(ops.matmul(a, b, scale), dim, mask), v, 1.0)
+
+    def check(self, m: Match) -> None:
+        shapes = [node.meta.get("shape") for node in (m.a, m.b, m.v)]
+        if None in shapes or len({shape[:-2] for shape in shapes}) > 1:
+            m.refuse("its operands differ in their leading dimensions")
+        if m.dim not in (-1, len(shapes[0]) - 1):
+            m.refuse("the softmax is not along the keys")
+
+    def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, dim: Any, v: Any) -> Any:
+        rank = len(m.a.meta["shape"])
+        key = ops.permute(b, (*range(rank - 2), rank - 1, rank - 2))
+        return ops.attention(a, key, v, mask, False, scale)
+
+
+# exp of what is lower is 0 beside any score.
+LOWEST_SCORE = -1e4
+
+
+SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedProduct())
+
+
+@register_pass(stage="normalize")
+def normalize_attention(gm: GraphModule) -> GraphModule:
+    masks = (MaskAddedTwice(), MaskAdded(), MaskFilled())
+    return infer_shapes(apply_rules(infer_shapes(apply_rules(gm, [*SCALES, *masks])), [Attention()]))
