@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
@@ -24,6 +25,7 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.weights import TRANSPOSED, output_channels, scale_axis
 from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
 from fxquant.ops.op import Op, Output, op_name, op_of
 from fxquant.qconfig_mapping import Match
@@ -56,7 +58,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     if not (row.kernel or row.moves or is_table(node)):
         return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
     return (
-        _config_limit(node)
+        config_limit(node)
         or _type_limit(node)
         or _argument_limit(node, row)
         or row.limits(row.bind(node))
@@ -111,7 +113,8 @@ def _readers(node: Node) -> list[Node]:
     return [reader for user in node.users for reader in (user.users if is_several(node) else (user,))]
 
 
-def _config_limit(node: Node) -> str | None:
+def config_limit(node: Node) -> str | None:
+    """The reason why the node's qconfig keeps it float, whatever the op, or None."""
     match = node.meta.get("qconfig")
     if match is None or match.qconfig is None:
         return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"
@@ -172,13 +175,19 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         if isinstance(value, Node) and value.op != "get_attr":
             return f"its {role} is computed, not a parameter"
     weight = surgery.fetch(gm, arguments[row.weight])
-    reduction = weight[0].numel()
+    reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
     if reduction > LONGEST_REDUCTION:
         return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-    return _weight_config_limit(node.meta["qconfig"])
+    return _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
 
 
-def _weight_config_limit(match: Match) -> str | None:
+def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:
+    """The first one is what the kernels take. The other is how a transposed convolution is configured."""
+    axis = scale_axis(row, weight, arguments)
+    return (axis, 1) if row.name in TRANSPOSED else (axis,)
+
+
+def _weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
     if match.qconfig is None or match.qconfig.weight is None:
         return "its qconfig has no weight observer"
     weight = _observer(match.qconfig.weight, match.source)
@@ -186,10 +195,9 @@ def _weight_config_limit(match: Match) -> str | None:
         return f"its qconfig asks for {weight.dtype} weights; kernels take int8"
     if not weight.qscheme.symmetric:
         return "its qconfig asks for affine weights; kernels take symmetric ones"
-    if getattr(weight, "ch_axis", None) not in (None, 0):
-        return (
-            f"its qconfig asks for weights with a scale along axis {weight.ch_axis}; kernels take axis 0, the outputs"
-        )
+    asked = getattr(weight, "ch_axis", None)
+    if asked not in (None, *axes):
+        return f"its qconfig asks for weights with a scale along axis {asked}; kernels take axis {axes[0]}, the outputs"
     return None
 
 

@@ -1,8 +1,8 @@
 """quantize(conv(dequantize(x, p), dequantize(w, s), b, …), q)   -> int8_conv2d(x, w, b', m, …)
 quantize(conv(…) + dequantize(r, t), q)                         -> int8_conv2d(…, residual=r)
 
-with b' = round(b / (s_x * s_w)) and m = s_x * s_w / s_y (Jacob et al. 2017, section 2.4). A conv1d is a conv2d of
-height 1.
+with b' = round(b / (s_x * s_w)) and m = s_x * s_w / s_y (Jacob et al. 2017, section 2.4); likewise for volumes, and for
+transposed convolutions. A convolution along one dimension is one of images of height 1.
 """
 
 from __future__ import annotations
@@ -20,28 +20,37 @@ from .fold_linear import integer_parameters, residual_params
 
 
 class _Convolution(Rule):
-    def __init__(self, conv: Callable[..., Any]) -> None:
-        self.conv = conv
-        self.flat = conv is ops.conv1d
+    """`conv`, whose settings stand in the graph as of `settings`, becomes `int8`; `flat`: an image of height 1."""
+
+    def __init__(self, conv: Callable[..., Any], int8: Callable[..., Any], flat: bool = False) -> None:
+        self.conv, self.int8, self.flat = conv, int8, flat
 
     def real(self, x: Any, p: Any, w: Any, s: Any, *settings: Any) -> Any:
         return self.conv(ops.dequantize(x, p), ops.dequantize(w, s), *settings)
 
+    def settings(self, m: Match) -> tuple[Any, ...]:
+        """Stride, padding and the rest, as `int8` takes them."""
+        padding = self.sizes(m.padding, 0)
+        both_sides = (*padding, *padding) if self.int8 is ops.int8_conv2d else padding
+        return self.sizes(m.stride, 1), both_sides, self.sizes(m.dilation, 1), m.groups
+
+    def parameters(self, m: Match) -> tuple[Any, Any, Any]:
+        return integer_parameters(m, height=self.flat)
+
     def integer(self, m: Match, x: Any, **residual: Any) -> Any:
-        weight, bias, multiplier = integer_parameters(m, height=self.flat)
-        padding = self._pair(m.padding, 0)
-        y = ops.int8_conv2d(
-            *(self.images(x), weight, bias, multiplier, m.p.zero_point, qparams.bounds(m.q)),
-            *(self._pair(m.stride, 1), (*padding, *padding), self._pair(m.dilation, 1), m.groups),
-            **residual,
-        )
+        weights, output = self.parameters(m), qparams.bounds(m.q)
+        y = self.int8(self.images(x), *weights, m.p.zero_point, output, *self.settings(m), **residual)
         return ops.squeeze(y, (2,)) if self.flat else y
 
     def images(self, x: Any) -> Any:
         return ops.unsqueeze(x, 2) if self.flat else x
 
-    def _pair(self, value: Any, flat: int) -> tuple[int, int]:
+    def sizes(self, value: Any, flat: int) -> tuple[int, ...]:
+        """A setting for each dimension, `flat` for the height that a convolution along one does not have."""
         return (flat, *value) if self.flat else tuple(value)
+
+    def summed(self, m: Match, x: Any, r: Any) -> Any:
+        return self.integer(m, x, residual=self.images(r), residual_params=residual_params(m))
 
 
 class Conv(_Convolution):
@@ -74,9 +83,77 @@ class ConvAdd(_Convolution):
         return ops.quantize(ops.add(real, ops.dequantize(r, t)), q)
 
     def rewrite(self, m: Match, x: Any, r: Any, **_: Any) -> Any:
-        return self.integer(m, x, residual=self.images(r), residual_params=residual_params(m))
+        return self.summed(m, x, r)
+
+
+class _Transposed(_Convolution):
+    def settings(self, m: Match) -> tuple[Any, ...]:
+        extra = self.sizes(m.output_padding, 0)
+        return self.sizes(m.stride, 1), self.sizes(m.padding, 0), extra, m.groups, self.sizes(m.dilation, 1)
+
+    def parameters(self, m: Match) -> tuple[Any, Any, Any]:
+        return integer_parameters(m, height=self.flat, inputs_first=True)
+
+
+class ConvTranspose(_Transposed):
+    def pattern(
+        self,
+        x: Any,
+        p: Any,
+        w: Any,
+        s: Any,
+        b: Any,
+        stride: Any,
+        padding: Any,
+        output_padding: Any,
+        groups: Any,
+        dilation: Any,
+        q: Any,
+    ) -> Any:
+        return ops.quantize(self.real(x, p, w, s, b, stride, padding, output_padding, groups, dilation), q)
+
+    def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
+        return self.integer(m, x)
+
+
+class ConvTransposeAdd(_Transposed):
+    def pattern(
+        self,
+        x: Any,
+        p: Any,
+        w: Any,
+        s: Any,
+        b: Any,
+        stride: Any,
+        padding: Any,
+        output_padding: Any,
+        groups: Any,
+        dilation: Any,
+        r: Any,
+        t: Any,
+        q: Any,
+    ) -> Any:
+        real = self.real(x, p, w, s, b, stride, padding, output_padding, groups, dilation)
+        return ops.quantize(ops.add(real, ops.dequantize(r, t)), q)
+
+    def rewrite(self, m: Match, x: Any, r: Any, **_: Any) -> Any:
+        return self.summed(m, x, r)
+
+
+_ORDINARY: tuple[Any, ...] = (
+    (ops.conv1d, ops.int8_conv2d, True),
+    (ops.conv2d, ops.int8_conv2d),
+    (ops.conv3d, ops.int8_conv3d),
+)
+_TRANSPOSED: tuple[Any, ...] = (
+    (ops.conv_transpose1d, ops.int8_conv_transpose2d, True),
+    (ops.conv_transpose2d, ops.int8_conv_transpose2d),
+    (ops.conv_transpose3d, ops.int8_conv_transpose3d),
+)
 
 
 @register_pass(stage="fold")
 def fold_conv(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [rule(conv) for conv in (ops.conv1d, ops.conv2d) for rule in (Conv, ConvAdd)])
+    rules: list[Rule] = [rule(*forms) for forms in _ORDINARY for rule in (Conv, ConvAdd)]
+    rules += [rule(*forms) for forms in _TRANSPOSED for rule in (ConvTranspose, ConvTransposeAdd)]
+    return apply_rules(gm, rules)

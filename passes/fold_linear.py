@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant import ops, qparams
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.ops.integer.conv import other_side_first
 from fxquant.qparams import Residual
 
 
@@ -43,14 +45,20 @@ def fold_linear(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [Linear(), LinearAdd()])
 
 
-def integer_parameters(m: Match, height: bool = False) -> tuple[Any, Any, Any]:
+def integer_parameters(m: Match, height: bool = False, inputs_first: bool = False) -> tuple[Any, Any, Any]:
     """Weight, bias and multiplier of the op that `m` matched, as new buffers.
 
-    `height`: the weight of a conv1d gets a height of 1.
+    `height`: the weight of a conv1d gets a height of 1. `inputs_first`: the weight is that of a transposed convolution,
+    and gets its outputs first.
     """
     scale = surgery.fetch(m.gm, m.s.scale) if isinstance(m.s.scale, Node) else m.s.scale
     bias = None if m.b is None else m.fetch(m.b)
-    found = qparams.integer_parameters(m.fetch(m.w), scale, bias, m.p.scale, m.q.scale)
+    weight = m.fetch(m.w)
+    if inputs_first:
+        if isinstance(scale, Tensor) and m.s.axis == 1:  # a scale for each output of a group
+            scale = scale.repeat(m.groups)
+        weight = other_side_first(weight, m.groups)
+    found = qparams.integer_parameters(weight, scale, bias, m.p.scale, m.q.scale)
     weight = found.weight.unsqueeze(2) if height else found.weight
     return m.constant("weight", weight), m.constant("bias", found.bias), m.constant("multiplier", found.multiplier)
 

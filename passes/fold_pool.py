@@ -17,9 +17,10 @@ from fxquant.graph.rewrite import Match, Rule, apply_rules
 
 
 class Pool(Rule):
-    def __init__(self, pool: Callable[..., Any], flat: bool) -> None:
-        self.pool = pool
-        self.flat = flat
+    """`pool` becomes `int8`; `flat`: a pool over images of height 1."""
+
+    def __init__(self, pool: Callable[..., Any], int8: Callable[..., Any], flat: bool = False) -> None:
+        self.pool, self.int8, self.flat = pool, int8, flat
 
     def images(self, x: Any) -> Any:
         return ops.unsqueeze(x, 2) if self.flat else x
@@ -38,13 +39,13 @@ class MaxPool(Pool):
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
         window = (self.pair(m.kernel), self.pair(m.stride), self.pair(m.padding, 0), self.pair(m.dilation))
-        return self.back(ops.int8_max_pool2d(self.images(x), *window, m.ceil))
+        return self.back(self.int8(self.images(x), *window, m.ceil))
 
 
 class _AvgPool(Pool):
     def average(self, m: Match, x: Any, divisor: int | None) -> Any:
         window = (self.pair(m.kernel), self.pair(m.stride), self.pair(m.padding, 0))
-        y = ops.int8_avg_pool2d(self.images(x), *window, m.ceil, m.include, divisor, *_requantize(m))
+        y = self.int8(self.images(x), *window, m.ceil, m.include, divisor, *_requantize(m))
         return self.back(y)
 
 
@@ -56,7 +57,7 @@ class AvgPool1d(_AvgPool):
         return self.average(m, x, None)
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool(_AvgPool):
     def pattern(
         self, x: Any, p: Any, kernel: Any, stride: Any, padding: Any, ceil: Any, include: Any, divisor: Any, q: Any
     ) -> Any:
@@ -71,7 +72,15 @@ class AdaptiveAvgPool(Pool):
         return ops.quantize(self.pool(ops.dequantize(x, p), size), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        return self.back(ops.int8_adaptive_avg_pool2d(self.images(x), self.pair(m.size), *_requantize(m)))
+        return self.back(self.int8(self.images(x), self.pair(m.size), *_requantize(m)))
+
+
+class AdaptiveMaxPool(Pool):
+    def pattern(self, x: Any, q: Any, size: Any) -> Any:
+        return ops.quantize(self.pool(ops.dequantize(x, q), size), q)
+
+    def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
+        return self.back(self.int8(self.images(x), self.pair(m.size)))
 
 
 class Mean(Rule):
@@ -79,8 +88,9 @@ class Mean(Rule):
         return ops.quantize(ops.mean(ops.dequantize(x, p), dims, keepdim), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        flat = len(m.dims) == 1
-        y = ops.int8_adaptive_avg_pool2d(ops.unsqueeze(x, 2) if flat else x, (1, 1), *_requantize(m))
+        flat, volumes = len(m.dims) == 1, len(m.dims) == 3
+        pool: Any = ops.int8_adaptive_avg_pool3d if volumes else ops.int8_adaptive_avg_pool2d
+        y = pool(ops.unsqueeze(x, 2) if flat else x, (1, 1, 1) if volumes else (1, 1), *_requantize(m))
         if not m.keepdim:
             return ops.flatten(y, 1)
         return ops.squeeze(y, (2,)) if flat else y
@@ -95,12 +105,18 @@ def fold_pool(gm: GraphModule) -> GraphModule:
     return apply_rules(
         gm,
         [
-            MaxPool(ops.max_pool1d, flat=True),
-            MaxPool(ops.max_pool2d, flat=False),
-            AvgPool1d(ops.avg_pool1d, flat=True),
-            AvgPool2d(ops.avg_pool2d, flat=False),
-            AdaptiveAvgPool(ops.adaptive_avg_pool1d, flat=True),
-            AdaptiveAvgPool(ops.adaptive_avg_pool2d, flat=False),
+            MaxPool(ops.max_pool1d, ops.int8_max_pool2d, flat=True),
+            MaxPool(ops.max_pool2d, ops.int8_max_pool2d),
+            MaxPool(ops.max_pool3d, ops.int8_max_pool3d),
+            AvgPool1d(ops.avg_pool1d, ops.int8_avg_pool2d, flat=True),
+            AvgPool(ops.avg_pool2d, ops.int8_avg_pool2d),
+            AvgPool(ops.avg_pool3d, ops.int8_avg_pool3d),
+            AdaptiveAvgPool(ops.adaptive_avg_pool1d, ops.int8_adaptive_avg_pool2d, flat=True),
+            AdaptiveAvgPool(ops.adaptive_avg_pool2d, ops.int8_adaptive_avg_pool2d),
+            AdaptiveAvgPool(ops.adaptive_avg_pool3d, ops.int8_adaptive_avg_pool3d),
+            AdaptiveMaxPool(ops.adaptive_max_pool1d, ops.int8_adaptive_max_pool2d, flat=True),
+            AdaptiveMaxPool(ops.adaptive_max_pool2d, ops.int8_adaptive_max_pool2d),
+            AdaptiveMaxPool(ops.adaptive_max_pool3d, ops.int8_adaptive_max_pool3d),
             Mean(),
         ],
     )

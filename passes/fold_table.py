@@ -12,7 +12,10 @@ from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 
-_WITH_TABLE = (ops.int8_conv2d, ops.int8_linear)
+_WITH_TABLE = (
+    *(ops.int8_conv2d, ops.int8_conv3d, ops.int8_conv_transpose2d, ops.int8_conv_transpose3d),
+    ops.int8_linear,
+)
 
 
 @register_pass(stage="fold")

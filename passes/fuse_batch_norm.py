@@ -18,11 +18,11 @@ from torch.fx import GraphModule, Node
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.plain_tracer import nn_class
+from fxquant.graph.weights import TRANSPOSED, output_channels
 from fxquant.ops.op import op_of
 
 _MODULES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-_LAYERS = ("conv1d", "conv2d", "conv3d", "linear", *_TRANSPOSED)
+_LAYERS = ("conv1d", "conv2d", "conv3d", "linear", *TRANSPOSED)
 
 
 class Statistics(NamedTuple):
@@ -84,11 +84,8 @@ def fixed_norm(gm: GraphModule, node: Node) -> nn.Module | None:
 def _channels_match(gm: GraphModule, layer: Node, statistics: Statistics) -> bool:
     row = op_of(layer)
     assert row is not None
-    return _channels(row.name, surgery.fetch(gm, row.bind(layer)["weight"]), row.bind(layer)) == len(statistics.mean)
-
-
-def _channels(name: str, weight: Tensor, arguments: dict[str, object]) -> int:
-    return int(weight.shape[1] * arguments["groups"] if name in _TRANSPOSED else weight.shape[0])  # type: ignore[operator]
+    arguments = row.bind(layer)
+    return output_channels(row, surgery.fetch(gm, arguments["weight"]), arguments) == len(statistics.mean)
 
 
 def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> None:
@@ -97,7 +94,7 @@ def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shar
     arguments = row.bind(layer)
     weight_node, bias_node = arguments["weight"], arguments["bias"]
     bias = None if bias_node is None else surgery.fetch(gm, bias_node)
-    groups = arguments["groups"] if row.name in _TRANSPOSED else None
+    groups = arguments["groups"] if row.name in TRANSPOSED else None
     weight, bias = fold(surgery.fetch(gm, weight_node), bias, statistics, groups)
     path, dot, _ = str(weight_node.target).rpartition(".")
     arguments["weight"] = _store(gm, weight_node, str(weight_node.target), weight, layer, shared)

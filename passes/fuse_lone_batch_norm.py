@@ -18,7 +18,7 @@ from fxquant.graph.pipeline import register_pass
 
 from .fuse_batch_norm import Statistics, fixed_norm, fold
 
-_CONVOLUTIONS: dict[int, Any] = {3: ops.conv1d, 4: ops.conv2d}
+_CONVOLUTIONS: dict[int, Any] = {3: ops.conv1d, 4: ops.conv2d, 5: ops.conv3d}
 _TENSORS = ("running_mean", "running_var", "weight", "bias")
 
 

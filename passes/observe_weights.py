@@ -10,7 +10,8 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
-from fxquant.ops.op import op_of
+from fxquant.graph.weights import scale_axis
+from fxquant.ops.op import Op, op_of
 
 
 @register_pass(stage="observe")
@@ -20,8 +21,19 @@ def observe_weights(gm: GraphModule) -> GraphModule:
         if row is None or row.weight is None or not quant_of(node).int8:
             continue
         weight: Node = row.bind(node)[row.weight]
-        observer: Any = node.meta["qconfig"].qconfig.weight()
+        observer = _observer(gm, node, row)
         observer.where = f"the weight of {where(node)}"
         name = surgery.add_module(gm, f"{weight.target}_observer", observer)
         surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
     return surgery.clean(gm)
+
+
+def _observer(gm: GraphModule, node: Node, row: Op) -> Any:
+    """What the qconfig makes, with scales along the axis that the kernels take."""
+    factory: Any = node.meta["qconfig"].qconfig.weight
+    arguments = row.bind(node)
+    axis = scale_axis(row, surgery.fetch(gm, arguments[str(row.weight)]), arguments)
+    observer = factory()
+    if getattr(observer, "ch_axis", None) in (None, axis) or not hasattr(factory, "with_args"):
+        return observer
+    return factory.with_args(ch_axis=axis)()

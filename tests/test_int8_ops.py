@@ -14,6 +14,7 @@ from fxquant.demo.metrics import sqnr_db
 
 IMAGE = (4, 8, 12, 14)
 SEQUENCE = (4, 8, 24)
+VOLUME = (2, 8, 5, 6, 7)
 
 
 class Sandwich(nn.Module):
@@ -21,14 +22,14 @@ class Sandwich(nn.Module):
 
     def __init__(self, function: Callable[..., Tensor], shape: tuple[int, ...], modules: dict[str, nn.Module]) -> None:
         super().__init__()
-        conv = {3: nn.Conv1d, 4: nn.Conv2d}[len(shape)]
+        conv = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}[len(shape)]
         self.before = conv(shape[1], shape[1], 3, padding=1)
         self.function = function
         for name, module in modules.items():
             self.add_module(name, module)
         with torch.no_grad():
             result = self.inner(self.before(torch.randn(shape)))
-        after: dict[int, Callable[..., nn.Module]] = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d}
+        after: dict[int, Callable[..., nn.Module]] = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
         size = (result.shape[1], 6) if result.dim() == 2 else (result.shape[1], 6, 1)
         self.after = after[result.dim()](*size)
 
@@ -56,6 +57,12 @@ def image(
 
 def sequence(function: Callable[..., Tensor]) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
     return SEQUENCE, lambda m, x: function(x), {}
+
+
+def volume(
+    function: Callable[..., Tensor], **modules: nn.Module
+) -> tuple[tuple[int, ...], Callable[..., Tensor], dict[str, nn.Module]]:
+    return VOLUME, (lambda m, x: function(m, x)) if modules else (lambda m, x: function(x)), modules
 
 
 def unbound_product(x: Tensor) -> Tensor:
@@ -152,6 +159,47 @@ CASES = {
     "mish": image(F.mish),
     "prelu": image(lambda m, x: m.act(x), act=nn.PReLU()),
     "prelu a channel": image(lambda m, x: m.act(x), act=nn.PReLU(8)),
+    "conv3d": volume(lambda m, x: m.conv(x), conv=nn.Conv3d(8, 12, 3, padding=1)),
+    "conv3d residual": volume(lambda m, x: F.relu(m.conv(x) + x), conv=nn.Conv3d(8, 8, (1, 3, 3), padding=(0, 1, 1))),
+    "conv3d gelu": volume(lambda m, x: F.gelu(m.conv(x)), conv=nn.Conv3d(8, 8, (3, 1, 1), groups=8)),
+    "conv3d same": volume(lambda m, x: m.conv(x), conv=nn.Conv3d(8, 8, 2, padding="same")),
+    "batch norm of volumes": volume(lambda m, x: m.norm(F.relu(x)), norm=nn.BatchNorm3d(8).eval()),
+    "conv_transpose1d": (SEQUENCE, lambda m, x: m.up(x), {"up": nn.ConvTranspose1d(8, 6, 4, 2, 1)}),
+    "conv_transpose2d": image(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 6, 3, 2, 1, 1)),
+    "conv_transpose2d grouped": image(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 12, 2, 2, groups=4)),
+    "conv_transpose2d depthwise": image(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8)),
+    "conv_transpose2d relu": image(lambda m, x: F.relu(m.up(x)), up=nn.ConvTranspose2d(8, 6, 2, 2)),
+    "conv_transpose2d residual": image(lambda m, x: m.up(x) + x, up=nn.ConvTranspose2d(8, 8, 3, padding=1)),
+    "conv_transpose3d": volume(lambda m, x: m.up(x), up=nn.ConvTranspose3d(8, 6, 2, 2)),
+    "max_pool3d": volume(lambda x: F.max_pool3d(x, 2)),
+    "avg_pool3d": volume(lambda x: F.avg_pool3d(x, 3, 2, 1)),
+    "adaptive_avg_pool3d": volume(lambda x: F.adaptive_avg_pool3d(x, (2, 3, 3))),
+    "adaptive_max_pool1d": sequence(lambda x: F.adaptive_max_pool1d(x, 7)),
+    "adaptive_max_pool2d": image(lambda x: F.adaptive_max_pool2d(x, (5, 3))),
+    "adaptive_max_pool3d": volume(lambda x: F.adaptive_max_pool3d(x, (2, 3, 3))),
+    "mean of volumes": volume(lambda x: x.mean((2, 3, 4))),
+    "cat of volumes": volume(lambda x: torch.cat([x, F.relu(x), x * x], 1)),
+    "sub": image(lambda x: x - torch.sigmoid(x)),
+    "sub broadcast": image(lambda x: x.mean((2, 3), keepdim=True) - x),
+    "sub from a number": image(lambda x: 1 - x),
+    "sub relu": image(lambda x: F.relu(x - torch.tanh(x))),
+    "div": image(lambda x: x / (1 + x.abs())),
+    "div by a number": image(lambda x: x / 3),
+    "div of a number": image(lambda x: 1 / (1 + x.abs())),
+    "maximum": image(lambda x: torch.maximum(x, -x)),
+    "minimum": image(lambda x: torch.min(x, x.mean((2, 3), keepdim=True))),
+    "pow": image(lambda x: x**2),
+    "square": image(torch.square),
+    "abs": image(torch.abs),
+    "neg": image(lambda x: -x),
+    "index_select": image(lambda x: torch.index_select(x, 1, torch.tensor([3, 3, 0]))),
+    "gather": image(lambda x: x.gather(1, torch.ones(4, 8, 12, 14, dtype=torch.int64))),
+    "unfold": image(lambda x: x.unfold(2, 4, 3).flatten(3)),
+    "unfold windows": image(lambda x: F.unfold(x, 3, stride=2).unsqueeze(3)),
+    "channel_shuffle": image(lambda x: F.channel_shuffle(x, 4)),
+    "expand_as": image(lambda x: x.mean((2, 3), keepdim=True).expand_as(x)),
+    "view_as": image(lambda x: x.transpose(2, 3).reshape(4, 8, -1).reshape_as(x)),
+    "hstack": image(lambda x: torch.hstack([x, x])),
     "dropout identity": image(lambda m, x: m.b(m.a(x)), a=nn.Dropout(), b=nn.Identity()),
 }  # fmt: skip
 

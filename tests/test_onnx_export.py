@@ -162,6 +162,28 @@ def test_results_follow_in_order_and_are_close(optimize: bool, tmp_path: Path) -
         assert sqnr_db(other, one) > 30
 
 
+class Volumes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv3d(3, 8, 3, padding=1)
+        self.up = nn.ConvTranspose3d(8, 6, 2, 2, groups=2)
+        self.flat_up = nn.ConvTranspose2d(6, 6, 3, 2, 1, 1)
+        self.mix = nn.Conv3d(6, 6, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.up(F.max_pool3d(F.relu(self.stem(x)), 2))
+        y = self.mix(F.avg_pool3d(x, 3, 1, 1, count_include_pad=False)) - x
+        z = torch.maximum(y, 0.1 * x).abs() ** 2
+        image = self.flat_up(F.adaptive_max_pool3d(z, (1, 2, 4)).squeeze(2))
+        windows = F.unfold(torch.minimum(image, image.mean((2, 3), True)) / (1 + image.abs()), 2, stride=2)
+        return windows, F.adaptive_avg_pool3d(y, (3, 2, 2)), y.mean((2, 3, 4)), y.index_select(1, torch.tensor([2, 0]))
+
+
+def test_layers_of_volumes_are_within_a_step() -> None:
+    x = torch.randn(2, 3, 4, 8, 8)
+    assert assert_layers_within_a_step(quantized(Volumes(), x), x) >= 15
+
+
 def test_any_batch_runs(tmp_path: Path) -> None:
     model, x = everything()
     more = torch.cat([x, x.flip(0), x[:1]])

@@ -27,6 +27,7 @@ pytestmark = [
 
 IMAGES = (8, 4, 8, 8)
 ROWS = (16, 8)
+VOLUMES = (4, 4, 5, 6, 7)
 SEEDS = range(2)
 # How much further from float, in dB, one small network may be by chance, on average over the seeds.
 CHANCE = 1.5
@@ -157,6 +158,45 @@ MODELS: dict[str, tuple[Callable[..., Any], Callable[[], dict[str, nn.Module]], 
     "conv_transpose": (
         lambda m, x: m.last(m.first(x)),
         lambda: {"first": conv(), "last": nn.ConvTranspose2d(4, 6, 2, stride=2)},
+        IMAGES,
+    ),
+    "conv_transpose_bn": (
+        lambda m, x: F.relu(m.bn(m.last(m.first(x)))),
+        lambda: {
+            "first": conv(),
+            "last": nn.ConvTranspose2d(4, 8, 3, 2, 1, 1, groups=2),
+            "bn": trained(nn.BatchNorm2d(8)),
+        },
+        IMAGES,
+    ),
+    "conv_transpose1d": (lambda m, x: m.first(x), lambda: {"first": nn.ConvTranspose1d(8, 4, 4, 2)}, (4, 8, 10)),
+    "conv_transpose3d": (lambda m, x: m.first(x), lambda: {"first": nn.ConvTranspose3d(4, 4, 2, 2)}, VOLUMES),
+    "conv3d_bn_relu": (
+        lambda m, x: F.relu(m.bn(m.first(x))),
+        lambda: {"first": nn.Conv3d(4, 8, 3, padding=1), "bn": trained(nn.BatchNorm3d(8))},
+        VOLUMES,
+    ),
+    "conv3d_strided": (lambda m, x: m.first(x), lambda: {"first": nn.Conv3d(4, 6, (1, 3, 2), (2, 1, 2))}, VOLUMES),
+    "pools_of_volumes": (
+        lambda m, x: F.adaptive_avg_pool3d(F.avg_pool3d(F.max_pool3d(m.first(x), 2), 2), 1).flatten(1),
+        lambda: {"first": nn.Conv3d(4, 6, 3)},
+        (4, 4, 10, 10, 10),
+    ),
+    "norm_alone_of_volumes": (
+        lambda m, x: m.bn(F.relu(m.first(x))),
+        lambda: {"first": nn.Conv3d(4, 6, 1), "bn": trained(nn.BatchNorm3d(6))},
+        VOLUMES,
+    ),
+    "max_of_two": (
+        lambda m, x: m.last(torch.maximum(m.first(x), m.last(x))),
+        lambda: {"first": conv(), "last": conv()},
+        IMAGES,
+    ),
+    "difference": (lambda m, x: m.first(x) - m.last(x), lambda: {"first": conv(), "last": conv()}, IMAGES),
+    "square": (lambda m, x: m.last(m.first(x) ** 2), lambda: {"first": conv(), "last": conv()}, IMAGES),
+    "gather": (
+        lambda m, x: torch.index_select(m.first(x), 1, torch.tensor([2, 0, 0])),
+        lambda: {"first": conv()},
         IMAGES,
     ),
     "conv1d": (lambda m, x: m.first(x), lambda: {"first": nn.Conv1d(8, 4, 3)}, (4, 8, 10)),

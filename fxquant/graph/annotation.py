@@ -75,4 +75,6 @@ def leads(node: Node) -> bool:
     These are the ops that end in a requantize, whose bounds a following clamp can narrow.
     """
     row = op_of(node)
-    return row is not None and (row.weight is not None or (row.kernel and len(activations(node)) > 1))
+    if row is None or row.follows:
+        return False
+    return row.weight is not None or (row.kernel and len(activations(node)) > 1)

@@ -7,7 +7,7 @@ from fxquant import _kernels
 from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
-from fxquant.kernels.elementwise import add, mul
+from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.lookup import lookup
@@ -28,6 +28,7 @@ __all__ = [
     "conv2d",
     "depthwise_conv2d",
     "dequantize",
+    "div",
     "group_norm",
     "interpolate_bilinear",
     "interpolate_nearest",
@@ -37,6 +38,8 @@ __all__ = [
     "lookup",
     "matmul",
     "max_pool2d",
+    "maximum",
+    "minimum",
     "mul",
     "pack_conv2d",
     "pack_depthwise_conv2d",

@@ -23,7 +23,8 @@ def view(x: Tensor | None) -> View:
 
 def like(x: Tensor, dtype: torch.dtype) -> Tensor:
     """torch.empty_like(x, dtype=dtype). For tensors without memory that one imports sympy, mostly for nothing."""
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim(), torch.contiguous_format)
+    if x.is_contiguous() or x.is_contiguous(memory_format=last):
         return torch.empty_strided(x.shape, x.stride(), dtype=dtype, device=x.device)
     return torch.empty_like(x, dtype=dtype)
 

@@ -72,6 +72,7 @@ def _elementwise(call: Callable[..., Any], op: str, *names: str, **attributes: A
 
 
 _elementwise(ops.relu, "Relu")
+_elementwise(ops.abs, "Abs")
 _elementwise(ops.sigmoid, "Sigmoid")
 _elementwise(ops.tanh, "Tanh")
 _elementwise(ops.hardswish, "HardSwish")
@@ -148,6 +149,9 @@ _binary(ops.add, "Add")
 _binary(ops.sub, "Sub")
 _binary(ops.mul, "Mul")
 _binary(ops.div, "Div")
+_binary(ops.pow, "Pow")
+_binary(ops.maximum, "Max")
+_binary(ops.minimum, "Min")
 
 
 def pooled(b: Builder, op: str, x: str, kernel: Any, stride: Any, padding: Any, **attributes: Any) -> str:
@@ -160,13 +164,13 @@ def pooled(b: Builder, op: str, x: str, kernel: Any, stride: Any, padding: Any, 
     return str(b.add(op, x, **window, **attributes))
 
 
-@_exports(ops.max_pool1d, ops.max_pool2d)
+@_exports(ops.max_pool1d, ops.max_pool2d, ops.max_pool3d)
 def _max_pool(b: Builder, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Any:
     attributes = {"dilations": list(dilation), "ceil_mode": int(ceil_mode)}
     return pooled(b, "MaxPool", b.name(x), kernel, stride, padding, **attributes)
 
 
-@_exports(ops.avg_pool1d, ops.avg_pool2d)
+@_exports(ops.avg_pool1d, ops.avg_pool2d, ops.avg_pool3d)
 def _avg_pool(
     b: Builder, x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any = None
 ) -> Any:
@@ -175,21 +179,43 @@ def _avg_pool(
     return y if divisor is None else b.add("Mul", y, b.constant(np.float32(np.prod(kernel) / divisor)))
 
 
-@_exports(ops.adaptive_avg_pool2d)
-def _adaptive_avg_pool2d(b: Builder, x: Any, output_size: Any) -> Any:
+@_exports(ops.adaptive_avg_pool1d, ops.adaptive_avg_pool2d, ops.adaptive_avg_pool3d)
+def _adaptive_avg_pool(b: Builder, x: Any, output_size: Any) -> Any:
     return averaged(b, b.name(x), b.shape(x), known_size(b.examples[x], output_size))
 
 
 def averaged(b: Builder, x: str, shape: Sequence[int], size: Sequence[int]) -> Any:
-    """Images averaged to `size`: all pixels, equal windows, or else the example's windows as two matrices."""
-    if tuple(size) == (1, 1):
+    """Images or volumes averaged to `size`: all pixels, equal windows, or else the example's windows as matrices."""
+    if set(size) == {1}:
         return b.add("GlobalAveragePool", x)
-    height, width = shape[2:]
-    if height % size[0] == 0 and width % size[1] == 0:
-        window = [height // size[0], width // size[1]]
+    window = _equal_windows(shape, size)
+    if window is not None:
         return b.add("AveragePool", x, kernel_shape=window, strides=window)
-    rows, columns = _averages(height, size[0]), _averages(width, size[1])
-    return b.add("MatMul", b.add("MatMul", b.constant(rows), x), b.constant(columns.T))
+    for dim, (length, out) in enumerate(zip(shape[2:], size, strict=True), 2):
+        order = list(range(len(shape)))
+        order[dim], order[-1] = order[-1], order[dim]
+        last = b.add("MatMul", b.add("Transpose", x, perm=order), b.constant(_averages(length, out).T))
+        x = b.add("Transpose", last, perm=order)
+    return x
+
+
+def _equal_windows(shape: Sequence[int], size: Sequence[int]) -> list[int] | None:
+    """The windows that divide each dimension, or None if some differ in size."""
+    pairs = list(zip(shape[2:], size, strict=True))
+    return None if any(length % out for length, out in pairs) else [length // out for length, out in pairs]
+
+
+@_exports(ops.adaptive_max_pool1d, ops.adaptive_max_pool2d, ops.adaptive_max_pool3d)
+def _adaptive_max_pool(b: Builder, x: Any, output_size: Any) -> Any:
+    return largest(b, b.name(x), b.shape(x), known_size(b.examples[x], output_size))
+
+
+def largest(b: Builder, x: str, shape: Sequence[int], size: Sequence[int]) -> str:
+    """The largest of each of `size` windows of images or volumes."""
+    window = _equal_windows(shape, size)
+    if window is None:
+        raise UnsupportedError(f"an adaptive maximum of {list(shape[2:])} to {list(size)} has windows of several sizes")
+    return str(b.add("MaxPool", x, kernel_shape=window, strides=window))
 
 
 def _averages(size: int, out: int) -> Tensor:

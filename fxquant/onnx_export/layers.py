@@ -6,7 +6,7 @@ from the multiplier of the requantize: multiplier = x_scale * weight_scale / y_s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.fx import Node
 from fxquant import ops
 from fxquant.errors import UnsupportedError
 from fxquant.onnx_export.builder import Builder, Export, registering
-from fxquant.onnx_export.floats import averaged, conv_attributes, padded, pooled, resized
+from fxquant.onnx_export.floats import averaged, conv_attributes, largest, padded, pooled, resized
 from fxquant.ops.integer.pool import known_size
 from fxquant.qparams import Requantize
 from fxquant.runtime.layer import OUTPUT_SCALE, Layer
@@ -49,11 +49,30 @@ def _dequantize(b: Builder, layer: Layer, x: Node) -> str:
     return b.dequantize(b.name(x), q.scale, q.zero_point)
 
 
-@_exports(ops.int8_conv2d)
-def _conv2d(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> str:
+@_exports(ops.int8_conv2d, ops.int8_conv3d)
+def _conv(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> str:
     attributes = conv_attributes(*map(layer.constant, ("stride", "padding", "dilation", "groups")))
     real = b.add("Conv", *_operands(b, layer, x), **attributes)
     return _finished(b, layer, real, residual)
+
+
+@_exports(ops.int8_conv_transpose2d, ops.int8_conv_transpose3d)
+def _conv_transpose(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> str:
+    attributes = conv_attributes(*map(layer.constant, ("stride", "padding", "dilation", "groups")))
+    real_x, weight, bias = _operands(b, layer, x)
+    weight = _inputs_first(b, weight, layer.constant("weight").shape, layer.constant("groups"))
+    real = b.add(
+        "ConvTranspose", real_x, weight, bias, output_padding=list(layer.constant("output_padding")), **attributes
+    )
+    return _finished(b, layer, real, residual)
+
+
+def _inputs_first(b: Builder, weight: str, shape: Sequence[int], groups: int) -> str:
+    """A weight [O, I / groups, ...] as [I, O / groups, ...]."""
+    outputs, inputs, *kernel = shape
+    by_group = b.add("Reshape", weight, b.integers([groups, outputs // groups, inputs, *kernel]))
+    swapped = b.add("Transpose", by_group, perm=[0, 2, 1, *range(3, len(kernel) + 3)])
+    return str(b.add("Reshape", swapped, b.integers([groups * inputs, outputs // groups, *kernel])))
 
 
 @_exports(ops.int8_linear)
@@ -90,12 +109,38 @@ def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str
 
 @_exports(ops.int8_add)
 def _add(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    # The second term may be subtracted; the scale of an integer is above 0.
+    op = "Add" if layer.constant("b_multiplier") > 0 else "Sub"
+    return b.quantize(b.add(op, *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
+
+
+def _both_scaled(b: Builder, layer: Layer, x: Node, y: Node) -> list[str]:
     scale = output_scale(layer)
-    terms = [
-        b.dequantize(b.name(node), layer.constant(f"{role}_multiplier") * scale, layer.constant(f"{role}_zero_point"))
+    return [
+        b.dequantize(
+            b.name(node), abs(layer.constant(f"{role}_multiplier")) * scale, layer.constant(f"{role}_zero_point")
+        )
         for node, role in ((x, "a"), (y, "b"))
     ]
-    return b.quantize(b.add("Add", *terms), scale, layer.constant("output"))
+
+
+@_exports(ops.int8_maximum)
+def _maximum(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    return b.quantize(b.add("Max", *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
+
+
+@_exports(ops.int8_minimum)
+def _minimum(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    return b.quantize(b.add("Min", *_both_scaled(b, layer, x, y)), output_scale(layer), layer.constant("output"))
+
+
+@_exports(ops.int8_div)
+def _div(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    scale = output_scale(layer)
+    b_scale = scale_of(b, y, 1.0)
+    dividend = b.dequantize(b.name(x), layer.constant("multiplier") * scale * b_scale, layer.constant("a_zero_point"))
+    divisor = b.dequantize(b.name(y), b_scale, layer.constant("b_zero_point"))
+    return b.quantize(b.add("Div", dividend, divisor), scale, layer.constant("output"))
 
 
 @_exports(ops.int8_mul)
@@ -128,8 +173,8 @@ def _pad(b: Builder, layer: Layer, x: Node) -> str:
     return padded(b, x, layer.constant("pad"), np.uint8(layer.constant("value_code")))
 
 
-@_exports(ops.int8_max_pool2d)
-def _max_pool2d(b: Builder, layer: Layer, x: Node) -> str:
+@_exports(ops.int8_max_pool2d, ops.int8_max_pool3d)
+def _max_pool_layer(b: Builder, layer: Layer, x: Node) -> str:
     names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     return pooled(b, "MaxPool", b.name(x), *map(layer.constant, names[:3]), **_max_pool(layer))
 
@@ -138,23 +183,28 @@ def _max_pool(layer: Layer) -> dict[str, Any]:
     return {"dilations": list(layer.constant("dilation")), "ceil_mode": int(layer.constant("ceil_mode"))}
 
 
-@_exports(ops.int8_avg_pool2d)
-def _avg_pool2d(b: Builder, layer: Layer, x: Node) -> str:
+@_exports(ops.int8_avg_pool2d, ops.int8_avg_pool3d)
+def _avg_pool(b: Builder, layer: Layer, x: Node) -> str:
     kernel, stride, padding = map(layer.constant, ("kernel_size", "stride", "padding"))
     divisor = layer.constant("divisor_override")
     include = bool(layer.constant("count_include_pad") or divisor)
     attributes = {"ceil_mode": int(layer.constant("ceil_mode")), "count_include_pad": int(include)}
     real = pooled(b, "AveragePool", _pool_input(b, layer, x), kernel, stride, padding, **attributes)
     if divisor:
-        real = b.add("Mul", real, b.constant(np.float32(kernel[0] * kernel[-1] / divisor)))
+        real = b.add("Mul", real, b.constant(np.float32(np.prod(kernel) / divisor)))
     return b.quantize(real, output_scale(layer), layer.constant("output"))
 
 
-@_exports(ops.int8_adaptive_avg_pool2d)
-def _adaptive_avg_pool2d(b: Builder, layer: Layer, x: Node) -> str:
+@_exports(ops.int8_adaptive_avg_pool2d, ops.int8_adaptive_avg_pool3d)
+def _adaptive_avg_pool(b: Builder, layer: Layer, x: Node) -> str:
     size = known_size(b.examples[x], layer.constant("output_size"))
     real = averaged(b, _pool_input(b, layer, x), b.shape(x), size)
     return b.quantize(real, output_scale(layer), layer.constant("output"))
+
+
+@_exports(ops.int8_adaptive_max_pool2d, ops.int8_adaptive_max_pool3d)
+def _adaptive_max_pool(b: Builder, layer: Layer, x: Node) -> str:
+    return largest(b, b.name(x), b.shape(x), known_size(b.examples[x], layer.constant("output_size")))
 
 
 def _pool_input(b: Builder, layer: Layer, x: Node) -> str:

@@ -143,3 +143,21 @@ def _sliced(b: Builder, x: str, entry: slice, axis: int) -> Any:
     start, stop, step = entry.start or 0, entry.stop, entry.step or 1
     bounds = (start, (1 << 62) if stop is None else stop, axis, step)
     return b.add("Slice", x, *(b.integers([bound]) for bound in bounds))
+
+
+@_exports(ops.gather)
+def _gather(b: Builder, x: Any, dim: int, index: Any) -> Any:
+    return b.add("GatherElements", b.name(x), b.name(index), axis=dim)
+
+
+@_exports(ops.index_select)
+def _index_select(b: Builder, x: Any, dim: int, index: Any) -> Any:
+    return b.add("Gather", b.name(x), b.name(index), axis=dim)
+
+
+@_exports(ops.unfold)
+def _unfold(b: Builder, x: Any, dim: int, size: int, step: int) -> Any:
+    starts = np.arange(0, b.shape(x)[dim] - size + 1, step, dtype=np.int64)
+    windows = b.add("Gather", b.name(x), b.constant(starts[:, None] + np.arange(size)), axis=dim)
+    order = list(range(len(b.shape(x)) + 1))
+    return b.add("Transpose", windows, perm=[*order[: dim + 1], *order[dim + 2 :], dim + 1])

@@ -25,7 +25,16 @@ from fxquant.ops.conv import (
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
 )
-from fxquant.ops.elementwise import add as add, div as div, mul as mul, sub as sub
+from fxquant.ops.elementwise import (
+    add as add,
+    div as div,
+    maximum as maximum,
+    minimum as minimum,
+    mul as mul,
+    sub as sub,
+)
+from fxquant.ops.functions import abs as abs, pow as pow
+from fxquant.ops.gather import gather as gather, index_select as index_select, unfold as unfold
 from fxquant.ops.embedding import embedding as embedding, embedding_bag as embedding_bag
 from fxquant.ops.linear import linear as linear
 from fxquant.ops.matmul import matmul as matmul
@@ -38,10 +47,16 @@ from fxquant.ops.norm import (
 from fxquant.ops.pool import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_avg_pool2d as adaptive_avg_pool2d,
+    adaptive_avg_pool3d as adaptive_avg_pool3d,
+    adaptive_max_pool1d as adaptive_max_pool1d,
+    adaptive_max_pool2d as adaptive_max_pool2d,
+    adaptive_max_pool3d as adaptive_max_pool3d,
     avg_pool1d as avg_pool1d,
     avg_pool2d as avg_pool2d,
+    avg_pool3d as avg_pool3d,
     max_pool1d as max_pool1d,
     max_pool2d as max_pool2d,
+    max_pool3d as max_pool3d,
     mean as mean,
 )
 from fxquant.ops.resize import interpolate as interpolate
@@ -67,15 +82,26 @@ from fxquant.ops.shape import (
     unsqueeze as unsqueeze,
 )
 from fxquant.ops.softmax import log_softmax as log_softmax, softmax as softmax
-from fxquant.ops import identity as identity
+from fxquant.ops import comparison as comparison, identity as identity
 
 # float <-> integer
 from fxquant.ops.quantize import dequantize as dequantize, quantize as quantize
 
 # integer
+from fxquant.ops.integer.conv import (
+    int8_conv2d as int8_conv2d,
+    int8_conv3d as int8_conv3d,
+    int8_conv_transpose2d as int8_conv_transpose2d,
+    int8_conv_transpose3d as int8_conv_transpose3d,
+)
+from fxquant.ops.integer.elementwise import (
+    int8_add as int8_add,
+    int8_div as int8_div,
+    int8_maximum as int8_maximum,
+    int8_minimum as int8_minimum,
+    int8_mul as int8_mul,
+)
 from fxquant.ops.integer.attention import int8_attention as int8_attention
-from fxquant.ops.integer.conv import int8_conv2d as int8_conv2d
-from fxquant.ops.integer.elementwise import int8_add as int8_add, int8_mul as int8_mul
 from fxquant.ops.integer.embedding import int8_embedding as int8_embedding
 from fxquant.ops.integer.linear import int8_linear as int8_linear
 from fxquant.ops.integer.lookup import lookup as lookup
@@ -88,8 +114,13 @@ from fxquant.ops.integer.norm import (
 from fxquant.ops.integer.pad import int8_pad as int8_pad
 from fxquant.ops.integer.pool import (
     int8_adaptive_avg_pool2d as int8_adaptive_avg_pool2d,
+    int8_adaptive_avg_pool3d as int8_adaptive_avg_pool3d,
+    int8_adaptive_max_pool2d as int8_adaptive_max_pool2d,
+    int8_adaptive_max_pool3d as int8_adaptive_max_pool3d,
     int8_avg_pool2d as int8_avg_pool2d,
+    int8_avg_pool3d as int8_avg_pool3d,
     int8_max_pool2d as int8_max_pool2d,
+    int8_max_pool3d as int8_max_pool3d,
 )
 from fxquant.ops.integer.resize import (
     int8_interpolate_bilinear as int8_interpolate_bilinear,

@@ -50,7 +50,7 @@ def conv2d(
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-@op(weight="weight", bias="bias")
+@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(5))
 def conv3d(
     x: Tensor,
     weight: Tensor,
@@ -64,7 +64,7 @@ def conv3d(
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
-@op(weight="weight", bias="bias")
+@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(3))
 def conv_transpose1d(
     x: Tensor,
     weight: Tensor,
@@ -79,7 +79,7 @@ def conv_transpose1d(
     return F.conv_transpose1d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@op(weight="weight", bias="bias")
+@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(4))
 def conv_transpose2d(
     x: Tensor,
     weight: Tensor,
@@ -94,7 +94,7 @@ def conv_transpose2d(
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@op(weight="weight", bias="bias")
+@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(5))
 def conv_transpose3d(
     x: Tensor,
     weight: Tensor,

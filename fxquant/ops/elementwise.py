@@ -24,7 +24,7 @@ def add(a: Operand, b: Operand) -> Tensor:
     return a + b  # type: ignore[return-value]
 
 
-@op(activations=("a", "b"), pointwise=True)
+@op(activations=("a", "b"), kernel=True, pointwise=True)
 def sub(a: Operand, b: Operand) -> Tensor:
     """a - b."""
     return a - b  # type: ignore[return-value]
@@ -36,10 +36,23 @@ def mul(a: Operand, b: Operand) -> Tensor:
     return a * b  # type: ignore[return-value]
 
 
-@op(activations=("a", "b"), pointwise=True)
+# Divisors close to 0 lose most in int8, so a quotient of two float values is not worth it.
+@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True)
 def div(a: Operand, b: Operand) -> Tensor:
     """a / b, a true division."""
     return a / b  # type: ignore[return-value]
+
+
+@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True)
+def maximum(a: Tensor, b: Tensor) -> Tensor:
+    """The larger of both, element by element."""
+    return torch.maximum(a, b)
+
+
+@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True)
+def minimum(a: Tensor, b: Tensor) -> Tensor:
+    """The smaller of both, element by element."""
+    return torch.minimum(a, b)
 
 
 def _operands(*values: Any) -> tuple[Any, ...]:
@@ -95,3 +108,17 @@ def _rdiv(a: Any, other: Any) -> Any:
 @spelling(operator.neg, torch.neg, torch.negative, "neg", "negative", "__neg__")
 def _neg(a: Any) -> Any:
     return mul(*_operands(a, -1))
+
+
+def _spell_extreme(extreme: Any, both: tuple[Any, ...], also_reduces: tuple[Any, ...]) -> None:
+    """Functions that compare two tensors, and those that, without a second one, look for the extreme of the first."""
+
+    @spelling(*both, *also_reduces)
+    def call(input: Any, other: Any = None, *rest: Any, **more: Any) -> Any:
+        if rest or more or not isinstance(other, Proxy) or shape_of(other) is None:
+            raise TypeError(f"it looks for the {extreme.__name__} along a dimension")
+        return extreme(input, other)
+
+
+_spell_extreme(maximum, (torch.maximum, "maximum"), (torch.max, "max"))
+_spell_extreme(minimum, (torch.minimum, "minimum"), (torch.min, "min"))

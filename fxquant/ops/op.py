@@ -34,7 +34,8 @@ class Op:
 
     `kernel` is true if a fold rule turns the op into an integer op. `pointwise`: each output element depends on the
     same element of the activations only, so with one activation it is a table of 256 entries. `moves`: it only moves
-    data, so it computes the same on integers. An op with none of the three stays float. `several`: it returns a tuple.
+    data, so it computes the same on integers. An op with none of the three stays float. `follows`: it runs in int8
+    only beside others that do, although it combines two tensors. `several`: it returns a tuple.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `limits`, given the arguments by name, says why this call has no integer form, or None if it has one.
     """
@@ -50,6 +51,7 @@ class Op:
     kernel: bool = False
     pointwise: bool = False
     moves: bool = False
+    follows: bool = False
     several: bool = False
     at_run_time: tuple[str, ...] = ()
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None

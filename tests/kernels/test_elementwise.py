@@ -1,4 +1,4 @@
-"""fxquant::add and fxquant::mul equal the plain-torch integer ops, whatever the layouts, the ISA and the threads."""
+"""The kernels of arithmetic equal the plain-torch integer ops, whatever the layouts, the ISA and the threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxquant import kernels
 from fxquant.errors import InputError
-from fxquant.ops.integer.elementwise import int8_add, int8_mul
+from fxquant.ops.integer.elementwise import int8_add, int8_div, int8_maximum, int8_minimum, int8_mul
 from fxquant.qparams import Requantize
 
 
@@ -58,6 +58,36 @@ QPARAMS = [
 every_case = pytest.mark.parametrize(
     ("operands", "threads"), [(name, 2 if "large" in name else 1) for name in OPERANDS], indirect=["threads"]
 )
+
+
+@every_case
+def test_extremes(operands: str, isa: str, threads: int) -> None:
+    make, memory_format = OPERANDS[operands]
+    for a_zero_point, b_zero_point, output in QPARAMS:
+        a, b = make()
+        for multipliers in ((0.731, 0.4), (0.5, 0.25), (3e9, 1e-9)):
+            arguments = (*multipliers, a_zero_point, b_zero_point)
+            for kernel, op in ((kernels.maximum, int8_maximum), (kernels.minimum, int8_minimum)):
+                y = kernel(a, b, *arguments, *output)
+                assert torch.equal(y, op(a, b, *arguments, output))
+                assert y.is_contiguous(memory_format=memory_format)
+
+
+@every_case
+def test_div(operands: str, isa: str, threads: int) -> None:
+    make, memory_format = OPERANDS[operands]
+    for a_zero_point, b_zero_point, output in QPARAMS:
+        a, b = make()
+        for multiplier in (0.5, 17.3, 1e-9, 3e9):
+            y = kernels.div(a, b, multiplier, a_zero_point, b_zero_point, *output)
+            assert torch.equal(y, int8_div(a, b, multiplier, a_zero_point, b_zero_point, output))
+            assert y.is_contiguous(memory_format=memory_format)
+
+
+def test_a_quotient_by_zero_saturates(isa: str) -> None:
+    a = torch.tensor([9, 10, 11], dtype=torch.uint8)
+    b = torch.full((3,), 7, dtype=torch.uint8)
+    assert kernels.div(a, b, 1.0, 10, 7, 128, 3, 250).tolist() == [3, 3, 250]
 
 
 @every_case

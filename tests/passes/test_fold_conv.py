@@ -80,3 +80,48 @@ def test_a_convolution_that_others_read_in_float_stays() -> None:
 
     gm = graph_of(build, w=int8(4, 6, 1, 1), scale=SCALE, b=BIAS)
     assert calls(fold_conv(gm)) == [ops.dequantize, ops.dequantize, ops.conv2d, ops.quantize]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_convolution_of_volumes(residual: bool) -> None:
+    settings = {"stride": (2, 1, 1), "padding": (1, 0, 2), "dilation": (1, 2, 1), "groups": 2}
+
+    def build(x: Any, *r: Any, **p: Any) -> Any:
+        y = real(ops.conv3d, settings, x, **p)
+        return ops.quantize(ops.add(y, ops.dequantize(r[0], Z)) if r else y, Y)
+
+    gm = graph_of(build, inputs=2 if residual else 1, w=int8(4, 3, 2, 2, 3), scale=SCALE, b=BIAS)
+    inputs = (uint8(2, 6, 5, 5, 6), uint8(2, 4, 3, 3, 8))[: 2 if residual else 1]
+    after = run_pass(fold_conv, gm, *inputs, gives=[ops.int8_conv3d], steps=1)
+    found = arguments_of(after, ops.int8_conv3d)
+    assert {name: found[name] for name in settings} == settings
+    assert (found["residual"] is not None) == residual
+
+
+TRANSPOSED = [
+    (ops.conv_transpose1d, (6, 4, 3), (2, 6, 5), 1, [ops.unsqueeze, ops.int8_conv_transpose2d, ops.squeeze]),
+    (ops.conv_transpose2d, (6, 4, 3, 2), (2, 6, 4, 5), 1, [ops.int8_conv_transpose2d]),
+    (ops.conv_transpose2d, (6, 2, 3, 2), (2, 6, 4, 5), 2, [ops.int8_conv_transpose2d]),
+    (ops.conv_transpose3d, (6, 4, 2, 3, 2), (2, 6, 2, 3, 2), 1, [ops.int8_conv_transpose3d]),
+]
+
+
+@pytest.mark.parametrize(("conv", "weight", "x", "groups", "gives"), TRANSPOSED)
+def test_a_transposed_convolution_has_a_scale_for_each_output(
+    conv: Any, weight: tuple[int, ...], x: tuple[int, ...], groups: int, gives: list[Any]
+) -> None:
+    dims = len(weight) - 2
+    settings = {"stride": (2,) * dims, "padding": (1,) * dims, "output_padding": (1,) * dims, "groups": groups}
+
+    def build(x: Any, w: Any, scale: Any, b: Any) -> Any:
+        per_channel = weight_qparams(scale)._replace(axis=1)
+        return ops.quantize(conv(ops.dequantize(x, X), ops.dequantize(w, per_channel), b, **settings), Y)
+
+    gm = graph_of(build, w=int8(*weight), scale=SCALE[: weight[1]], b=BIAS)
+    after = run_pass(fold_conv, gm, uint8(*x), gives=gives, steps=1)
+    int8_op = gives[len(gives) // 2]
+    found = arguments_of(after, int8_op)
+    assert after.get_buffer(found["weight"].target).shape[:2] == (4, 6 // groups)
+    multiplier = after.get_buffer(found["multiplier"].target)
+    expected = SCALE[: weight[1]].repeat(groups) * X.scale / Y.scale
+    torch.testing.assert_close(multiplier, expected.float())

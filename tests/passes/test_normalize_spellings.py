@@ -274,6 +274,49 @@ ALIKE: dict[str, tuple[list[str], list[Code]]] = {
         ["getitem"],
         [lambda m, x: x[:, :, 1:3], lambda m, x: x.narrow(2, 1, 2), lambda m, x: torch.narrow(x, -2, 1, 2)],
     ),
+    "abs": (
+        ["abs"],
+        [lambda m, x: x.abs(), lambda m, x: abs(x), lambda m, x: torch.abs(x), lambda m, x: torch.absolute(x)],
+    ),
+    "pow": (
+        ["pow"],
+        [lambda m, x: x**2, lambda m, x: x.pow(2), lambda m, x: torch.square(x), lambda m, x: torch.pow(x, 2)],
+    ),
+    "maximum": (
+        ["relu", "maximum"],
+        [
+            lambda m, x: torch.maximum(x, F.relu(x)),
+            lambda m, x: torch.max(x, F.relu(x)),
+            lambda m, x: x.max(F.relu(x)),
+            lambda m, x: x.maximum(other=F.relu(x)),
+        ],
+    ),
+    "minimum": (["relu", "minimum"], [lambda m, x: torch.min(x, F.relu(x)), lambda m, x: x.minimum(F.relu(x))]),
+    "index_select": (
+        ["index_select"],
+        [
+            lambda m, x: torch.index_select(x, 1, m.index.value),
+            lambda m, x: x.index_select(dim=-3, index=m.index.value),
+        ],
+    ),
+    "gather": (
+        ["gather"],
+        [lambda m, x: torch.gather(x, 1, m.places.value), lambda m, x: x.gather(-3, m.places.value)],
+    ),
+    "unfold": (["unfold"], [lambda m, x: x.unfold(2, 3, 1), lambda m, x: x.unfold(dimension=-2, size=3, step=1)]),
+    "windows": (
+        ["pad", "unfold", "unfold", "permute", "flatten", "flatten"],
+        [
+            lambda m, x: m.windows(x),
+            lambda m, x: F.unfold(x, 3, padding=1),
+            lambda m, x: torch.nn.functional.unfold(x, (3, 3), 1, (1, 1)),
+        ],
+    ),
+    "channel_shuffle": (
+        ["unflatten", "permute", "flatten"],
+        [lambda m, x: m.mix_channels(x), lambda m, x: F.channel_shuffle(x, 2)],
+    ),
+    "hstack": (["cat"], [lambda m, x: torch.hstack([x, x]), lambda m, x: torch.cat((x, x), 1)]),
     "select": (["getitem"], [lambda m, x: x[:, :, 1], lambda m, x: x.select(2, 1), lambda m, x: torch.select(x, 2, 1)]),
     "squeeze": (
         ["squeeze"],
@@ -396,6 +439,12 @@ def _halves(pieces: Any) -> Tensor:
     return first * second
 
 
+class Constant(nn.Module):
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value)
+
+
 def parts() -> dict[str, nn.Module]:
     return {
         "fc": nn.Linear(4, 5),
@@ -425,6 +474,10 @@ def parts() -> dict[str, nn.Module]:
         "softmax": nn.Softmax(-1),
         "shuffle": nn.PixelShuffle(2),
         "unshuffle": nn.PixelUnshuffle(2),
+        "windows": nn.Unfold(3, padding=1),
+        "mix_channels": nn.ChannelShuffle(2),
+        "index": Constant(torch.tensor([2, 0, 0])),
+        "places": Constant(torch.randint(0, 4, (1, 4, 4, 4))),
     }
 
 
@@ -487,6 +540,7 @@ def test_every_float_op_is_covered_above() -> None:
     }
     covered |= {"max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "reshape"}  # the tests below
     covered |= {"set_item"}  # test_normalize_inplace.py
+    covered |= {pool for pool, _, _ in OTHER_POOLS}
     covered |= set(TRANSFORMER_SPELLINGS)
     assert float_ops <= covered
 
@@ -531,6 +585,26 @@ def test_transformer_ops_compute_the_same(name: str) -> None:
     gm = run_stage(trace(model, (x,)), "normalize")
     assert name in {row.name for node in gm.graph.nodes if (row := op_of(node)) is not None}
     torch.testing.assert_close(gm(x), model(x))
+
+
+# Each with its module and its function.
+OTHER_POOLS: list[tuple[str, nn.Module, Code]] = [
+    ("max_pool3d", nn.MaxPool3d(2, 1, 1), lambda m, x: F.max_pool3d(x, 2, 1, 1)),
+    ("avg_pool3d", nn.AvgPool3d(2, 1, 1, True, False), lambda m, x: F.avg_pool3d(x, 2, 1, 1, True, False)),
+    ("adaptive_avg_pool3d", nn.AdaptiveAvgPool3d((2, None, 1)), lambda m, x: F.adaptive_avg_pool3d(x, (2, None, 1))),
+    ("adaptive_max_pool1d", nn.AdaptiveMaxPool1d(2), lambda m, x: F.adaptive_max_pool1d(x, 2)),
+    ("adaptive_max_pool2d", nn.AdaptiveMaxPool2d(2), lambda m, x: F.adaptive_max_pool2d(x, (2, 2))),
+    ("adaptive_max_pool3d", nn.AdaptiveMaxPool3d((2, 1, 3)), lambda m, x: F.adaptive_max_pool3d(x, (2, 1, 3))),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "code"), OTHER_POOLS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_other_pools(name: str, module: nn.Module, code: Code) -> None:
+    x = torch.randn(2, 3, *[5] * int(name[-2]))
+    gm = check_all_alike([Written(lambda m, x: m.part(x), part=module), Written(code)], x)
+    assert names(gm) == [name]
 
 
 def test_one_dimensional_pools() -> None:

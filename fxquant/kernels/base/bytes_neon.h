@@ -80,6 +80,9 @@ struct BytesNeon {
   static Float add(Float a, Float b) { return vaddq_f32(a, b); }
   static Float sub(Float a, Float b) { return vsubq_f32(a, b); }
   static Float mul(Float a, Float b) { return vmulq_f32(a, b); }
+  static Float div(Float a, Float b) { return vdivq_f32(a, b); }
+  static Float max(Float a, Float b) { return vmaxq_f32(a, b); }
+  static Float min(Float a, Float b) { return vminq_f32(a, b); }
   static Int lookup(const uint8_t* table, Int codes) { return NeonTable(table)(codes); }
 };
 

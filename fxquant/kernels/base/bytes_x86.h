@@ -50,6 +50,9 @@ namespace {
     static Float add(Float a, Float b) { return prefix##_add_ps(a, b); }                             \
     static Float sub(Float a, Float b) { return prefix##_sub_ps(a, b); }                             \
     static Float mul(Float a, Float b) { return prefix##_mul_ps(a, b); }                             \
+    static Float div(Float a, Float b) { return prefix##_div_ps(a, b); }                             \
+    static Float max(Float a, Float b) { return prefix##_max_ps(a, b); }                             \
+    static Float min(Float a, Float b) { return prefix##_min_ps(a, b); }                             \
     static Int round_bounded(Float a, Float high) { return round(prefix##_min_ps(high, a)); }        \
   }
 

@@ -1,6 +1,8 @@
-"""add and mul of two uint8 tensors with qparams of their own, with broadcasting."""
+"""Arithmetic of two uint8 tensors with qparams of their own, with broadcasting."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -34,7 +36,7 @@ def _result(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
 def _operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both operands expanded to the shape of the result, and the empty result."""
     if a.dtype is not torch.uint8 or b.dtype is not torch.uint8:
-        raise InputError(f"int8 add and mul take uint8 tensors, not {a.dtype} and {b.dtype}")
+        raise InputError(f"int8 arithmetic takes uint8 tensors, not {a.dtype} and {b.dtype}")
     wide_a, wide_b = _broadcast(a, b)
     return wide_a, wide_b, _result(a, b, wide_a.shape)
 
@@ -43,53 +45,60 @@ def _fake(a: Tensor, b: Tensor, *_: float) -> Tensor:
     return _operands(a, b)[2]
 
 
-@torch_op(
-    "add(Tensor a, Tensor b, float a_multiplier, float b_multiplier, int a_zero_point, int b_zero_point, "
-    "int zero_point, int quant_min, int quant_max) -> Tensor",
-    _fake,
+_BOTH_SCALED = (
+    "(Tensor a, Tensor b, float a_multiplier, float b_multiplier, int a_zero_point, int b_zero_point, "
+    "int zero_point, int quant_min, int quant_max) -> Tensor"
 )
-def add(
-    a: Tensor,
-    b: Tensor,
-    a_multiplier: float,
-    b_multiplier: float,
-    a_zero_point: int,
-    b_zero_point: int,
-    zero_point: int,
-    quant_min: int,
-    quant_max: int,
-) -> Tensor:
+_SCALED = (
+    "(Tensor a, Tensor b, float multiplier, int a_zero_point, int b_zero_point, int zero_point, int quant_min, "
+    "int quant_max) -> Tensor"
+)
+
+
+def _run(kernel: Callable[..., None], a: Tensor, b: Tensor, *arguments: float) -> Tensor:
+    a, b, y = _operands(a, b)
+    kernel(torch.get_num_threads(), view(y), view(a), view(b), *arguments, active_isa())
+    return y
+
+
+@torch_op("add" + _BOTH_SCALED, _fake)
+def add(a: Tensor, b: Tensor, *arguments: float) -> Tensor:
     """clamp(rne((a - a_zero_point) * a_multiplier + (b - b_zero_point) * b_multiplier) + zero_point) in float32.
 
     uint8 tensors of any rank that broadcast; the result has the memory format of the larger one. Raises InputError for
-    other dtypes and for shapes that do not broadcast.
+    other dtypes and for shapes that do not broadcast. `arguments`: a_multiplier, b_multiplier, a_zero_point,
+    b_zero_point, zero_point, quant_min, quant_max.
     """
-    a, b, y = _operands(a, b)
-    arguments = (a_multiplier, b_multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
-    _kernels.add(torch.get_num_threads(), view(y), view(a), view(b), *arguments, active_isa())
-    return y
+    return _run(_kernels.add, a, b, *arguments)
 
 
-@torch_op(
-    "mul(Tensor a, Tensor b, float multiplier, int a_zero_point, int b_zero_point, int zero_point, int quant_min, "
-    "int quant_max) -> Tensor",
-    _fake,
-)
-def mul(
-    a: Tensor,
-    b: Tensor,
-    multiplier: float,
-    a_zero_point: int,
-    b_zero_point: int,
-    zero_point: int,
-    quant_min: int,
-    quant_max: int,
-) -> Tensor:
+@torch_op("maximum" + _BOTH_SCALED, _fake)
+def maximum(a: Tensor, b: Tensor, *arguments: float) -> Tensor:
+    """As `add`, with the larger product in place of the sum."""
+    return _run(_kernels.maximum, a, b, *arguments)
+
+
+@torch_op("minimum" + _BOTH_SCALED, _fake)
+def minimum(a: Tensor, b: Tensor, *arguments: float) -> Tensor:
+    """As `add`, with the smaller product in place of the sum."""
+    return _run(_kernels.minimum, a, b, *arguments)
+
+
+@torch_op("mul" + _SCALED, _fake)
+def mul(a: Tensor, b: Tensor, *arguments: float) -> Tensor:
     """clamp(rne((a - a_zero_point) * (b - b_zero_point) * multiplier) + zero_point), the product rounded to float32.
 
-    Shapes, memory format and errors as of `add`.
+    Shapes, memory format and errors as of `add`. `arguments`: multiplier, a_zero_point, b_zero_point, zero_point,
+    quant_min, quant_max.
     """
-    a, b, y = _operands(a, b)
-    arguments = (multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
-    _kernels.mul(torch.get_num_threads(), view(y), view(a), view(b), *arguments, active_isa())
-    return y
+    return _run(_kernels.mul, a, b, *arguments)
+
+
+@torch_op("div" + _SCALED, _fake)
+def div(a: Tensor, b: Tensor, *arguments: float) -> Tensor:
+    """clamp(rne((a - a_zero_point) / (b - b_zero_point) * multiplier) + zero_point); by 0 it saturates, 0 / 0 gives
+    quant_min.
+
+    Arguments, shapes, memory format and errors as of `mul`.
+    """
+    return _run(_kernels.div, a, b, *arguments)

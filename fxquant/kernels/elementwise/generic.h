@@ -1,5 +1,5 @@
-// The loops of add and mul, over the byte vectors of an ISA (base/bytes_x86.h). Include after the header that defines
-// with_bytes.
+// The loops of all operations, over the byte vectors of an ISA (base/bytes_x86.h). Include after the header that
+// defines with_bytes.
 //
 // The first operand of a fast plane has a byte for every element. The second one may also have one byte a column, as
 // the gates of squeeze-and-excitation do in channels_last, or one byte a row, as they do in contiguous images.
@@ -28,6 +28,32 @@ struct MulFloats {
   explicit MulFloats(const Mul& p) : multiplier(V::splat(p.multiplier)) {}
   FXQUANT_UNROLLED F second(F b) const { return b; }
   FXQUANT_UNROLLED F operator()(F a, F second) const { return V::mul(V::mul(a, second), multiplier); }
+};
+
+template <class V>
+struct MaximumFloats : AddFloats<V> {
+  using F = typename V::Float;
+  using AddFloats<V>::AddFloats;
+  FXQUANT_UNROLLED F operator()(F a, F second) const { return V::max(V::mul(a, this->a_multiplier), second); }
+};
+
+template <class V>
+struct MinimumFloats : AddFloats<V> {
+  using F = typename V::Float;
+  using AddFloats<V>::AddFloats;
+  FXQUANT_UNROLLED F operator()(F a, F second) const { return V::min(V::mul(a, this->a_multiplier), second); }
+};
+
+template <class V>
+struct DivFloats {
+  using F = typename V::Float;
+  F multiplier;
+  bool exchanged;
+  explicit DivFloats(const Div& p) : multiplier(V::splat(p.multiplier)), exchanged(p.exchanged) {}
+  FXQUANT_UNROLLED F second(F b) const { return b; }
+  FXQUANT_UNROLLED F operator()(F a, F second) const {
+    return V::mul(exchanged ? V::div(second, a) : V::div(a, second), multiplier);
+  }
 };
 
 enum class Each { element, column, row };
@@ -113,6 +139,7 @@ void elementwise_blocks(const Plane<3>& plane, uint8_t* y, const uint8_t* a, con
 inline float magnitude(float v) { return v < 0 ? -v : v; }
 inline bool bounded(const Add& p) { return 255 * (magnitude(p.a_multiplier) + magnitude(p.b_multiplier)) < 1 << 30; }
 inline bool bounded(const Mul& p) { return 255 * 255 * magnitude(p.multiplier) < 1 << 30; }
+inline bool bounded(const Div&) { return false; }  // by 0
 
 template <Each kEach, template <class> class Op, class Params>
 void elementwise_bands(const Plane<3>& plane, uint8_t* y, const uint8_t* a, const uint8_t* b, const Params& params) {
@@ -126,9 +153,11 @@ void elementwise_bands(const Plane<3>& plane, uint8_t* y, const uint8_t* a, cons
   }
 }
 
-// Both operations commute, rounding included.
+// Sums, products and extremes commute, rounding included.
 inline void exchange(Add& p) { p = {p.b_multiplier, p.a_multiplier, p.b_zero_point, p.a_zero_point, p.output}; }
 inline void exchange(Mul& p) { p = {p.multiplier, p.b_zero_point, p.a_zero_point, p.output}; }
+
+inline void exchange(Div& p) { p = {p.multiplier, p.b_zero_point, p.a_zero_point, p.output, !p.exchanged}; }
 
 template <class Params>
 void exchange_operands(Plane<3>& plane, const uint8_t*& a, const uint8_t*& b, Params& params) {
@@ -195,7 +224,9 @@ void elementwise_plane(const Plane<3>& given, uint8_t* y, const uint8_t* a, cons
 }
 
 inline constexpr ElementwiseKernels elementwise_table() {
-  return {elementwise_plane<AddFloats, Add>, elementwise_plane<MulFloats, Mul>};
+  return {elementwise_plane<AddFloats, Add>, elementwise_plane<MulFloats, Mul>,
+          elementwise_plane<MaximumFloats, Maximum>, elementwise_plane<MinimumFloats, Minimum>,
+          elementwise_plane<DivFloats, Div>};
 }
 
 }  // namespace

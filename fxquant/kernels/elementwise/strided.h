@@ -1,4 +1,4 @@
-// add and mul one element after another: planes of any strides.
+// One element after another: planes of any strides.
 #pragma once
 #include "elementwise/reference.h"
 

@@ -19,12 +19,32 @@ void randomize(Random& random, Mul& p) {
   p = {random_multiplier(random) / 64, random_zero_point(random), random_zero_point(random), random_output(random)};
 }
 
+void randomize(Random& random, Maximum& p) { randomize(random, static_cast<Add&>(p)); }
+void randomize(Random& random, Minimum& p) { randomize(random, static_cast<Add&>(p)); }
+
+void randomize(Random& random, Div& p) {
+  p = {random_multiplier(random), random_zero_point(random), random_zero_point(random), random_output(random),
+       random.integer(0, 3) == 0};
+}
+
 void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Add& p, Isa isa, int threads) {
   add(walk, y, a, b, p, isa, threads);
 }
 
 void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Mul& p, Isa isa, int threads) {
   mul(walk, y, a, b, p, isa, threads);
+}
+
+void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Maximum& p, Isa isa, int threads) {
+  maximum(walk, y, a, b, p, isa, threads);
+}
+
+void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Minimum& p, Isa isa, int threads) {
+  minimum(walk, y, a, b, p, isa, threads);
+}
+
+void run(const Walk<3>& walk, uint8_t* y, const uint8_t* a, const uint8_t* b, const Div& p, Isa isa, int threads) {
+  div(walk, y, a, b, p, isa, threads);
 }
 
 template <class Params>
@@ -62,6 +82,9 @@ void check_many(int cases, int64_t limit) {
 
 TEST(Elementwise, AddRandom) { check_many<Add>(1500, 3000); }
 TEST(Elementwise, MulRandom) { check_many<Mul>(1500, 3000); }
+TEST(Elementwise, MaximumRandom) { check_many<Maximum>(1000, 3000); }
+TEST(Elementwise, MinimumRandom) { check_many<Minimum>(1000, 3000); }
+TEST(Elementwise, DivRandom) { check_many<Div>(1500, 3000); }
 TEST(Elementwise, AddLarge) { check_many<Add>(30, 200000); }
 TEST(Elementwise, MulLarge) { check_many<Mul>(30, 200000); }
 
@@ -143,8 +166,14 @@ TEST(Elementwise, KnownIntegers) {
   EXPECT_EQ(reference_element(1, 0, half), 0);
   EXPECT_EQ(reference_element(2, 1, half), 2);
   EXPECT_EQ(reference_element(5, 0, half), 2);
-  EXPECT_EQ(reference_element(255, 255, {3e9F, 3e9F, 0, 0, {0, 0, 255}}), 255);
-  EXPECT_EQ(reference_element(0, 0, {3e9F, 3e9F, 1, 1, {9, 0, 255}}), 0);
+  EXPECT_EQ(reference_element(255, 255, Add{3e9F, 3e9F, 0, 0, {0, 0, 255}}), 255);
+  EXPECT_EQ(reference_element(0, 0, Add{3e9F, 3e9F, 1, 1, {9, 0, 255}}), 0);
+  EXPECT_EQ(reference_element(7, 9, Maximum{half}), 4);  // 4.5
+  EXPECT_EQ(reference_element(7, 9, Minimum{half}), 4);  // 3.5
+  EXPECT_EQ(reference_element(9, 6, Div{1.0F, 0, 0, {10, 0, 255}}), 12);
+  EXPECT_EQ(reference_element(9, 6, Div{1.0F, 0, 6, {10, 0, 255}}), 255);
+  EXPECT_EQ(reference_element(9, 6, Div{1.0F, 10, 6, {10, 3, 255}}), 3);
+  EXPECT_EQ(reference_element(9, 6, Div{1.0F, 9, 6, {10, 3, 255}}), 3);
   EXPECT_EQ(reference_element(255, 0, Mul{1.0F, 0, 255, {255, 17, 255}}), 17);
 }
 

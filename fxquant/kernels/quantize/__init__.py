@@ -10,15 +10,18 @@ from fxquant.kernels import _kernels
 from fxquant.kernels.library import like, torch_op, view
 from fxquant.target import active_isa
 
+# Of images and of volumes.
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 def _quantized(x: Tensor) -> Tensor:
-    if x.dim() == 4:
-        return torch.empty(x.shape, dtype=torch.uint8, memory_format=torch.channels_last, device=x.device)
+    if x.dim() in _CHANNELS_LAST:
+        return torch.empty(x.shape, dtype=torch.uint8, memory_format=_CHANNELS_LAST[x.dim()], device=x.device)
     return like(x, torch.uint8)
 
 
 def _dequantized(x: Tensor) -> Tensor:
-    if x.dim() == 4:
+    if x.dim() in _CHANNELS_LAST:
         return torch.empty(x.shape, dtype=torch.float32, device=x.device)
     return like(x, torch.float32)
 
@@ -31,8 +34,8 @@ def _fake_quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, qua
 def quantize(x: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
     """clamp(rne(x / scale) + zero_point, quant_min, quant_max) as uint8; NaN gives quant_min.
 
-    `x` is float32 of any shape and strides; a 4-D result is channels_last, any other keeps the strides of `x`. Raises
-    InputError for other dtypes.
+    `x` is float32 of any shape and strides; images and volumes become channels last, any other result keeps the strides
+    of `x`. Raises InputError for other dtypes.
     """
     if x.dtype is not torch.float32:
         raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
@@ -50,7 +53,7 @@ def _fake_dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
 def dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
     """(x - zero_point) * scale as float32.
 
-    `x` is uint8 of any shape and strides; a 4-D result is contiguous NCHW, any other keeps the strides of `x`. Raises
+    `x` is uint8 of any shape and strides; a 4-D or 5-D result is contiguous, any other keeps the strides of `x`. Raises
     InputError for other dtypes.
     """
     if x.dtype is not torch.uint8:

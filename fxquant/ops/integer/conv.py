@@ -1,7 +1,10 @@
-"""conv2d of integers:
+"""Convolutions of integers:
 
 acc[o] = bias[o] + sum over taps and channels of (x - x_zero_point) * weight[o]        (padding reads x_zero_point)
 y      = table[requantize(acc * multiplier[o] + residual_term)]
+
+Bias is int32 [O], multiplier float32 [O], table uint8 [256]; a residual is uint8, of the output's shape. Every weight
+is int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from fxquant.ops.op import op
 from fxquant.qparams import Requantize, Residual, requantize, residual_term
 
 Pair = tuple[int, int]
+Triple = tuple[int, int, int]
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -32,14 +36,99 @@ def int8_conv2d(
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
-    """x uint8 [N, I, H, W], weight int8 [O, I/groups, KH, KW], bias int32 [O], multiplier float32 [O] -> uint8.
-
-    `padding`: top, left, bottom, right. `residual`: uint8, of the output's shape. `table`: uint8 [256].
-    """
+    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8. `padding`: top, left, bottom, right."""
     top, left, bottom, right = padding
     # float64 holds every int32 sum exactly.
     centered = F.pad(x.double() - x_zero_point, (left, right, top, bottom))
-    acc = F.conv2d(centered, weight.double(), bias.double(), stride, 0, dilation, groups).int()
+    acc = F.conv2d(centered, weight.double(), bias.double(), stride, 0, dilation, groups)
+    return _finished(acc, multiplier, output, residual, residual_params, table)
+
+
+@op(activations=("x", "residual"), weight="weight", bias="bias")
+def int8_conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    x_zero_point: int,
+    output: Requantize,
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    groups: int,
+    residual: Tensor | None = None,
+    residual_params: Residual | None = None,
+    table: Tensor | None = None,
+) -> Tensor:
+    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8."""
+    centered = x.double() - x_zero_point
+    acc = F.conv3d(centered, weight.double(), bias.double(), stride, padding, dilation, groups)
+    return _finished(acc, multiplier, output, residual, residual_params, table)
+
+
+@op(activations=("x", "residual"), weight="weight", bias="bias")
+def int8_conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    x_zero_point: int,
+    output: Requantize,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    groups: int,
+    dilation: Pair,
+    residual: Tensor | None = None,
+    residual_params: Residual | None = None,
+    table: Tensor | None = None,
+) -> Tensor:
+    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8."""
+    centered, inputs_first = x.double() - x_zero_point, other_side_first(weight, groups).double()
+    settings = (stride, padding, output_padding, groups, dilation)
+    acc = F.conv_transpose2d(centered, inputs_first, bias.double(), *settings)
+    return _finished(acc, multiplier, output, residual, residual_params, table)
+
+
+@op(activations=("x", "residual"), weight="weight", bias="bias")
+def int8_conv_transpose3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    x_zero_point: int,
+    output: Requantize,
+    stride: Triple,
+    padding: Triple,
+    output_padding: Triple,
+    groups: int,
+    dilation: Triple,
+    residual: Tensor | None = None,
+    residual_params: Residual | None = None,
+    table: Tensor | None = None,
+) -> Tensor:
+    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8."""
+    centered, inputs_first = x.double() - x_zero_point, other_side_first(weight, groups).double()
+    settings = (stride, padding, output_padding, groups, dilation)
+    acc = F.conv_transpose3d(centered, inputs_first, bias.double(), *settings)
+    return _finished(acc, multiplier, output, residual, residual_params, table)
+
+
+def other_side_first(weight: Tensor, groups: int) -> Tensor:
+    """A weight [I, O / groups, ...] as [O, I / groups, ...], or the other way round."""
+    by_group: Tensor = weight.unflatten(0, (groups, -1))
+    return by_group.transpose(1, 2).flatten(0, 1)
+
+
+def _finished(
+    acc: Tensor,
+    multiplier: Tensor,
+    output: Requantize,
+    residual: Tensor | None,
+    residual_params: Residual | None,
+    table: Tensor | None,
+) -> Tensor:
+    """Sums [N, O, ...] in float64, requantized and looked up."""
     term = None if residual is None or residual_params is None else residual_term(residual, residual_params)
-    y = requantize(acc, multiplier[:, None, None], output, term)
+    y = requantize(acc.int(), multiplier.reshape(-1, *[1] * (acc.dim() - 2)), output, term)
     return y if table is None else lookup(y, table)

@@ -1,4 +1,4 @@
-"""Sums and products of two tensors."""
+"""Arithmetic of two tensors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ class _Binary(Plain):
         emitter.call(self.native, operands, *self.derived_arguments, active_isa())
 
 
+class _BothScaled(_Binary):
+    names = ("a_multiplier", "b_multiplier", "a_zero_point", "b_zero_point", "output")
+
+
 @computes(ops.int8_add)
-class Int8Add(_Binary):
+class Int8Add(_BothScaled):
     """uint8 + uint8 -> uint8, broadcast."""
 
-    names = ("a_multiplier", "b_multiplier", "a_zero_point", "b_zero_point", "output")
     kernel = staticmethod(kernels.add)
     native = "add"
 
@@ -37,3 +40,28 @@ class Int8Mul(_Binary):
     names = ("multiplier", "a_zero_point", "b_zero_point", "output")
     kernel = staticmethod(kernels.mul)
     native = "mul"
+
+
+@computes(ops.int8_maximum)
+class Int8Maximum(_BothScaled):
+    """The larger of two uint8, broadcast."""
+
+    kernel = staticmethod(kernels.maximum)
+    native = "maximum"
+
+
+@computes(ops.int8_minimum)
+class Int8Minimum(_BothScaled):
+    """The smaller of two uint8, broadcast."""
+
+    kernel = staticmethod(kernels.minimum)
+    native = "minimum"
+
+
+@computes(ops.int8_div)
+class Int8Div(_Binary):
+    """uint8 / uint8 -> uint8, broadcast."""
+
+    names = ("multiplier", "a_zero_point", "b_zero_point", "output")
+    kernel = staticmethod(kernels.div)
+    native = "div"

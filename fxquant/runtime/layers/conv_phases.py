@@ -1,0 +1,216 @@
+"""Convolutions of volumes, and transposed ones, as 2-D convolutions that read windows of padded images.
+
+How each dimension splits into phases is told in phases.py. A transposed convolution is one 2-D convolution for each
+combination of phases, which writes to every so many rows and columns of the result. In three dimensions the slices
+that the taps along the depth read are brought together first, side by side as channels; the examples and slices of the
+result are then images of one 2-D convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fxquant import kernels, ops
+from fxquant.errors import InputError
+from fxquant.kernels import ConvGeometry, _kernels
+from fxquant.runtime import volumes
+from fxquant.runtime.call import NOTHING
+from fxquant.runtime.emitter import Emitter
+from fxquant.runtime.layer import computes
+from fxquant.runtime.layers.weighted import Weighted
+from fxquant.runtime.phases import Phase, border, of_conv, of_transposed
+from fxquant.runtime.value import Halo, Value
+from fxquant.target import active_isa
+
+
+@dataclass(frozen=True)
+class Part:
+    """A 2-D convolution without padding: what it computes along each dimension of the layer, and its kernel."""
+
+    phases: tuple[Phase, ...]
+    geometry: list[int]
+    packed: Tensor
+    depthwise: bool
+
+    def of(self, y: Any, narrow: Callable[..., Any]) -> Any:
+        """What the part computes of `y`, which has the result's shape: by narrow(y, dim, start, length, step)."""
+        for dim, phase in enumerate(self.phases, 2):
+            outputs = -((phase.start - y.shape[dim]) // phase.step)
+            y = narrow(y, dim, phase.start, outputs, phase.step)
+        return y
+
+
+class _InPhases(Weighted):
+    """What all of them share. Subclasses say which phases there are along each dimension."""
+
+    def _phases(self) -> list[list[Phase]]:
+        raise NotImplementedError
+
+    def derive(self) -> None:
+        phases = self._phases()
+        self.derived_zero_point = self.constant("x_zero_point")
+        self.derived_borders = [border(along) for along in phases]
+        self.derived_parts = [self._part(combination) for combination in product(*phases)]
+        if len(phases) == 2:
+            self.halo = Halo(*self.derived_borders)
+
+    def _part(self, phases: tuple[Phase, ...]) -> Part:
+        weight, bias, multiplier = self._tensors()
+        for dim, phase in enumerate(phases, 2):
+            taps = torch.tensor(phase.taps, dtype=torch.long)
+            weight = weight.index_select(dim, taps) if phase.taps else torch.zeros_like(weight.narrow(dim, 0, 1))
+        if len(phases) == 3:  # slices become channels
+            weight = weight.transpose(1, 2).flatten(1, 2)
+        rows, columns = phases[-2:]
+        geometry = ConvGeometry(
+            *(weight.shape[0], weight.shape[2], weight.shape[3], rows.stride, columns.stride, 0, 0, 0, 0),
+            *(rows.dilation, columns.dilation, self.constant("groups")),
+        )
+        depthwise = weight.shape[1] == 1 and geometry.groups == weight.shape[0]
+        pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
+        packed = pack(weight.contiguous(), bias, multiplier, geometry=geometry, **self._packing())
+        return Part(phases, list(geometry), packed, depthwise)
+
+    def _shape(self, x: Any) -> tuple[int, ...]:
+        """Of the result."""
+        sizes = []
+        for size, along in zip(x.shape[2:], self._phases(), strict=True):
+            sizes.append(sum(phase.outputs(size) for phase in along))
+        if min(sizes) < 1:
+            raise InputError(f"an input of shape {list(x.shape)} gives no output")
+        return (x.shape[0], self.constant("weight").shape[0], *sizes)
+
+    def check(self, *inputs: Any) -> None:
+        """Of the shapes, which the layer takes apart before a kernel sees them."""
+        channels = self.constant("weight").shape[1] * self.constant("groups")
+        dims = len(self.derived_borders) + 2
+        if isinstance(inputs[0], Tensor) and (inputs[0].dim() != dims or inputs[0].shape[1] != channels):
+            raise InputError(f"it takes {dims} dimensions, of {channels} channels, not {list(inputs[0].shape)}")
+
+    # Node by node.
+
+    def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
+        self.check(x)
+        memory_format = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        y = torch.empty(self._shape(x), dtype=torch.uint8, device=x.device, memory_format=memory_format)
+        if residual is not None and residual.shape != y.shape:
+            raise InputError(f"the residual must be of shape {list(y.shape)}, not {list(residual.shape)}")
+        for part in self.derived_parts if not x.is_meta else ():
+            to = part.of(y, _sliced)
+            if to.numel() == 0:
+                continue
+            image = self._image(part, x)
+            term = None if residual is None else _as_images(part.of(residual, _sliced))
+            kernel = kernels.depthwise_conv2d if part.depthwise else kernels.conv2d
+            result = kernel(image, part.packed, term, part.geometry)
+            to.copy_(result if x.dim() == 4 else result.unflatten(0, (x.shape[0], -1)).transpose(1, 2))
+        return y
+
+    def _image(self, part: Part, x: Tensor) -> Tensor:
+        """What a part reads of `x`, as images; negative padding crops."""
+        amounts: list[int] = []
+        for phase, size in zip(part.phases, x.shape[2:], strict=True):
+            start, length = phase.window(size)
+            amounts = [-start, start + length - size, *amounts]
+        x = F.pad(x, amounts, value=self.derived_zero_point)
+        if x.dim() == 4:
+            return x
+        depth = part.phases[0]
+        slices = x.unfold(2, depth.reach, depth.stride)[..., :: depth.dilation]
+        by_group: Tensor = slices.unflatten(1, (self.constant("groups"), -1))  # [N, g, C / g, D, H, W, taps]
+        return by_group.permute(0, 3, 1, 6, 2, 4, 5).flatten(2, 4).flatten(0, 1)
+
+    # In a program.
+
+    def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
+        self.check(x.meta())
+        residual = self._residual(y, residual)
+        read: dict[Phase, Value] = {}  # of volumes, by what the depth asks for
+        for part in self.derived_parts:
+            to = part.of(y, Value.narrow)
+            if to.size == 0:
+                continue
+            *depth, rows, columns = part.phases
+            key = depth[0] if depth else rows
+            if not depth and not read:
+                read = dict.fromkeys((p.phases[0] for p in self.derived_parts), self._bordered(emitter, x))
+            if key not in read:
+                read[key] = self._slices(emitter, x, key)
+            image = read[key]
+            for dim, phase in ((-2, rows), (-1, columns)):
+                at = len(image.shape) + dim
+                image = image.narrow(at, *phase.window(x.shape[at]))
+            term = None if residual is None else part.of(residual, Value.narrow)
+            for operands in volumes.images(to, image, term) if depth else [(to, image, term)]:
+                self._call(emitter, part, *operands)
+
+    def _bordered(self, emitter: Emitter, x: Value) -> Value:
+        """`x` as images, surrounded by as many zero points as any part reads."""
+        x = emitter.images(x)
+        if x.halo.covers(self.halo):
+            return x
+        return volumes.bordered(emitter, x, self.derived_borders, self.derived_zero_point)
+
+    def _slices(self, emitter: Emitter, x: Value, depth: Phase) -> Value:
+        """The slices that each output along the depth reads, as channels, with borders of zero points."""
+        borders = self.derived_borders[1:]
+        if len(depth.taps) == 1 and max(depth.before, depth.after, *borders) <= 0 and x.strides[1] == 1:
+            start, _ = depth.window(x.shape[2])
+            return x.narrow(2, start, depth.outputs(x.shape[2]), depth.stride)
+        return volumes.gathered(emitter, x, depth, self.constant("groups"), borders, self.derived_zero_point)
+
+    def _call(self, emitter: Emitter, part: Part, y: Value, x: Value, residual: Value | None) -> None:
+        residual = None if residual is None else emitter.images(residual)
+        packed = (emitter.constant(part.packed), part.packed.numel())
+        shape: dict[str, Any] = {"rows": (0, y.shape[2]), "packed": packed}
+        if part.depthwise:
+            return emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), **shape)
+        constants = (part.geometry, False, active_isa())
+        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *constants, torch.get_num_threads())
+        operands = (y, x, residual, emitter.scratch(needed))
+        return emitter.call("conv2d", operands, *constants, ahead=NOTHING, **shape)
+
+
+def _sliced(x: Tensor, dim: int, start: int, length: int, step: int) -> Tensor:
+    index = (*[slice(None)] * dim, slice(start, start + (length - 1) * step + 1 if length > 0 else start, step))
+    return x[index]
+
+
+def _as_images(x: Tensor) -> Tensor:
+    return x if x.dim() == 4 else x.transpose(1, 2).flatten(0, 1)
+
+
+def _each(*settings: Any) -> Iterator[tuple[Any, ...]]:
+    return zip(*settings, strict=True)
+
+
+@computes(ops.int8_conv3d)
+class Int8Conv3d(_InPhases):
+    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last."""
+
+    def _phases(self) -> list[list[Phase]]:
+        settings = map(self.constant, ("stride", "padding", "dilation"))
+        return [of_conv(*one) for one in _each(self.constant("weight").shape[2:], *settings)]
+
+
+class _Transposed(_InPhases):
+    def _phases(self) -> list[list[Phase]]:
+        settings = map(self.constant, ("stride", "padding", "output_padding", "dilation"))
+        return [of_transposed(*one) for one in _each(self.constant("weight").shape[2:], *settings)]
+
+
+@computes(ops.int8_conv_transpose2d)
+class Int8ConvTranspose2d(_Transposed):
+    """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last."""
+
+
+@computes(ops.int8_conv_transpose3d)
+class Int8ConvTranspose3d(_Transposed):
+    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last."""
