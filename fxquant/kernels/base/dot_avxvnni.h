@@ -1,6 +1,7 @@
 // Dot products (contract in dot_scalar.h) for AVX-VNNI: vpdpbusd ymm.
 #pragma once
 #include "base/dot_avx2.h"
+#include "base/vnni_ymm.h"
 
 namespace fxquant {
 namespace {
@@ -15,13 +16,7 @@ struct AvxVnniDot : YmmDot {
   static Activations activations(const uint8_t* p) { return weights(p); }
   static Weights flipped(const uint8_t* p) { return _mm256_xor_si256(weights(p), _mm256_set1_epi8(-128)); }
   static Weights ones() { return _mm256_set1_epi8(1); }
-  static Acc dot(Acc acc, Activations x, Weights w) {
-#ifdef FXQUANT_EVEX_VNNI
-    return _mm256_dpbusd_epi32(acc, x, w);
-#else
-    return _mm256_dpbusd_avx_epi32(acc, x, w);
-#endif
-  }
+  static Acc dot(Acc acc, Activations x, Weights w) { return dpbusd(acc, x, w); }
 };
 
 }  // namespace

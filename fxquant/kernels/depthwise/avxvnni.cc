@@ -1,19 +1,10 @@
 // As avx512vnni.cc with half the width and 16 registers: two columns together.
-//
-// FXQUANT_EVEX_VNNI compiles it for AVX512-VL machines, so that tests can run it where the VEX encoding is missing.
 #include "base/bytes_avx2.h"
+#include "base/vnni_ymm.h"
 #include "depthwise/generic.h"
 
 namespace fxquant {
 namespace {
-
-#ifdef FXQUANT_EVEX_VNNI
-__m256i dpbusd(__m256i acc, __m256i x, __m256i w) { return _mm256_dpbusd_epi32(acc, x, w); }
-__m128i dpbusd(__m128i acc, __m128i x, __m128i w) { return _mm_dpbusd_epi32(acc, x, w); }
-#else
-__m256i dpbusd(__m256i acc, __m256i x, __m256i w) { return _mm256_dpbusd_avx_epi32(acc, x, w); }
-__m128i dpbusd(__m128i acc, __m128i x, __m128i w) { return _mm_dpbusd_avx_epi32(acc, x, w); }
-#endif
 
 template <class Bytes>
 struct Vnni : Bytes {

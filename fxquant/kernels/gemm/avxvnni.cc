@@ -3,14 +3,8 @@
 
 #include <cstdint>
 
+#include "base/vnni_ymm.h"
 #include "gemm/ymm.h"
-
-// FXQUANT_EVEX_VNNI: the same instruction as AVX512-VL encodes it, so that tests run where AVX-VNNI is missing.
-#ifdef FXQUANT_EVEX_VNNI
-#define FXQUANT_DPBUSD _mm256_dpbusd_epi32
-#else
-#define FXQUANT_DPBUSD _mm256_dpbusd_avx_epi32
-#endif
 
 namespace fxquant {
 namespace {
@@ -24,7 +18,7 @@ struct AvxVnni : Ymm {
   static FXQUANT_INLINE Weights weights(const uint8_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
-  static FXQUANT_INLINE Acc dot(Acc acc, Activations x, Weights w) { return FXQUANT_DPBUSD(acc, x, w); }
+  static FXQUANT_INLINE Acc dot(Acc acc, Activations x, Weights w) { return dpbusd(acc, x, w); }
 };
 
 }  // namespace

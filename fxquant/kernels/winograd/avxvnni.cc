@@ -3,15 +3,9 @@
 
 #include <cstdint>
 
+#include "base/vnni_ymm.h"
 #include "gemm/ymm.h"
 #include "winograd/generic.h"
-
-// As in gemm/avxvnni.cc.
-#ifdef FXQUANT_EVEX_VNNI
-#define FXQUANT_DPWSSD _mm256_dpwssd_epi32
-#else
-#define FXQUANT_DPWSSD _mm256_dpwssd_avx_epi32
-#endif
 
 namespace fxquant {
 namespace {
@@ -21,7 +15,7 @@ struct AvxVnni : Ymm {
   static constexpr bool kWide = false;
   static FXQUANT_INLINE Acc broadcast_words(uint32_t pair) { return _mm256_set1_epi32(static_cast<int>(pair)); }
   static FXQUANT_INLINE Acc dot_words(Acc acc, Acc pair, const uint16_t* w) {
-    return FXQUANT_DPWSSD(acc, pair, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+    return dpwssd(acc, pair, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
   }
 };
 
