@@ -16,11 +16,8 @@ from torch.fx import GraphModule, Interpreter, Node, Proxy
 from torch.jit import is_tracing  # type: ignore[attr-defined]
 from torch.utils import _pytree as pytree
 
-from fxquant.errors import FxquantError, InputError
+from fxquant.errors import InputError
 from fxquant.graph.origin import where
-
-# What torch and Python raise for arguments that do not fit. Others are those of the user's own modules.
-_BUILTIN = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 def complain(module: GraphModule, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -28,7 +25,7 @@ def complain(module: GraphModule, error: Exception, args: tuple[Any, ...], kwarg
 
     It stays if it is ours or of the user's own classes, or was meant for a tracer that watches the call.
     """
-    if isinstance(error, FxquantError) or not isinstance(error, _BUILTIN) or _is_watched(args, kwargs):
+    if not _is_of_python_or_torch(error) or _is_watched(args, kwargs):
         return
     name = type(module).__name__
     try:
@@ -41,6 +38,11 @@ def complain(module: GraphModule, error: Exception, args: tuple[Any, ...], kwarg
     node = _failing(module, values)
     place = name if node is None else f"{name}: {where(node)}"
     raise InputError(f"{place} failed on {', '.join(map(_described, values))}: {error}") from error
+
+
+def _is_of_python_or_torch(error: Exception) -> bool:
+    package = type(error).__module__.partition(".")[0]
+    return package in ("builtins", "torch") and not isinstance(error, MemoryError)
 
 
 def _is_watched(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from tests.graphs import Written
 X = torch.randn(2, 4, 6, 6)
 
 
-class Refusal(Exception):
+class Refusal(ValueError):
     """Of the user's own."""
 
 
