@@ -60,7 +60,7 @@ def calibrate(
 def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: str) -> None:
     args, kwargs = _arguments(signature, batch, name)
     for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor) and value.numel() == 0:
+        if isinstance(value, Tensor) and not value.is_nested and value.numel() == 0:
             raise CalibrationError(f"{name} holds a tensor without elements, of shape {list(value.shape)}")
     try:
         prepared(*args, **kwargs)
@@ -100,6 +100,8 @@ def _positional(signature: inspect.Signature) -> int | None:
 
 
 def _described(value: Any) -> str:
+    if isinstance(value, Tensor) and value.is_nested:
+        return "nested tensor"
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} tensor of shape {list(value.shape)}"
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")

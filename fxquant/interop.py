@@ -36,7 +36,7 @@ from fxquant.custom_config import (
     StandaloneModuleConfigEntry,
     copied,
 )
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, FxquantError
 from fxquant.observer import ObserverBase, Partial
 from fxquant.observer.base import usual_qparams
 from fxquant.observer.scheme import plain_dtype
@@ -84,7 +84,10 @@ def observer_factory(given: Factory) -> Factory:
     """What makes observers of ours as `given` makes torch.ao's; `given` itself if it makes ours."""
     if isinstance(given, Partial) or (isinstance(given, type) and issubclass(given, ObserverBase)):
         return given
-    made = given()
+    try:
+        made = given()
+    except Exception:  # whatever the user's factory raises
+        return given  # the annotate stage meets it again, and names the setting that gave it
     if isinstance(made, ObserverBase):
         return given
     if isinstance(made, nn.Identity):
@@ -207,7 +210,12 @@ def _config(given: Any, kind: Any, argument: str) -> Any:
 def _of_dict(given: dict[str, Any], kind: Any, argument: str) -> Any:
     message = f"a dict as {argument} is deprecated; pass a {kind.__name__}"
     warnings.warn(message, FutureWarning, stacklevel=_depth())
-    return kind.from_dict(given)
+    try:
+        return kind.from_dict(given)
+    except FxquantError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(f"the dict as {argument} has not the form of {kind.__name__}.to_dict(): {error}") from error
 
 
 def _depth() -> int:

@@ -20,7 +20,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from fxquant.backend_config import BackendConfig
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, FxquantError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
 from fxquant.graph.origin import origin_of
@@ -216,8 +216,13 @@ def _backend_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
 
 
 def _observer(factory: Callable[..., Any], source: str) -> Any:
-    """What the qconfig set by `source` makes; raises ConfigError if it is no observer of ours."""
-    made = factory()
+    """What the qconfig set by `source` makes; raises ConfigError if it fails, or makes no observer of ours."""
+    try:
+        made = factory()
+    except FxquantError:
+        raise
+    except Exception as error:  # whatever the user's factory raises
+        raise ConfigError(f"the qconfig of {source} makes no observer: {type(error).__name__}: {error}") from error
     if not isinstance(made, ObserverBase):
         raise ConfigError(f"the qconfig of {source} makes a {type(made).__name__}, not an observer of fxquant.observer")
     return made

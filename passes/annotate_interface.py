@@ -41,6 +41,6 @@ def _custom(gm: GraphModule) -> list[Node]:
 
 
 def _at(nodes: list[Node], indexes: list[int], setting: str) -> list[Node]:
-    if wrong := [index for index in indexes if not 0 <= index < len(nodes)]:
+    if wrong := [index for index in indexes if index not in range(len(nodes))]:
         raise ConfigError(f"{setting} has {wrong}; the model has {len(nodes)} of them, from 0")
     return [nodes[index] for index in indexes]

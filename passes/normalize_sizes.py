@@ -62,11 +62,32 @@ def _asked(node: Node) -> tuple[Node, int] | None:
     if node.target is not operator.getitem or not isinstance(node.args[0], Node):
         return None
     sizes = node.args[0]
-    if (sizes.target == "size" and len(sizes.args) == 1 and not sizes.kwargs) or (
-        sizes.target is getattr and sizes.args[1] == "shape"
-    ):
+    if sizes.target is operator.getitem and isinstance(sizes.args[1], slice):
+        return _sliced(sizes, node.args[1])
+    if _is_shape(sizes):
         return _dimension(sizes.args[0], node.args[1])
     return None
+
+
+def _sliced(sizes: Node, index: Any) -> tuple[Node, int] | None:
+    """As `_asked`, of x.shape[a:b][index]."""
+    whole, part = sizes.args  # type: Any, Any
+    x = whole.args[0] if isinstance(whole, Node) and whole.args else None
+    shape = x.meta.get("shape") if isinstance(x, Node) else None
+    if not isinstance(shape, torch.Size) or not isinstance(index, int):
+        return None
+    bounds = (part.start, part.stop, part.step)
+    if not _is_shape(whole) or not all(bound is None or isinstance(bound, int) for bound in bounds):
+        return None
+    dims = range(len(shape))[part]
+    return _dimension(x, dims[index]) if -len(dims) <= index < len(dims) else None
+
+
+def _is_shape(sizes: Node) -> bool:
+    """Whether the node is x.size() or x.shape."""
+    if sizes.target == "size":
+        return len(sizes.args) == 1 and not sizes.kwargs
+    return sizes.target is getattr and sizes.args[1] == "shape"
 
 
 def _dimension(x: Any, *dims: Any) -> tuple[Node, int] | None:

@@ -10,7 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fxquant import QConfig, QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant import (
+    FixedQParamsObserver,
+    PrepareCustomConfig,
+    QConfig,
+    QConfigMapping,
+    calibrate,
+    convert_fx,
+    default_weight_observer,
+    explain,
+    get_default_qconfig_mapping,
+    prepare_fx,
+)
 from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, ConfigWarning, InputError
 
 
@@ -176,6 +187,34 @@ def test_a_qconfig_that_makes_no_observer() -> None:
     mapping = QConfigMapping().set_global(QConfig(nn.ReLU, nn.ReLU))
     with pytest.raises(ConfigError, match=r"set_global\(qconfig\) makes a ReLU, not an observer"):
         prepare_fx(small(), mapping, (torch.zeros(1, 3, 8, 8),))
+
+
+def test_a_qconfig_whose_factory_fails() -> None:
+    for factory in (FixedQParamsObserver, lambda: 1 // 0):
+        mapping = QConfigMapping().set_global(QConfig(factory, default_weight_observer))
+        with pytest.raises(ConfigError, match=r"set_global\(qconfig\) makes no observer: (Type|ZeroDivision)Error"):
+            prepare_fx(small(), mapping, (X,))
+
+
+@pytest.mark.parametrize("indexes", [["x"], [7], [-1], [0.5]])
+def test_an_index_of_no_input(indexes: Any) -> None:
+    custom = PrepareCustomConfig().set_input_quantized_indexes(indexes)
+    with pytest.raises(ConfigError, match="the model has 1 of them, from 0"):
+        prepare_fx(small(), get_default_qconfig_mapping(), (X,), custom)
+
+
+@pytest.mark.parametrize("backend", [{"configs": 3}, {"configs": [{"pattern": nn.Conv2d, "dtype_configs": 3}]}])
+def test_a_dict_that_has_not_the_form_of_a_config(backend: Any) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"the dict as backend_config has not the form of BackendConfig\.to_dict\(\)"),
+        pytest.warns(FutureWarning),
+    ):
+        prepare_fx(small(), get_default_qconfig_mapping(), (X,), backend_config=backend)
+
+
+def test_a_nested_tensor_in_calibration() -> None:
+    with pytest.raises(InputError, match="batch 0, nested tensor, does not run through the model"):
+        calibrate(prepared(), [torch.nested.nested_tensor([X[0], X[1, :2]])], progress=False)
 
 
 @pytest.mark.parametrize(

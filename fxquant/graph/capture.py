@@ -45,6 +45,9 @@ def capture(model: nn.Module, arguments: BoundCall, names: Collection[str], kind
     return captured
 
 
+_READ = "the code around asks more of it than to be called, such as its weights"
+
+
 class _Ladder:
     def __init__(self, names: Collection[str], kinds: Collection[type]) -> None:
         self.names = tuple(names)
@@ -125,21 +128,17 @@ class _Ladder:
 
     def _put(self, module: nn.Module, call: Call, replaced: Sequence[tuple[nn.Module, nn.Module]]) -> int:
         """Puts captured modules in place where the code around them runs with them. Returns how many did."""
-        for old, new in replaced:
-            replace_module(module, old, new)
-        if _runs(module, call):
-            return sum(old is not new for old, new in replaced)
-        for old, new in replaced:
-            replace_module(module, new, old)
+        captured = [(old, new) for old, new in replaced if old is not new]
+        if _runs_with(module, call, captured):
+            return len(captured)
         count = 0
-        for old, new in replaced:
-            replace_module(module, old, new)
-            if _runs(module, call):
-                count += old is not new
+        for old, new in captured:
+            if _runs_with(module, call, [(old, new)]):
+                count += 1
             else:
-                replace_module(module, new, old)
                 path = meta_of(new).get("part")
                 self.captures = [each for each in self.captures if not _is_within(each.path, path)]
+                self.captures.append(Capture(str(path), "Python", _READ, "it computes in float"))
         return count
 
     def _exporting(self, module: nn.Module, call: Call, forward: Any) -> Tracer:
@@ -208,6 +207,31 @@ def _runs(module: nn.Module, call: Call) -> bool:
     except Exception:  # the user's code may raise whatever it likes
         return False
     return True
+
+
+class _Callable(nn.Module):
+    """What the code around a module can count on once it is compiled: a call, and plain attributes; no weights."""
+
+    def __init__(self, old: nn.Module, new: nn.Module) -> None:
+        super().__init__()
+        vars(self).update({name: value for name, value in vars(old).items() if not name.startswith("_")})
+        self._held = (new,)  # not as a submodule, whose weights would be found
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._held[0](*args, **kwargs)
+
+
+def _runs_with(module: nn.Module, call: Call, replaced: Sequence[tuple[nn.Module, nn.Module]]) -> bool:
+    """Puts captured modules in place of others, and leaves them there if the code around runs with them."""
+    callables = [_Callable(old, new) for old, new in replaced]
+    for (old, _), held in zip(replaced, callables, strict=True):
+        replace_module(module, old, held)
+    runs = _runs(module, call)
+    for (old, new), held in zip(replaced, callables, strict=True):
+        replace_module(module, held, old)
+        if runs:
+            replace_module(module, old, new)
+    return runs
 
 
 def _check_runs(module: nn.Module, call: Call, error: InputError) -> None:

@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.graph.expect import expect_options
 from fxquant.graph.parts import captures_of
+from fxquant.runtime.failure import complain
 from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
@@ -29,6 +30,7 @@ class QuantizedModule(GraphModule):
         code = super().recompile()
         kind: Any = type(self)
         del kind.__call__  # GraphModule's, which takes time to look for errors in generated code
+        kind.forward = _explaining(kind.forward)
         *inputs, call, output = [node for node in self.graph.nodes if node.target is not expect_options]
         region = self._modules.get(str(call.target))
         if isinstance(region, Int8Region) and list(call.args) == _data(inputs) and output.args == (call,):
@@ -59,6 +61,20 @@ def _data(inputs: Sequence[Node]) -> list[Node]:
     return list(itertools.takewhile(lambda node: node.op == "placeholder" and not node.args, inputs))
 
 
+def _explaining(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward`, whose errors name the place in the user's model."""
+
+    @functools.wraps(forward)
+    def explaining(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(self, *args, **kwargs)
+        except Exception as error:
+            complain(self, error, args, kwargs)
+            raise
+
+    return explaining
+
+
 def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Callable[..., Any]:
     """The `forward` of a graph that only calls `region`, without the time that two more calls take."""
 
@@ -67,7 +83,11 @@ def _straight_to(region: str, forward: Callable[..., Any], inputs: int) -> Calla
         module: Any = self._modules[region]
         if kwargs or len(args) != inputs or module._forward_hooks or module._forward_pre_hooks:
             return forward(self, *args, **kwargs)
-        return run(module, *args)
+        try:
+            return run(module, *args)
+        except Exception as error:
+            complain(self, error, args, kwargs)
+            raise
 
     return straight
 

@@ -45,7 +45,7 @@ class Int8Region(GraphModule):
         """
         try:
             return plan_for(self, inputs)
-        except (ValueError, IndexError):
+        except Exception:
             self.node_by_node(*inputs)  # layers know best what is wrong, and where
             raise
 

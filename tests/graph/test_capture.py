@@ -315,3 +315,22 @@ def test_integers_go_in_and_out_of_one_graph_only() -> None:
     custom = PrepareCustomConfig().set_input_quantized_indexes([0])
     with pytest.raises(ConfigError, match="its own code runs as Python: data-dependent control flow"):
         prepare_fx(Coded(_branch).eval(), get_default_qconfig_mapping(), (X,), custom)
+
+
+def test_a_module_whose_weights_the_code_around_reads_stays_as_it_is() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.second(self.first(x) if x.sum() < 1e9 else x)
+            return y + self.first.weight.mean() * self.second.out_channels
+
+    model = Reads().eval()
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (X,))
+    quantized = convert_fx(calibrate(prepared, [X], progress=False))
+    assert {row.place for row in explain(quantized).rows if row.precision == "int8"} == {"second"}
+    (stays,) = (each for each in captures_of(quantized) if each.path == "first")
+    assert stays.reason == "the code around asks more of it than to be called, such as its weights"
+    torch.testing.assert_close(quantized(X), model(X), atol=0.05, rtol=0)

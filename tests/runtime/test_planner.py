@@ -16,6 +16,7 @@ from regions import assert_planned_right, kernels_of, plan_of, quantized, region
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fxquant.errors import InputError
 from fxquant.runtime import planner
 
 IMAGES = (2, 3, 9, 8)
@@ -301,10 +302,10 @@ def test_other_sizes_than_the_examples_on_every_isa(isa: str) -> None:
     assert_planned_right(model, *(torch.randn(2, 3, *size) for size in ((11, 17), (3, 5), (5, 3), (3, 3))))
 
 
-def test_a_border_wider_than_the_image_is_an_error_of_torch() -> None:
+def test_a_border_wider_than_the_image_names_the_place() -> None:
     code, modules, shape = CASES["reflected border"]
     model = quantized(Written(code, **modules), torch.randn(shape))
-    with pytest.raises(RuntimeError, match=r"[Pp]adding size should be less"):
+    with pytest.raises(InputError, match=r"[Pp]adding size should be less"):
         model(torch.randn(2, 3, 5, 8))
 
 
