@@ -1,4 +1,5 @@
 """batch_norm(conv(x, w, b))   ->   conv(x, w * k, (b - mean) * k + beta)      k = gamma / sqrt(var + eps), per channel
+batch_norm(cat(conv(x), conv(y)))   ->   cat(batch_norm(conv(x)), batch_norm(conv(y)))      along the channels
 
 A batch norm with fixed statistics is linear, so the layer in front of it computes it for free (Jacob et al. 2017,
 "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 3.2). Computed
@@ -34,18 +35,38 @@ class Statistics(NamedTuple):
     beta: Tensor | None
     eps: float
 
+    def split(self, channels: list[int]) -> list[Statistics]:
+        """Those of so many channels each, in order."""
+        *tensors, eps = self
+        parts = [[None] * len(channels) if t is None else torch.split(t, channels) for t in tensors]
+        return [Statistics._make([*part, eps]) for part in zip(*parts, strict=True)]
+
 
 @register_pass(stage="fuse")
 def fuse_batch_norm(gm: GraphModule) -> GraphModule:
     shared = _read_twice(gm)
     for node in list(gm.graph.nodes):
-        layer = node.args[0] if node.args else None
-        if not isinstance(layer, Node) or not _is_foldable_layer(layer):
+        x = node.args[0] if node.args else None
+        layers = _layers(x) if isinstance(x, Node) else []
+        statistics = _statistics(gm, node) if layers else None
+        channels = [_channels(gm, layer) for layer in layers]
+        if statistics is None or sum(channels) != len(statistics.mean):
             continue
-        statistics = _statistics(gm, node)
-        if statistics is not None and _channels_match(gm, layer, statistics):
-            _fold(gm, layer, node, statistics, shared)
+        for layer, part in zip(layers, statistics.split(channels), strict=True):
+            new = _fold(gm, layer, node, part, shared)
+            surgery.replace(layer, new)
+        surgery.replace(node, node.all_input_nodes[0])
     return surgery.renumber(surgery.clean(gm))
+
+
+def _layers(x: Node) -> list[Node]:
+    """`x`, or what it concatenates along the channels, if all of it can take the batch norm behind `x`."""
+    row = op_of(x)
+    pieces = [x]
+    if row is not None and row.name == "cat" and len(x.users) == 1 and row.bind(x)["dim"] == 1:
+        pieces = list(row.bind(x)["tensors"])
+    foldable = len(set(pieces)) == len(pieces) and all(_is_foldable_layer(piece) for piece in pieces)
+    return pieces if foldable else []
 
 
 def _is_foldable_layer(layer: Node) -> bool:
@@ -81,14 +102,15 @@ def fixed_norm(gm: GraphModule, node: Node) -> nn.Module | None:
     return norm
 
 
-def _channels_match(gm: GraphModule, layer: Node, statistics: Statistics) -> bool:
+def _channels(gm: GraphModule, layer: Node) -> int:
     row = op_of(layer)
     assert row is not None
     arguments = row.bind(layer)
-    return output_channels(row, surgery.fetch(gm, arguments["weight"]), arguments) == len(statistics.mean)
+    return output_channels(row, surgery.fetch(gm, arguments["weight"]), arguments)
 
 
-def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> None:
+def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> Node:
+    """A layer like `layer` that computes `norm` as well."""
     row = op_of(layer)
     assert row is not None
     arguments = row.bind(layer)
@@ -99,8 +121,8 @@ def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shar
     path, dot, _ = str(weight_node.target).rpartition(".")
     arguments["weight"] = _store(gm, weight_node, str(weight_node.target), weight, layer, shared)
     arguments["bias"] = _store(gm, bias_node, f"{path}{dot}bias", bias, layer, shared)
-    new = surgery.emit(layer, row.call, *arguments.values(), sources=(layer, norm))
-    surgery.replace(norm, new)
+    new: Node = surgery.emit(layer, row.call, *arguments.values(), sources=(layer, norm))
+    return new
 
 
 def fold(

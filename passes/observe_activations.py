@@ -13,7 +13,12 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
-from fxquant.observer import FixedQParamsObserver, PassiveObserver, default_histogram_observer
+from fxquant.observer import (
+    FixedQParamsObserver,
+    MovingAverageMinMaxObserver,
+    PassiveObserver,
+    default_histogram_observer,
+)
 from fxquant.ops.op import op_of
 
 
@@ -47,6 +52,9 @@ def _observer(gm: GraphModule, watched: list[Node]) -> nn.Module:
     if len(watched) == 1 and row is not None and row.fixed is not None and quant_of(watched[0]).int8:
         fixed = FixedQParamsObserver.with_args(scale=row.fixed[0], zero_point=row.fixed[1])
         return FixedQParamsFakeQuantize(fixed) if isinstance(made, FakeQuantizeBase) else fixed()
+    learns = getattr(made, "activation_post_process", made)
+    if isinstance(learns, MovingAverageMinMaxObserver):
+        learns.values = len(watched)
     return made
 
 

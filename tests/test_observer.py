@@ -143,6 +143,20 @@ def test_moving_average_moves_a_part_of_the_way():
     assert (float(observer.min_val), float(observer.max_val)) == (-0.75, 2.5)
 
 
+def test_moving_average_of_values_that_share_qparams_holds_the_widest_of_each_batch():
+    narrow, wide = torch.tensor([-1.0, 2.0]), torch.tensor([-4.0, 1.0])
+    observer = MovingAverageMinMaxObserver(averaging_constant=0.5)
+    observer.values = 2
+    seen(observer, narrow, wide)
+    assert (observer.min_val, observer.max_val) == (-4, 2)
+    seen(observer, 2 * narrow, 2 * wide)
+    assert (observer.min_val, observer.max_val) == (-6, 3)
+    observer.reset_min_max_vals()
+    assert not observer.observed
+    seen(observer, wide)
+    assert (observer.min_val, observer.max_val) == (-4, 1)
+
+
 def test_moving_average_of_one_forgets():
     observer = seen(
         MovingAverageMinMaxObserver(averaging_constant=1), torch.tensor([-9.0, 9.0]), torch.tensor([0.0, 4.0])

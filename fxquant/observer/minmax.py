@@ -28,9 +28,7 @@ class RangeObserver(UniformQuantizationObserverBase):
         if x.is_floating_point():
             low, high = value_range(x.detach().float(), self.ch_axis, self.place)
             self._check_shape(low)
-            if self.observed:
-                low, high = self.merged(low, high)
-            self._store(low, high)
+            self._store(*self.merged(low, high))
         return x
 
     def merge_processes(self) -> None:
@@ -44,15 +42,8 @@ class RangeObserver(UniformQuantizationObserverBase):
             self._store(low, high)
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """The range once `low`..`high` was seen too."""
+        """The range once `low`..`high` was seen too; nothing may have been seen before."""
         return torch.minimum(self.min_val, low), torch.maximum(self.max_val, high)
-
-    def moved(self, low: Tensor, high: Tensor, averaging_constant: float) -> tuple[Tensor, Tensor]:
-        """The range, moved by a part of the way towards `low`..`high`."""
-        return (
-            self.min_val + averaging_constant * (low - self.min_val),
-            self.max_val + averaging_constant * (high - self.max_val),
-        )
 
     def _check_shape(self, low: Tensor) -> None:
         if self.observed and low.shape != self.min_val.shape:
@@ -64,12 +55,26 @@ class RangeObserver(UniformQuantizationObserverBase):
         self.max_val.resize_(high.shape).copy_(high)
 
 
+def moved(
+    before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor], averaging_constant: float
+) -> tuple[Tensor, Tensor]:
+    """The range `before`, moved by a part of the way towards `now`."""
+    low, high = (old + averaging_constant * (new - old) for old, new in zip(before, now, strict=True))
+    return low, high
+
+
 class MinMaxObserver(RangeObserver):
     """Keeps the range of everything seen. Arguments: see UniformQuantizationObserverBase."""
 
 
 class MovingAverageMinMaxObserver(MinMaxObserver):
-    """Follows the range of the batches. Other arguments: see UniformQuantizationObserverBase."""
+    """Follows the range of the batches. Other arguments: see UniformQuantizationObserverBase.
+
+    `values`: so many calls are one batch, whose range holds all of them. More than 1 where values share qparams, such
+    as what is concatenated: a mean of their ranges would cut off the widest.
+    """
+
+    values = 1
 
     def __init__(
         self,
@@ -84,9 +89,23 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
     ) -> None:
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
         self.averaging_constant = averaging_constant
+        self._seen = 0  # of the values of this batch
+        self._range = self._before = (self.min_val, self.max_val)  # of this batch; of those before it
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        return self.moved(low, high, self.averaging_constant)
+        if self._seen == 0:
+            self._before = self.min_val.clone(), self.max_val.clone()
+            self._range = low, high
+        else:
+            self._range = torch.minimum(self._range[0], low), torch.maximum(self._range[1], high)
+        self._seen = (self._seen + 1) % self.values
+        if not bool(torch.isfinite(self._before[0])):
+            return self._range
+        return moved(self._before, self._range, self.averaging_constant)
+
+    def reset_min_max_vals(self) -> None:
+        super().reset_min_max_vals()
+        self._seen = 0
 
     def merge_processes(self) -> None:
         self.average_processes()
@@ -140,7 +159,9 @@ class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
         self.averaging_constant = averaging_constant
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        return self.moved(low, high, self.averaging_constant)
+        if not self.observed:
+            return low, high
+        return moved((self.min_val, self.max_val), (low, high), self.averaging_constant)
 
     def merge_processes(self) -> None:
         self.average_processes()

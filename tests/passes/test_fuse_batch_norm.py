@@ -65,6 +65,39 @@ def test_folds(layer: nn.Module, norm: nn.Module, shape: tuple[int, ...], name: 
     assert node.meta["shape"] == torch.Size(layer(torch.randn(shape)).shape)
 
 
+class Mixed(nn.Module):
+    """Two convolutions side by side, their outputs concatenated, under one batch norm."""
+
+    def __init__(self, dim: int = 1, channels: int = 7) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 3, 1), nn.Conv2d(3, channels - 3 if dim == 1 else 3, 3, padding=1, bias=False)
+        self.norm, self.dim = nn.BatchNorm2d(channels), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(torch.cat([self.a(x), self.b(x)], self.dim))
+
+
+def test_folds_into_all_that_is_concatenated() -> None:
+    gm = check(Mixed(), torch.randn(2, 3, 5, 5), ["conv2d", "conv2d", "cat"])
+    assert list(gm.state_dict()) == ["a.weight", "a.bias", "b.weight", "b.bias"]
+
+
+def test_stays_behind_what_is_concatenated_along_no_channels() -> None:
+    check(Mixed(dim=0, channels=3), torch.randn(2, 3, 5, 5), ["conv2d", "conv2d", "cat", "norm"])
+
+
+def test_stays_behind_what_is_concatenated_with_no_layer() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(torch.cat([self.a(x), x], 1))
+
+    check(Net(), torch.randn(2, 3, 5, 5), ["conv2d", "cat", "norm"])
+
+
 def test_folds_the_functional_form() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from fxquant.passes.observe_activations import observe_activations
 from graphs import Written, annotated, calls
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from fxquant import QConfig, QConfigMapping, get_default_qconfig, ops
-from fxquant.observer import FixedQParamsObserver, HistogramObserver, MinMaxObserver
+from fxquant import QConfig, QConfigMapping, get_default_qat_qconfig_mapping, get_default_qconfig, ops
+from fxquant.observer import FixedQParamsObserver, HistogramObserver, MinMaxObserver, MovingAverageMinMaxObserver
 
+MOVING = QConfigMapping().set_global(QConfig(MovingAverageMinMaxObserver, get_default_qconfig().weight))
 IMAGE = torch.randn(2, 4, 6, 6)
 
 
@@ -39,6 +41,15 @@ def test_one_observer_watches_all_values_of_a_group() -> None:
     x = gm(IMAGE)
     observer = gm.activation_post_process_1
     assert (observer.min_val, observer.max_val) == (x.min(), x.max())
+
+
+@pytest.mark.parametrize("mapping", [get_default_qat_qconfig_mapping(), MOVING])
+def test_a_moving_average_of_a_group_cuts_off_none_of_its_values(mapping: QConfigMapping) -> None:
+    gm, model = observed(lambda m, x: torch.cat([m.a(x), 9 * m.b(x)], 1), mapping)
+    gm(IMAGE)
+    x = model(IMAGE).detach()
+    q = gm.activation_post_process_1.qparams()
+    assert abs(float(q.scale) * 255 - float(x.max() - x.min())) < 2 * float(q.scale)
 
 
 def test_a_range_that_maths_gives_is_not_observed() -> None:

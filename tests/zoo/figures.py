@@ -69,7 +69,7 @@ def figures(network: Network) -> Figures:
             explanation=explain(quantized),
             int8_share=1 - int8_flops / float_flops,
             sqnr=sqnr(expected, result),
-            conditioning=sqnr(expected, call(_rounded(model), batches[0])),
+            conditioning=sqnr(expected, call(rounded(model), batches[0])),
             same_structure=pytree.tree_structure(expected) == pytree.tree_structure(result),
             other_batch=_on(model, quantized, network.inputs(3)),
             seconds=seconds,
@@ -108,7 +108,7 @@ def _on(model: nn.Module, quantized: nn.Module, inputs: Inputs) -> float:
     return sqnr(call(model, inputs), call(quantized, inputs))
 
 
-def _rounded(model: nn.Module) -> nn.Module:
+def rounded(model: nn.Module) -> nn.Module:
     """`model` with its weights rounded to 8 bits, a scale for each output channel."""
     rounded = copy.deepcopy(model)
     for weight in rounded.parameters():
