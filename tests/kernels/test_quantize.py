@@ -34,6 +34,8 @@ SHAPES = [
     (),
 ]
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 QPARAMS = [
     QParams(0.0187, 114),
     QParams(0.5, 0),
@@ -69,8 +71,8 @@ def test_quantize(shape: tuple[int, ...], isa: str, threads: int) -> None:
             y = kernels.quantize(x, q.scale, q.zero_point, q.quant_min, q.quant_max)
             assert torch.equal(y, quantize(x, q))
             expected = torch.empty_like(x)
-            if x.dim() == 4:
-                expected = torch.empty(x.shape, memory_format=torch.channels_last)
+            if x.dim() in CHANNELS_LAST:
+                expected = torch.empty(x.shape, memory_format=CHANNELS_LAST[x.dim()])
             assert y.stride() == expected.stride()
 
 
@@ -84,7 +86,7 @@ def test_dequantize(shape: tuple[int, ...], isa: str, threads: int) -> None:
 
 
 def _float_format(x: Tensor) -> torch.memory_format:
-    return torch.contiguous_format if x.dim() == 4 else torch.preserve_format
+    return torch.contiguous_format if x.dim() in CHANNELS_LAST else torch.preserve_format
 
 
 @pytest.mark.parametrize("shape", [(70,), (1, 7, 2, 5), (1, 2, 7, 5), (1, 3, 23, 1)], ids=str)
