@@ -81,6 +81,7 @@ def figures_of(path: Path) -> Any:
 # The whole way, with real processes
 
 
+@pytest.mark.slow
 def test_float_and_int8_of_a_users_model_are_compared(file: Path, tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     options = ("--peers", "none", "--rounds", 2, "--seconds", 0, "--batch", 3, "--json", output)
@@ -103,11 +104,13 @@ def test_float_and_int8_of_a_users_model_are_compared(file: Path, tmp_path: Path
     assert all(0 < row["times"]["low"] <= row["times"]["median"] <= row["times"]["high"] for row in (floats, int8))
 
 
+@pytest.mark.slow
 def test_a_model_of_two_inputs(file: Path) -> None:
     [result] = compare(Job(f"{file}:net_of_two", ((1, 4), (1, 4))), [fxquant_int8.INT8], rounds=1, budget=0)
     assert result.times is not None
 
 
+@pytest.mark.slow
 def test_every_node_has_its_share_of_a_limit(file: Path, tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     result = bench("--roofline", f"{file}:net", "--input", "1x3x8x8", "--json", output)
@@ -123,6 +126,7 @@ def test_every_node_has_its_share_of_a_limit(file: Path, tmp_path: Path) -> None
     assert "the whole model" in result.output
 
 
+@pytest.mark.slow
 def test_peers_that_are_not_installed_are_listed_with_the_command() -> None:
     absent = Contestant("Absent float", "", torch_float.FLOAT.prepare, peer="absent", packages=("no_such_runtime",))
     first, second = compare(Job("linear"), [absent, torch_float.FLOAT], rounds=1, budget=0)
@@ -131,6 +135,7 @@ def test_peers_that_are_not_installed_are_listed_with_the_command() -> None:
     assert second.times is not None
 
 
+@pytest.mark.slow
 def test_a_contestant_that_fails_is_listed_with_its_own_reason(tmp_path: Path) -> None:
     path = tmp_path / "refuses.py"
     path.write_text(REFUSES)
@@ -146,6 +151,7 @@ def test_a_column_for_reasons_only_where_there_is_one() -> None:
     assert len(comparison_table(Job("linear"), [done, failed]).columns) == 6
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_listed_with_its_code(tmp_path: Path) -> None:
     path = tmp_path / "dies.py"
     path.write_text("import os\ndef net(): os._exit(7)\n")
@@ -153,6 +159,7 @@ def test_a_process_that_dies_is_listed_with_its_code(tmp_path: Path) -> None:
     assert result.reason == "its process ended with code 7"
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_context() -> None:
     with Worker(torch_float.FLOAT, Job("linear")) as worker:
         assert len(worker.burst(0)) == 1
@@ -161,6 +168,7 @@ def test_workers_end_with_their_context() -> None:
     assert process.exitcode == 0
 
 
+@pytest.mark.slow
 def test_the_report_is_told_who_prepares() -> None:
     told: list[str] = []
     compare(Job("linear"), [torch_float.FLOAT], rounds=1, budget=0, report=told.append)
@@ -261,6 +269,7 @@ def test_batches_have_the_shape_of_the_inputs() -> None:
     assert not case.model.training
 
 
+@pytest.mark.slow
 def test_a_network_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = zoo.ZooNetwork(lambda: nn.Linear(1, 1), (1, 1), "no_such_package")
     monkeypatch.setitem(zoo.ZOO, "absent", row)
@@ -461,6 +470,7 @@ def test_nothing_to_measure(measure: Callable[[], float]) -> None:
         measure()
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_prepare_raises() -> None:
     with pytest.raises(WorkerError, match="ConfigError: 'alexnet' is no model"):
         Worker(torch_float.FLOAT, Job("alexnet", SHAPE))

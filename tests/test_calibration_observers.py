@@ -198,6 +198,7 @@ def test_models_are_quantized_with_it(kind: Any) -> None:
     assert sqnr_db(model(x), quantized(x)) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [*CLIPPING, MinMaxObserver, MovingAverageMinMaxObserver, lambda: PerChannelMinMaxObserver(ch_axis=1)]
 )

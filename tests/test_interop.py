@@ -156,6 +156,7 @@ def test_an_observer_of_the_users_own() -> None:
     assert explain(quantized).float_rows == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["x86", "fbgemm", "qnnpack", "onednn"])
 @pytest.mark.parametrize("qat", [False, True])
 def test_the_default_mappings_convert_as_well_as_there(backend: str, qat: bool) -> None:
@@ -256,6 +257,7 @@ for mapping, prepare in ((fxquant.get_default_qconfig_mapping(), fxquant.prepare
 """
 
 
+@pytest.mark.slow
 def test_a_torch_without_quantized_dtypes_will_do() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT], check=True)
 
