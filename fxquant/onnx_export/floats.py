@@ -127,6 +127,11 @@ def _silu(b: Builder, x: Any) -> Any:
     return b.add("Mul", b.name(x), b.add("Sigmoid", b.name(x)))
 
 
+@_exports(ops.rsqrt)
+def _rsqrt(b: Builder, x: Any) -> Any:
+    return b.add("Reciprocal", b.add("Sqrt", b.name(x)))
+
+
 @_exports(ops.clamp)
 def _clamp(b: Builder, x: Any, low: float | None, high: float | None) -> Any:
     bounds = ["" if bound is None else b.constant(np.float32(bound)) for bound in (low, high)]

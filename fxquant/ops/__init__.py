@@ -33,7 +33,7 @@ from fxquant.ops.elementwise import (
     mul as mul,
     sub as sub,
 )
-from fxquant.ops.functions import abs as abs, pow as pow
+from fxquant.ops.functions import abs as abs, pow as pow, rsqrt as rsqrt
 from fxquant.ops.gather import gather as gather, index_select as index_select, unfold as unfold
 from fxquant.ops.embedding import embedding as embedding, embedding_bag as embedding_bag
 from fxquant.ops.linear import linear as linear

@@ -35,3 +35,9 @@ def _pow(input: Any, exponent: Any) -> Any:
 @spelling(torch.square, "square")
 def _square(input: Any) -> Any:
     return pow(input, 2)
+
+
+@op(spellings=(torch.rsqrt, "rsqrt"))
+def rsqrt(x: Tensor) -> Tensor:
+    """1 / sqrt(x). In float: 8 bits of a small x hold too little of it."""
+    return torch.rsqrt(x)

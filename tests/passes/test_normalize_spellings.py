@@ -282,6 +282,10 @@ ALIKE: dict[str, tuple[list[str], list[Code]]] = {
         ["pow"],
         [lambda m, x: x**2, lambda m, x: x.pow(2), lambda m, x: torch.square(x), lambda m, x: torch.pow(x, 2)],
     ),
+    "rsqrt": (
+        ["sigmoid", "rsqrt"],
+        [lambda m, x: x.sigmoid().rsqrt(), lambda m, x: torch.rsqrt(torch.sigmoid(x))],
+    ),
     "maximum": (
         ["relu", "maximum"],
         [
