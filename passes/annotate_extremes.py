@@ -22,6 +22,8 @@ _KEEPS = {
     *("add", "sub", "mul", "div", "where", "masked_fill", "masked_fill_", "minimum", "maximum", "min", "max"),
     *("expand", "expand_as", "repeat", "to", "float", "type_as", "triu", "tril", "full", "full_like", "neg"),
 }
+# Movement that writes numbers among what it moves.
+_FILLS = {"masked_fill", "where"}
 
 
 @register_pass(stage="annotate")
@@ -49,7 +51,7 @@ def _is_extreme(value: Any) -> bool:
 
 def _keeps_extremes(gm: GraphModule, node: Node) -> bool:
     row = op_of(node)
-    if row is not None and row.moves:  # its constants are sizes, or the border that a pad saturates
+    if row is not None and row.moves and row.name not in _FILLS:  # its constants are sizes, or the border of a pad
         return any(x.meta.get("extreme") for x in node.all_input_nodes)
     return op_name(gm, node) in _KEEPS and _reads_extremes(node)
 

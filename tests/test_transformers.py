@@ -122,6 +122,26 @@ def test_a_block_is_one_region_with_a_fused_attention(name: str) -> None:
     assert sqnr > 28
 
 
+class FilledBias(nn.Module):
+    """T5: what is added to the scores is learned, and has the mask in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores, self.bias = nn.Linear(WIDTH, LENGTH), nn.Linear(WIDTH, LENGTH)
+        self.register_buffer("later", torch.ones(LENGTH, LENGTH).triu(1).bool())
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = self.bias(x).masked_fill(self.later, torch.finfo(torch.float32).min)
+        return (self.scores(x) + bias).softmax(-1)
+
+
+def test_a_bias_that_a_mask_fills_has_no_scale() -> None:
+    quantized, sqnr = converted(FilledBias(), lambda: inputs(False))
+    reasons = {row.op: row.reason for row in explain(quantized).float_rows}
+    assert "such as the -inf of a mask" in reasons["masked_fill"]
+    assert sqnr > 28
+
+
 def test_programs_compute_what_nodes_do(threads: int) -> None:
     quantized, _ = converted(Block(masked), lambda: inputs(True))
     x, mask = inputs(True)
