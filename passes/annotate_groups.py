@@ -12,9 +12,8 @@ from torch.fx import GraphModule, Node
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_several, quant_of
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.shapes import AS_GOOD_AS_INFINITE
 from fxquant.ops.op import Output, op_of
-
-AS_GOOD_AS_INFINITE = 1e4
 
 
 @register_pass(stage="annotate")

@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 from fxquant import ops
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
-from fxquant.graph.shapes import infer_shapes
+from fxquant.graph.shapes import AS_GOOD_AS_INFINITE, infer_shapes
 from fxquant.ops.arguments import exactly
 from fxquant.ops.attention import MASK
 
@@ -96,7 +96,7 @@ class MaskFilled(Rule):
         return ops.softmax(ops.masked_fill(ops.matmul(a, b, scale), mask, value), dim, None)
 
     def check(self, m: Match) -> None:
-        if m.value > LOWEST_SCORE:
+        if m.value > -AS_GOOD_AS_INFINITE:
             m.refuse(f"{m.value} is no number that takes a key out")
 
     def rewrite(self, m: Match, a: Any, b: Any, scale: Any, mask: Any, value: Any, dim: Any) -> Any:
@@ -118,10 +118,6 @@ class Attention(Rule):
         rank = len(m.a.meta["shape"])
         key = ops.permute(b, (*range(rank - 2), rank - 1, rank - 2))
         return ops.attention(a, key, v, mask, False, scale)
-
-
-# exp of what is lower is 0 beside any score.
-LOWEST_SCORE = -1e4
 
 
 SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedProduct())

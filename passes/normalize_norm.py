@@ -46,4 +46,4 @@ class Weighted(Rule):
 
 @register_pass(stage="normalize")
 def normalize_norm(gm: GraphModule) -> GraphModule:
-    return infer_shapes(apply_rules(infer_shapes(apply_rules(infer_shapes(gm), [RmsNorm()])), [Weighted()]))
+    return infer_shapes(apply_rules(gm, [RmsNorm(), Weighted()]))

@@ -22,6 +22,7 @@ from fxquant.graph.watching import value_of
 from fxquant.ops.op import op_of
 
 LARGEST = 1e6  # what activations stay below
+AS_GOOD_AS_INFINITE = 1e4  # as a mask or a border: beside any score, exp of a value that much lower is 0
 
 _SHAPE = ("size", "shape", "dim", "ndim", "numel", "__len__")
 

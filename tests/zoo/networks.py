@@ -143,6 +143,14 @@ _S: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_
 _BERT: dict[str, Any] = {**_S, "vocab_size": 96, "max_position_embeddings": 64}
 _LLAMA: dict[str, Any] = {**_BERT, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _VIT: dict[str, Any] = {**_S, "image_size": 64, "patch_size": 16}
+_SWIN: dict[str, Any] = {
+    "image_size": 64,
+    "patch_size": 4,
+    "embed_dim": 32,
+    "depths": [2, 2],
+    "num_heads": [2, 4],
+    "window_size": 4,
+}
 _D: dict[str, Any] = {
     "d_model": 64,
     "encoder_layers": 2,
@@ -234,28 +242,8 @@ NETWORKS: tuple[Network, ...] = (
     _transformers("vision", "DeiTModel", _pixels(), **_VIT),
     _transformers("vision", "BeitModel", _pixels(), **_VIT),
     _transformers("vision", "Dinov2Model", _pixels(), **{k: v for k, v in _VIT.items() if k != "intermediate_size"}),
-    _transformers(
-        "vision",
-        "SwinModel",
-        _pixels(),
-        image_size=64,
-        patch_size=4,
-        embed_dim=32,
-        depths=[2, 2],
-        num_heads=[2, 4],
-        window_size=4,
-    ),
-    _transformers(
-        "vision",
-        "Swinv2Model",
-        _pixels(),
-        image_size=64,
-        patch_size=4,
-        embed_dim=32,
-        depths=[2, 2],
-        num_heads=[2, 4],
-        window_size=4,
-    ),
+    _transformers("vision", "SwinModel", _pixels(), **_SWIN),
+    _transformers("vision", "Swinv2Model", _pixels(), **_SWIN),
     _transformers("vision", "ConvNextModel", _pixels(), hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 2, 1]),
     _transformers("vision", "ConvNextV2Model", _pixels(), hidden_sizes=[32, 64, 96, 128], depths=[1, 1, 2, 1]),
     _transformers(

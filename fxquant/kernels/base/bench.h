@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "base/strided.h"
 #include "base/timing.h"
 
 namespace fxquant {
@@ -26,6 +27,20 @@ class Aligned {
  private:
   uint8_t* data_;
 };
+
+// N tensors of rows x length elements, each row behind the one before.
+template <int N>
+Walk<N> dense_rows(int64_t rows, int64_t length) {
+  Walk<N> walk;
+  walk.rank = 2;
+  walk.size[0] = rows;
+  walk.size[1] = length;
+  for (int t = 0; t < N; ++t) {
+    walk.stride[t][0] = length;
+    walk.stride[t][1] = 1;
+  }
+  return walk;
+}
 
 // Times `body`, which reads and writes `bytes`, on one thread; prints its rate beside that of memcpy over the same sum.
 template <class Body>

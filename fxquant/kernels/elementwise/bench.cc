@@ -8,14 +8,7 @@ using namespace fxquant;
 namespace {
 
 Walk<3> nhwc(int64_t pixels, int64_t channels, bool excitation) {
-  Walk<3> walk;
-  walk.rank = 2;
-  walk.size[0] = pixels;
-  walk.size[1] = channels;
-  for (int t = 0; t < 3; ++t) {
-    walk.stride[t][0] = channels;
-    walk.stride[t][1] = 1;
-  }
+  Walk<3> walk = dense_rows<3>(pixels, channels);
   if (excitation) walk.stride[2][0] = 0;
   return walk;
 }

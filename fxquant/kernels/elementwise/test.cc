@@ -59,15 +59,8 @@ void check(Random& random, int64_t limit) {
   randomize(random, params);
   expected.fill(0xA5);
   reference_elementwise(walk, expected.data(), a.data(), b.data(), params);
-  for (const Isa isa : supported_isas()) {
-    for (const int threads : {1, 2, 3}) {
-      SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
-      y.fill(0xA5);
-      run(walk, y.data(), a.data(), b.data(), params, isa, threads);
-      expect_same(y, expected);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  check_every_isa(y, expected,
+                  [&](Isa isa, int threads) { run(walk, y.data(), a.data(), b.data(), params, isa, threads); });
 }
 
 template <class Params>

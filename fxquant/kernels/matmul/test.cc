@@ -34,19 +34,6 @@ Rows<N> batches_of(int64_t count, const int64_t (&strides)[N]) {
   return rows;
 }
 
-template <class Run>
-void check_every_isa(Guarded<uint8_t>& y, Guarded<uint8_t>& expected, const Run& run) {
-  for (const Isa isa : supported_isas()) {
-    for (const int threads : {1, 2, 3}) {
-      SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
-      y.fill(0xA5);
-      run(isa, threads);
-      expect_same(y, expected);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
-}
-
 void check_matmul(Random& random, int64_t batches) {
   Matmul p;
   p.rows = any_size(random);

@@ -13,16 +13,8 @@ void bench(int64_t rows, int64_t length) {
   const auto size = static_cast<size_t>(rows * length);
   const Aligned x(size, 77), y(size, 0);
   const std::vector<float> weight(static_cast<size_t>(length), 30.0F), bias(static_cast<size_t>(length), 3.0F);
-  Walk<2> walk;
-  walk.rank = 2;
-  walk.size[0] = rows;
-  walk.size[1] = length;
-  for (int t = 0; t < 2; ++t) {
-    walk.stride[t][0] = length;
-    walk.stride[t][1] = 1;
-  }
   LayerNorm p;
-  p.rows = rows_of(walk);
+  p.rows = rows_of(dense_rows<2>(rows, length));
   p.weight = weight.data();
   p.bias = bias.data();
   p.eps = 1e-3;

@@ -22,19 +22,6 @@ void fill_codes(Random& random, Guarded<uint8_t>& x) {
 
 double any_eps(Random& random) { return random.integer(0, 3) == 0 ? 0.0 : random.real(1e-5F, 10.0F); }
 
-template <class Run>
-void check_every_isa(Guarded<uint8_t>& y, Guarded<uint8_t>& expected, const Run& run) {
-  for (const Isa isa : supported_isas()) {
-    for (const int threads : {1, 2, 3}) {
-      SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
-      y.fill(0xA5);
-      run(isa, threads);
-      expect_same(y, expected);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
-}
-
 // Dimensions but the last one in any order, with gaps.
 int64_t lay_out(Random& random, Walk<2>& walk, int t) {
   int64_t extent = walk.size[walk.rank - 1] + random.integer(0, 5), last = walk.size[walk.rank - 1];

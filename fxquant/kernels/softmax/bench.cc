@@ -10,16 +10,8 @@ namespace {
 void bench(int64_t rows, int64_t length) {
   const auto size = static_cast<size_t>(rows * length);
   const Aligned x(size, 77), y(size, 0), scratch(static_cast<size_t>(softmax_scratch(length)), 0);
-  Walk<3> walk;
-  walk.rank = 2;
-  walk.size[0] = rows;
-  walk.size[1] = length;
-  for (int t = 0; t < 3; ++t) {
-    walk.stride[t][0] = length;
-    walk.stride[t][1] = 1;
-  }
   Softmax p;
-  p.rows = rows_of(walk);
+  p.rows = rows_of(dense_rows<3>(rows, length));
   p.x_scale = 0.05F;
   p.multiplier = 256.0F;
   char name[64];

@@ -35,16 +35,10 @@ void check(Random& random) {
     reference_softmax(p, expected.data() + p.rows.offset(r, 0), x.data() + p.rows.offset(r, 1),
                       mask + p.rows.offset(r, 2) * (p.bools ? 1 : 4));
   }
-  for (const Isa isa : supported_isas()) {
-    for (const int threads : {1, 2, 3}) {
-      SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
-      y.fill(0xA5);
-      Guarded<uint8_t> scratch(static_cast<size_t>(threads * softmax_scratch(p.rows.length)));
-      softmax(p, {y.data(), x.data(), p.masked ? mask : nullptr}, scratch.data(), isa, threads);
-      expect_same(y, expected);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  check_every_isa(y, expected, [&](Isa isa, int threads) {
+    Guarded<uint8_t> scratch(static_cast<size_t>(threads * softmax_scratch(p.rows.length)));
+    softmax(p, {y.data(), x.data(), p.masked ? mask : nullptr}, scratch.data(), isa, threads);
+  });
 }
 
 TEST(Softmax, agrees_with_the_reference) {

@@ -8,6 +8,8 @@ div       y = requantize((a - z_a) / (b - z_b) * (s_a / (s_b * s_y)))           
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -50,11 +52,8 @@ def int8_maximum(
     output: Requantize,
 ) -> Tensor:
     """Arguments as of `int8_add`."""
-    x, y = (
-        residual_term(a, Residual(a_zero_point, a_multiplier)),
-        residual_term(b, Residual(b_zero_point, b_multiplier)),
-    )
-    return round_and_saturate(torch.maximum(x, y), *output).to(torch.uint8)
+    sides = (a, Residual(a_zero_point, a_multiplier)), (b, Residual(b_zero_point, b_multiplier))
+    return _extreme(torch.maximum, sides, output)
 
 
 @op(activations=("a", "b"))
@@ -68,11 +67,15 @@ def int8_minimum(
     output: Requantize,
 ) -> Tensor:
     """Arguments as of `int8_add`."""
-    x, y = (
-        residual_term(a, Residual(a_zero_point, a_multiplier)),
-        residual_term(b, Residual(b_zero_point, b_multiplier)),
-    )
-    return round_and_saturate(torch.minimum(x, y), *output).to(torch.uint8)
+    sides = (a, Residual(a_zero_point, a_multiplier)), (b, Residual(b_zero_point, b_multiplier))
+    return _extreme(torch.minimum, sides, output)
+
+
+def _extreme(
+    choose: Callable[[Tensor, Tensor], Tensor], sides: tuple[tuple[Tensor, Residual], ...], output: Requantize
+) -> Tensor:
+    """What `choose` takes of two tensors on the result's scale, rounded."""
+    return round_and_saturate(choose(*(residual_term(*side) for side in sides)), *output).to(torch.uint8)
 
 
 @op(activations=("a", "b"))

@@ -54,7 +54,7 @@ class _InPhases(Weighted):
         raise NotImplementedError
 
     def derive(self) -> None:
-        phases = self._phases()
+        phases = self.derived_phases = self._phases()
         self.derived_zero_point = self.constant("x_zero_point")
         self.derived_borders = [border(along) for along in phases]
         self.derived_parts = [self._part(combination) for combination in product(*phases)]
@@ -81,7 +81,7 @@ class _InPhases(Weighted):
     def _shape(self, x: Any) -> tuple[int, ...]:
         """Of the result."""
         sizes = []
-        for size, along in zip(x.shape[2:], self._phases(), strict=True):
+        for size, along in zip(x.shape[2:], self.derived_phases, strict=True):
             sizes.append(sum(phase.outputs(size) for phase in along))
         if min(sizes) < 1:
             raise InputError(f"an input of shape {list(x.shape)} gives no output")
