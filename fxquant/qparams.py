@@ -23,7 +23,8 @@ class QParams(NamedTuple):
     """How real numbers are mapped to integers.
 
     `scale` is a float (per tensor) or a float32 tensor of shape [channels] (per channel, along `axis`); `zero_point`
-    likewise an int or an int32 tensor. In a graph a tensor may stand as the node that fetches it.
+    likewise an int or an int32 tensor; if it is a float32 tensor, 0.0 is no integer, and it is added before the
+    rounding. In a graph a tensor may stand as the node that fetches it.
     """
 
     scale: float | Tensor
@@ -71,8 +72,10 @@ def round_and_saturate(value: Tensor, zero_point: int | Tensor, quant_min: int, 
 
 def quantize(x: Tensor, q: QParams) -> Tensor:
     """Float32 `x` of any shape to integers of `q.dtype`, same shape."""
-    value = x.float() / along_axis(q.scale, x, q.axis)
-    return round_and_saturate(value, along_axis(q.zero_point, x, q.axis), q.quant_min, q.quant_max).to(q.dtype)
+    value, zero_point = x.float() / along_axis(q.scale, x, q.axis), along_axis(q.zero_point, x, q.axis)
+    if isinstance(zero_point, Tensor) and zero_point.is_floating_point():
+        return round_and_saturate(value + zero_point, 0, q.quant_min, q.quant_max).to(q.dtype)
+    return round_and_saturate(value, zero_point, q.quant_min, q.quant_max).to(q.dtype)
 
 
 def dequantize(x: Tensor, q: QParams) -> Tensor:

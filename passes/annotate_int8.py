@@ -63,7 +63,7 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
         or _argument_limit(node, row)
         or row.limits(row.bind(node))
         or _weight_limit(gm, node, row)
-        or _backend_limit(gm, node, row)
+        or (None if row.moves else backend_limit(gm, node, row.weight is not None))
     )
 
 
@@ -118,7 +118,7 @@ def config_limit(node: Node) -> str | None:
     match = node.meta.get("qconfig")
     if match is None or match.qconfig is None:
         return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"
-    activation = _observer(match.qconfig.activation, match.source)
+    activation = made_by(match.qconfig.activation, match.source)
     if activation.is_dynamic:
         return "its qconfig is dynamic; this is static quantization"
     if activation.dtype not in (torch.uint8, torch.int8):
@@ -190,7 +190,7 @@ def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int
 def _weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
     if match.qconfig is None or match.qconfig.weight is None:
         return "its qconfig has no weight observer"
-    weight = _observer(match.qconfig.weight, match.source)
+    weight = made_by(match.qconfig.weight, match.source)
     if weight.dtype is not torch.int8:
         return f"its qconfig asks for {weight.dtype} weights; kernels take int8"
     if not weight.qscheme.symmetric:
@@ -201,22 +201,22 @@ def _weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
     return None
 
 
-def _backend_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+def backend_limit(gm: GraphModule, node: Node, has_weight: bool) -> str | None:
     """What the user's BackendConfig says of the call as the user wrote it; movement follows its neighbours anyway."""
     backend: BackendConfig | None = gm.meta.get("backend_config")
     origin = origin_of(node)
-    if backend is None or origin is None or row.moves:
+    if backend is None or origin is None:
         return None
     match: Match = node.meta["qconfig"]
     assert match.qconfig is not None
-    activation = _observer(match.qconfig.activation, match.source)
-    if row.weight is None or match.qconfig.weight is None:
+    activation = made_by(match.qconfig.activation, match.source)
+    if not has_weight or match.qconfig.weight is None:
         return backend.refusal([origin.spelling], activation, None)
-    return backend.refusal([origin.spelling], activation, _observer(match.qconfig.weight, match.source))
+    return backend.refusal([origin.spelling], activation, made_by(match.qconfig.weight, match.source))
 
 
-def _observer(factory: Callable[..., Any], source: str) -> Any:
-    """What the qconfig set by `source` makes; raises ConfigError if it fails, or makes no observer of ours."""
+def made_by(factory: Callable[..., Any], source: str) -> Any:
+    """The observer that the qconfig of `source` makes; raises ConfigError if it fails, or makes no observer of ours."""
     try:
         made = factory()
     except FxquantError:

@@ -32,8 +32,13 @@ def _convert(gm: GraphModule, node: Node) -> None:
     q: QParams = observer.qparams()
     name = str(weight.target)
     integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), qparams.quantize(real, q), node)
-    scale: Any = q.scale
-    if isinstance(scale, Tensor):
-        scale = surgery.constant(gm, f"{name}_scale", scale, node)
-    new = surgery.emit(node, ops.dequantize, integer, q._replace(scale=scale, zero_point=0), sources=[node])
+    scale, zero_point = (_number(gm, node, f"{name}_{each}", getattr(q, each)) for each in ("scale", "zero_point"))
+    new = surgery.emit(node, ops.dequantize, integer, q._replace(scale=scale, zero_point=zero_point), sources=[node])
     surgery.replace(node, new)
+
+
+def _number(gm: GraphModule, node: Node, name: str, value: Any) -> Any:
+    """A number; or numbers, as a new buffer, unless all are 0."""
+    if not isinstance(value, Tensor):
+        return value
+    return surgery.constant(gm, name, value, node) if bool(value.any()) else 0

@@ -1,4 +1,4 @@
-"""weight -> observer(weight) for every weight that an int8 op reads."""
+"""weight -> observer(weight) for every weight that is kept in integers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quant_of
+from fxquant.graph.annotation import quantized_weight
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import scale_axis
@@ -17,22 +17,20 @@ from fxquant.ops.op import Op, op_of
 @register_pass(stage="observe")
 def observe_weights(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        row = op_of(node)
-        if row is None or row.weight is None or not quant_of(node).int8:
+        weight, row = quantized_weight(node), op_of(node)
+        if weight is None or row is None:
             continue
-        weight: Node = row.bind(node)[row.weight]
-        observer = _observer(gm, node, row)
+        observer = _observer(gm, node, row, weight)
         observer.where = f"the weight of {where(node)}"
         name = surgery.add_module(gm, f"{weight.target}_observer", observer)
         surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
     return surgery.clean(gm)
 
 
-def _observer(gm: GraphModule, node: Node, row: Op) -> Any:
+def _observer(gm: GraphModule, node: Node, row: Op, weight: Node) -> Any:
     """What the qconfig makes, with scales along the axis that the kernels take."""
     factory: Any = node.meta["qconfig"].qconfig.weight
-    arguments = row.bind(node)
-    axis = scale_axis(row, surgery.fetch(gm, arguments[str(row.weight)]), arguments)
+    axis = scale_axis(row, surgery.fetch(gm, weight), row.bind(node))
     observer = factory()
     if getattr(observer, "ch_axis", None) in (None, axis) or not hasattr(factory, "with_args"):
         return observer

@@ -283,22 +283,6 @@ def test_embeddings_are_rows_of_codes() -> None:
         quantized(torch.zeros(BATCH, LENGTH), inputs(True)[1])
 
 
-def test_bags_of_embeddings_stay_float_and_say_why() -> None:
-    class Bags(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bags, self.head = nn.EmbeddingBag(50, 16, mode="sum"), nn.Linear(16, 4)
-
-        def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
-            y: Tensor = self.head(self.bags(ids, offsets))
-            return y
-
-    quantized, sqnr = converted(Bags(), lambda: (torch.randint(50, (20,)), torch.tensor([0, 3, 9])))
-    [row] = explain(quantized).float_rows
-    assert (row.op, row.reason) == ("embedding_bag", "there is no int8 kernel for embedding_bag")
-    assert sqnr > 25
-
-
 def test_a_finished_encoder_round_trips() -> None:
     quantized, _ = converted(Encoder(), tokens)
     other = convert_fx(

@@ -6,17 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from fxquant.backend_config.config import BackendConfig, BackendPatternConfig
 from fxquant.backend_config.dtypes import DTypeConfig
 
+_EMBEDDINGS = (nn.Embedding, F.embedding, nn.EmbeddingBag, F.embedding_bag)
+
 
 def native_backend_config(name: str = "native") -> BackendConfig:
-    """What fxquant's own kernels do: every spelling of an op that has an int8 form, in static int8."""
+    """What fxquant's own kernels do: every spelling of an op that has an int8 form, in static int8.
+
+    The tables of embeddings may also be integers where activations are real.
+    """
     from fxquant.ops.op import SPELLINGS
 
-    dtypes = [DTypeConfig(i, i, torch.int8, torch.float32) for i in (torch.uint8, torch.int8)]
-    patterns = [BackendPatternConfig(spelling).set_dtype_configs(dtypes) for spelling in SPELLINGS]
+    integers = (torch.uint8, torch.int8)
+    static = [DTypeConfig(i, i, torch.int8, torch.float32) for i in integers]
+    rows = [DTypeConfig(torch.float32, torch.float32, i) for i in integers]
+    patterns = [
+        BackendPatternConfig(spelling).set_dtype_configs([*static, *(rows if spelling in _EMBEDDINGS else ())])
+        for spelling in SPELLINGS
+    ]
     return BackendConfig(name).set_backend_pattern_configs(patterns)
 
 

@@ -25,12 +25,16 @@ in place) is the same op. This page is made from the op table by `python -m fxqu
 | kernel | int8 in, int8 out, by a kernel of its own |
 | table | int8 in, int8 out, by a table of 256 entries, or one a channel; the other operand, if any, is a number |
 | moves | it moves integers as it would move real numbers, and its output has the scale of its input |
+| rows | it computes real numbers, of a table whose rows are integers, each with a scale and a zero point |
 | float | it computes real numbers, as in torch, between dequantize and quantize |
 
 Under a QAT qconfig an op computes in training what it will compute in int8 afterwards. Every op also runs in float:
 where its qconfig is None, where a call has arguments that no kernel takes, and where neither its inputs nor its users
 run in int8. `fxquant.explain` names the reason for each op that stays float. Ops that are not in the table stay float;
 so do comparisons, since true and false have no scale.
+
+Under `float_qparams_weight_only_qconfig` and `float_qparams_weight_only_qconfig_4bit` embeddings and bags of them are
+"rows", of 8 or 4 bits; so they are under the QAT qconfigs for embeddings. The maximum of a bag stays float.
 """
 
 
@@ -77,10 +81,12 @@ def _scale(row: Op) -> str:
 
 def _status(row: Op, qconfig: QConfig) -> str:
     """How the op runs where everything but the kind of qconfig fits."""
-    if config_limit(_call(row, qconfig)) is not None or not (row.kernel or row.pointwise or row.moves):
+    if config_limit(_call(row, qconfig)) is not None:
         return "float"
     if row.moves:
         return "moves"
+    if not (row.kernel or row.pointwise):
+        return "rows" if row.rows else "float"
     return " or ".join(word for word, holds in (("kernel", row.kernel), ("table", row.pointwise)) if holds)
 
 

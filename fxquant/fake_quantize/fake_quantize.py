@@ -28,14 +28,10 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, q: QParams) -> Tensor:
         scale, zero_point = along_axis(q.scale, x, q.axis), along_axis(q.zero_point, x, q.axis)
-        if isinstance(zero_point, Tensor) and zero_point.is_floating_point():
-            integer = torch.round(x / scale + zero_point)
-            real = (integer.clamp(q.quant_min, q.quant_max) - zero_point) * scale
-        else:
-            integer = torch.round(x / scale) + zero_point
-            real = qparams.dequantize(qparams.quantize(x, q), q)
+        is_real = isinstance(zero_point, Tensor) and zero_point.is_floating_point()
+        integer = torch.round(x / scale + zero_point) if is_real else torch.round(x / scale) + zero_point
         ctx.save_for_backward((integer >= q.quant_min) & (integer <= q.quant_max))
-        return real.to(x.dtype)
+        return qparams.dequantize(qparams.quantize(x, q), q).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -16,7 +16,8 @@ class Quant:
 
     `reason`: why it stays float; empty if it runs in int8. `group`: values of one group share qparams; None if the
     value is not quantized. `observe`: an observer watches the value. `absorbed_by`: the node whose epilogue computes
-    this one, so that its own value never exists. `border`: it goes in or out of the model as integers.
+    this one, so that its own value never exists. `border`: it goes in or out of the model as integers. `rows`: it
+    computes in float, of a table whose rows are integers.
     """
 
     int8: bool
@@ -25,6 +26,7 @@ class Quant:
     observe: bool = False
     absorbed_by: str = ""
     border: bool = False
+    rows: bool = False
 
 
 def quant_of(node: Node) -> Quant:
@@ -41,6 +43,14 @@ def stays_float(node: Node) -> bool:
 def decide(node: Node, **changes: Any) -> None:
     """Records a decision about `node`, keeping what was decided before."""
     node.meta["quant"] = replace(quant_of(node), **changes)
+
+
+def quantized_weight(node: Node) -> Node | None:
+    """What `node` reads that is kept in integers: the weight of an int8 op, or the table of one with `rows`."""
+    row, quant = op_of(node), quant_of(node)
+    name = None if row is None else row.weight if quant.int8 else row.rows if quant.rows else None
+    weight = row.bind(node)[name] if row is not None and name is not None else None
+    return weight if isinstance(weight, Node) else None
 
 
 def activations(node: Node) -> list[Node]:

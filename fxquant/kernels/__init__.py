@@ -8,6 +8,7 @@ from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
+from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.lookup import lookup
@@ -29,6 +30,7 @@ __all__ = [
     "depthwise_conv2d",
     "dequantize",
     "div",
+    "embedding_bag",
     "group_norm",
     "interpolate_bilinear",
     "interpolate_nearest",

@@ -18,6 +18,7 @@ from fxquant import ops
 from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.floats import FLOAT_EXPORTS
 from fxquant.onnx_export.layers import LAYER_EXPORTS, output_scale, scale_of
+from fxquant.ops.integer.embedding import unpacked
 from fxquant.ops.integer.exponential import LOG2_E
 from fxquant.runtime.layer import Layer
 
@@ -224,6 +225,15 @@ def _embedding(b: Builder, indices: Any, weight: Any) -> Any:
 @_int8(ops.int8_embedding)
 def _int8_embedding(b: Builder, layer: Layer, indices: Node) -> str:
     return str(b.add("Gather", b.constant(layer.constant("rows")), b.name(indices), axis=0))
+
+
+@_int8(ops.rows_embedding)
+def _rows_embedding(b: Builder, layer: Layer, indices: Node) -> str:
+    codes = unpacked(layer.constant("rows"), layer.constant("width"))
+    tables = [codes, *(layer.constant(name).unsqueeze(1) for name in ("zero_point", "scale"))]
+    rows, zero_point, scale = (b.add("Gather", b.constant(t), b.name(indices), axis=0) for t in tables)
+    real = b.add("Cast", rows, to=b.onnx.TensorProto.FLOAT)
+    return str(b.add("Mul", b.add("Sub", real, zero_point), scale))
 
 
 def _quantized(b: Builder, layer: Layer, real: str) -> str:

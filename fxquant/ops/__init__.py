@@ -102,7 +102,11 @@ from fxquant.ops.integer.elementwise import (
     int8_mul as int8_mul,
 )
 from fxquant.ops.integer.attention import int8_attention as int8_attention
-from fxquant.ops.integer.embedding import int8_embedding as int8_embedding
+from fxquant.ops.integer.embedding import (
+    int8_embedding as int8_embedding,
+    rows_embedding as rows_embedding,
+    rows_embedding_bag as rows_embedding_bag,
+)
 from fxquant.ops.integer.linear import int8_linear as int8_linear
 from fxquant.ops.integer.lookup import lookup as lookup
 from fxquant.ops.integer.matmul import int8_matmul as int8_matmul

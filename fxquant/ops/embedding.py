@@ -1,7 +1,8 @@
 """embedding, embedding_bag: rows of a table, each by its index; of a bag their sum, mean or maximum.
 
-The numbers of the table are known beforehand, so they are rounded to the codes of the output once and for all, and an
-embedding only moves bytes.
+The numbers of the table are known beforehand. Where the output is quantized they are rounded to its codes once and for
+all, and an embedding only moves bytes. Where it is real, the rows may be kept in integers of 8 or 4 bits, each with a
+scale and a zero point of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from torch.nn import functional as F
 from fxquant.ops.op import op, spelling
 
 
-@op(activations=(), kernel=True, at_run_time=("indices",))
+@op(activations=(), kernel=True, rows="weight", at_run_time=("indices",))
 def embedding(indices: Tensor, weight: Tensor) -> Tensor:
     """indices int [...], weight [V, E] -> [..., E]."""
     return F.embedding(indices, weight)
 
 
-@op(activations=(), at_run_time=("indices", "offsets", "per_sample_weights"))
+@op(activations=(), rows="weight", at_run_time=("indices", "offsets", "per_sample_weights"))
 def embedding_bag(
     indices: Tensor,
     weight: Tensor,

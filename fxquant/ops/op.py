@@ -37,7 +37,9 @@ class Op:
     data, so it computes the same on integers. An op with none of the three stays float. `follows`: it runs in int8
     only beside others that do, although it combines two tensors. `several`: it returns a tuple.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
-    `limits`, given the arguments by name, says why this call has no integer form, or None if it has one.
+    `rows` names a table that may be kept in integers, each row with a scale of its own, by an op that gives real
+    numbers all the same. `limits`, given the arguments by name, says why this call has no integer form, or None if it
+    has one.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Op:
     follows: bool = False
     several: bool = False
     at_run_time: tuple[str, ...] = ()
+    rows: str | None = None
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)
 

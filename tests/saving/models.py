@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxquant import get_default_qconfig_mapping
+from fxquant.qconfig import float_qparams_weight_only_qconfig_4bit
 from fxquant.runtime.quantized_module import QuantizedModule
 
 
@@ -90,6 +91,13 @@ def partly_float() -> tuple[QuantizedModule, Tensor]:
     return quantized(Classifier(), x, mapping=mapping), x
 
 
+def rows() -> tuple[QuantizedModule, Tensor]:
+    bags = nn.Sequential(nn.EmbeddingBag(20, 7, mode="mean", padding_idx=3), nn.Linear(7, 4))
+    x = torch.randint(20, (3, 5))
+    mapping = get_default_qconfig_mapping().set_object_type(nn.EmbeddingBag, float_qparams_weight_only_qconfig_4bit)
+    return quantized(bags, x, mapping=mapping), x
+
+
 MODELS: dict[str, Callable[[], tuple[QuantizedModule, Tensor]]] = {
-    make.__name__: make for make in (classifier, pyramid, islands, partly_float, tokens)
+    make.__name__: make for make in (classifier, pyramid, islands, partly_float, tokens, rows)
 }

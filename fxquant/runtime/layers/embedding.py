@@ -1,4 +1,4 @@
-"""Embeddings: rows of a table of integers."""
+"""Embeddings: rows of a table of integers, and sums of them. In no program, since their indices are to be checked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fxquant import ops
+from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.runtime.layer import Layer, computes
 
 
 @computes(ops.int8_embedding)
 class Int8Embedding(Layer):
-    """Integer indices [...] -> uint8 [..., E]. It runs in torch, which checks the indices."""
+    """Integer indices [...] -> uint8 [..., E]."""
 
     inputs = ("indices",)
     reals = ("indices",)
@@ -34,3 +34,44 @@ class Int8Embedding(Layer):
         except IndexError:
             count = len(self.derived_rows)
             raise InputError(f"an embedding of {count} rows takes indices in 0..{count - 1}") from None
+
+
+class Rows(Layer):
+    """A layer whose table has a scale and a zero point for each row. It gives real numbers."""
+
+    takes_integers = gives_integers = False
+    plannable = False
+
+    def derive(self) -> None:
+        self.derived_table = [self.constant(name) for name in ("rows", "scale", "zero_point", "width")]
+        # Of no bags: says whether the constants fit each other.
+        self._bags(torch.empty(0, 1, dtype=torch.int64))
+
+    def _bags(self, indices: Tensor, offsets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """Sums or means of rows, as of rows_embedding_bag."""
+        options = (self.constant("include_last_offset") or False, self.constant("padding_idx"))
+        mode = self.constant("mode") or "sum"
+        y: Tensor = kernels.embedding_bag(indices, *self.derived_table, offsets, mode, weights, *options)
+        return y
+
+
+@computes(ops.rows_embedding)
+class RowsEmbedding(Rows):
+    """Integer indices [...] -> float32 [..., E]."""
+
+    inputs = ("indices",)
+    reals = ("indices",)
+
+    def run(self, indices: Tensor) -> Any:
+        return self._bags(indices.reshape(-1, 1)).reshape(*indices.shape, self.constant("width"))
+
+
+@computes(ops.rows_embedding_bag)
+class RowsEmbeddingBag(Rows):
+    """Integer indices [B, N], or [N] with offsets [B], and perhaps a weight for each -> float32 [B, E]."""
+
+    inputs = ("indices", "offsets", "per_sample_weights")
+    reals = inputs
+
+    def run(self, indices: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Any:
+        return self._bags(indices, offsets, per_sample_weights)

@@ -1,0 +1,103 @@
+"""embedding_bag: sums and means of rows of a table whose rows have a scale and a zero point each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.library import torch_op
+from fxquant.target import active_isa
+
+INDICES = (torch.int64, torch.int32)
+MODES = ("sum", "mean")
+
+
+def _bags(
+    indices: Tensor,
+    rows: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    width: int,
+    offsets: Tensor | None,
+    mode: str,
+    per_sample_weights: Tensor | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> Tensor:
+    """Memory for the result. Raises InputError for arguments that do not fit."""
+    _check_table(rows, scale, zero_point, width)
+    for given in (indices, indices if offsets is None else offsets):
+        if given.dtype not in INDICES:
+            raise InputError(f"an embedding takes indices and offsets in int64 or int32, not {given.dtype}")
+    if mode not in MODES:
+        raise InputError(f"an embedding_bag gives the sum or the mean of its rows, not their {mode}")
+    if per_sample_weights is not None and (mode != "sum" or per_sample_weights.shape != indices.shape):
+        shapes = f"{list(per_sample_weights.shape)} for indices of {list(indices.shape)}, mode {mode}"
+        raise InputError(f"per_sample_weights are one for each index, and go with sums; got {shapes}")
+    if padding_idx is not None and not -rows.shape[0] <= padding_idx < rows.shape[0]:
+        raise InputError(f"padding_idx is {padding_idx}, in a table of {rows.shape[0]} rows")
+    return torch.empty(_count(indices, offsets, include_last_offset), width, device=indices.device)
+
+
+def _check_table(rows: Tensor, scale: Tensor, zero_point: Tensor, width: int) -> None:
+    fits = rows.dim() == 2 and rows.dtype is torch.uint8 and rows.shape[1] in (width, (width + 1) // 2)
+    qparams = all(each.dtype is torch.float32 and each.shape == rows.shape[:1] for each in (scale, zero_point))
+    if not (fits and qparams and width > 0):
+        raise InputError(
+            f"a table of {width} columns is of uint8 [rows, bytes], its scales and zero points of float32 [rows]; "
+            f"got {rows.dtype} {list(rows.shape)}, {scale.dtype} {list(scale.shape)}, "
+            f"{zero_point.dtype} {list(zero_point.shape)}"
+        )
+
+
+def _count(indices: Tensor, offsets: Tensor | None, include_last_offset: bool) -> int:
+    """How many bags there are."""
+    if indices.dim() == 2 and offsets is None:
+        return indices.shape[0]
+    if indices.dim() != 1 or offsets is None or offsets.dim() != 1 or offsets.numel() < int(include_last_offset):
+        given = "no offsets" if offsets is None else f"offsets of shape {list(offsets.shape)}"
+        raise InputError(
+            "bags are the rows of a matrix of indices, or parts of a vector that begin at the offsets; got indices of "
+            f"shape {list(indices.shape)} and {given}"
+        )
+    return offsets.numel() - int(include_last_offset)
+
+
+@torch_op(
+    "embedding_bag(Tensor indices, Tensor rows, Tensor scale, Tensor zero_point, int width, Tensor? offsets, str mode, "
+    "Tensor? per_sample_weights, bool include_last_offset, int? padding_idx) -> Tensor",
+    _bags,
+)
+def embedding_bag(
+    indices: Tensor,
+    rows: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    width: int,
+    offsets: Tensor | None,
+    mode: str,
+    per_sample_weights: Tensor | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> Tensor:
+    """As of ops.rows_embedding_bag. Raises InputError for arguments, indices and offsets that do not fit."""
+    y = _bags(
+        indices, rows, scale, zero_point, width, offsets, mode, per_sample_weights, include_last_offset, padding_idx
+    )
+    by_offsets = offsets is not None
+    index = indices.contiguous()
+    starts = offsets.to(index.dtype).contiguous() if offsets is not None else index
+    weights = None if per_sample_weights is None else per_sample_weights.float().contiguous()
+    tables = [each.contiguous() for each in (rows, scale, zero_point)]
+    kernel = _kernels.embedding_bag_i32 if index.dtype is torch.int32 else _kernels.embedding_bag_i64
+    wrong = kernel(
+        *(torch.get_num_threads(), y.data_ptr(), *(each.data_ptr() for each in tables), rows.shape[0], width),
+        *(rows.shape[1] < width, index.data_ptr(), index.numel(), starts.data_ptr() if by_offsets else 0, len(y)),
+        *(0 if by_offsets else index.shape[1], include_last_offset, 0 if weights is None else weights.data_ptr()),
+        *(-1 if padding_idx is None else padding_idx % len(rows), mode == "mean", active_isa()),
+    )
+    if wrong:
+        raise InputError(wrong)
+    return y
