@@ -22,7 +22,8 @@ Number = TypeVar("Number", float | Tensor, int | Tensor)
 class QParams(NamedTuple):
     """How real numbers are mapped to integers.
 
-    `scale` is a float (per tensor) or a float32 tensor of shape [channels] (per channel, along `axis`); `zero_point`
+    `scale` is a float (per tensor) or a float32 tensor: of shape [channels] (per channel, along `axis`), or, without an
+    axis, [outputs, groups] for equal groups of neighbours along dimension 1 of a matrix. `zero_point` is
     likewise an int or an int32 tensor; if it is a float32 tensor, 0.0 is no integer, and it is added before the
     rounding. In a graph a tensor may stand as the node that fetches it.
     """
@@ -51,9 +52,11 @@ class Residual(NamedTuple):
 
 
 def along_axis(values: Number, x: Tensor, axis: int | None) -> Number:
-    """Per-channel `values`, of shape [x.shape[axis]], shaped to broadcast against `x`; one value as it is."""
-    if axis is None or not isinstance(values, Tensor):
+    """Values of channels, or of groups, as of QParams, shaped to broadcast against `x`; one value as it is."""
+    if not isinstance(values, Tensor):
         return values
+    if axis is None:
+        return values.repeat_interleave(x.shape[1] // values.shape[1], 1) if values.dim() == 2 else values
     shape = [1] * x.dim()
     shape[axis] = -1
     return values.reshape(shape)

@@ -62,5 +62,6 @@ def _private(node: Node) -> bool:
 
 
 def _has_weight(node: Node) -> bool:
+    """Whether its epilogue can add a residual: it has a weight, of one scale an output."""
     row = op_of(node)
-    return row is not None and row.weight is not None
+    return row is not None and row.weight is not None and not quant_of(node).grouped

@@ -42,6 +42,7 @@ def annotate_int8(gm: GraphModule) -> GraphModule:
             continue
         reason = why_float(gm, node)
         decide(node, int8=reason is None and leads(node), reason=reason or "")
+        decide(node, grouped=reason is None and _group_size(node) is not None)
         if reason is None and not leads(node):
             followers.append(node)
     _follow(followers)
@@ -178,7 +179,27 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
     if reduction > LONGEST_REDUCTION:
         return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-    return _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
+    return _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments)) or _group_limit(node, weight)
+
+
+def _group_size(node: Node) -> int | None:
+    """How many inputs its qconfig wants to share a scale, if it wants groups of them."""
+    row, match = op_of(node), node.meta.get("qconfig")
+    if row is None or row.weight is None or match is None or match.qconfig is None or match.qconfig.weight is None:
+        return None
+    size: int | None = getattr(made_by(match.qconfig.weight, match.source), "group_size", None)
+    return size
+
+
+def _group_limit(node: Node, weight: Tensor) -> str | None:
+    size = _group_size(node)
+    if size is None:
+        return None
+    if weight.dim() != 2:
+        return f"its qconfig asks for groups of {size} inputs; only linear has a kernel for groups"
+    if weight.shape[1] % size:
+        return f"its qconfig asks for groups of {size} inputs, which do not divide its {weight.shape[1]}"
+    return None
 
 
 def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """quantize(linear(dequantize(x, p), dequantize(w, s), b), q)        -> int8_linear(x, w, b', m)
 quantize(linear(…) + dequantize(r, t), q)                           -> int8_linear(…, residual=r)
+quantize(linear(…, dequantize(w, groups of s), b), q)               -> int8_linear_grouped(x, w, s, b / s_y, s_x / s_y)
 
 with b' = round(b / (s_x * s_w)) and m = s_x * s_w / s_y (Jacob et al. 2017, section 2.4).
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -24,6 +26,9 @@ class Linear(Rule):
         return ops.quantize(ops.linear(ops.dequantize(x, p), ops.dequantize(w, s), b), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
+        scale = surgery.fetch(m.gm, m.s.scale) if isinstance(m.s.scale, Node) else m.s.scale
+        if isinstance(scale, Tensor) and scale.dim() == 2:
+            return _grouped(m, x, scale)
         return ops.int8_linear(x, *integer_parameters(m), m.p.zero_point, qparams.bounds(m.q))
 
 
@@ -38,6 +43,14 @@ class LinearAdd(Rule):
             residual=r,
             residual_params=residual_params(m),
         )
+
+
+def _grouped(m: Match, x: Any, scale: Tensor) -> Any:
+    weight = m.fetch(m.w)
+    bias = torch.zeros(len(weight)) if m.b is None else m.fetch(m.b).float()
+    tensors = (m.constant("weight", weight), m.constant("scale", scale), m.constant("shift", bias / m.q.scale))
+    multiplier = qparams.float32(m.p.scale / m.q.scale)
+    return ops.int8_linear_grouped(x, *tensors, multiplier, m.p.zero_point, qparams.bounds(m.q))
 
 
 @register_pass(stage="fold")

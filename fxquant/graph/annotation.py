@@ -17,7 +17,7 @@ class Quant:
     `reason`: why it stays float; empty if it runs in int8. `group`: values of one group share qparams; None if the
     value is not quantized. `observe`: an observer watches the value. `absorbed_by`: the node whose epilogue computes
     this one, so that its own value never exists. `border`: it goes in or out of the model as integers. `rows`: it
-    computes in float, of a table whose rows are integers.
+    computes in float, of a table whose rows are integers. `grouped`: its weights have a scale for each group of inputs.
     """
 
     int8: bool
@@ -27,6 +27,7 @@ class Quant:
     absorbed_by: str = ""
     border: bool = False
     rows: bool = False
+    grouped: bool = False
 
 
 def quant_of(node: Node) -> Quant:

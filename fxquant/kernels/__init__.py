@@ -11,6 +11,7 @@ from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
+from fxquant.kernels.grouped import grouped_linear, pack_grouped
 from fxquant.kernels.lookup import lookup
 from fxquant.kernels.matmul import attention, matmul
 from fxquant.kernels.norm import group_norm, layer_norm
@@ -32,6 +33,7 @@ __all__ = [
     "div",
     "embedding_bag",
     "group_norm",
+    "grouped_linear",
     "interpolate_bilinear",
     "interpolate_nearest",
     "layer_norm",
@@ -45,6 +47,7 @@ __all__ = [
     "mul",
     "pack_conv2d",
     "pack_depthwise_conv2d",
+    "pack_grouped",
     "pack_linear",
     "pool_windows",
     "quantize",

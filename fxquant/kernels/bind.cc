@@ -22,6 +22,7 @@ void bind_matmul(nb::module_& m, ProgramClass& program);
 void bind_softmax(nb::module_& m, ProgramClass& program);
 void bind_norm(nb::module_& m, ProgramClass& program);
 void bind_embedding(nb::module_& m);
+void bind_grouped(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
 namespace {
@@ -84,5 +85,6 @@ NB_MODULE(_kernels, m) {
   bind_softmax(m, program);
   bind_norm(m, program);
   bind_embedding(m);
+  bind_grouped(m, program);
   bind_roofline(m);
 }

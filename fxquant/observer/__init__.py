@@ -35,6 +35,7 @@ from fxquant.observer.granularity import (
     ZeroPointDomain,
     get_block_size,
 )
+from fxquant.observer.group import PerGroupMinMaxObserver
 from fxquant.observer.histogram import HistogramObserver
 from fxquant.observer.minmax import (
     MinMaxObserver,
@@ -74,6 +75,7 @@ __all__ = [
     "PerBlock",
     "PerChannelMinMaxObserver",
     "PerGroup",
+    "PerGroupMinMaxObserver",
     "PerRow",
     "PerTensor",
     "PerToken",

@@ -2,16 +2,22 @@
 
 acc[n] = sum over k of x[k] * w[n, k]  -  x_zero_point * sum over k of w[n, k]  +  bias[n]
 y      = table[requantize(acc * multiplier[n] + residual_term)]
+
+and with a scale for each output and group g of inputs
+
+total[n] = sum over g, in their order from 0.0 on, of float(acc[n, g]) * scale[n, g]
+y        = requantize(total * multiplier + shift[n])                            each operation rounded to float32
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fxquant.ops.integer.lookup import lookup
 from fxquant.ops.op import op
-from fxquant.qparams import Requantize, Residual, requantize, residual_term
+from fxquant.qparams import Requantize, Residual, requantize, residual_term, round_and_saturate
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -36,3 +42,25 @@ def int8_linear(
     term = None if residual is None or residual_params is None else residual_term(residual, residual_params)
     y = requantize(acc, multiplier, output, term)
     return y if table is None else lookup(y, table)
+
+
+@op(weight="weight", bias="shift")
+def int8_linear_grouped(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    multiplier: float,
+    x_zero_point: int,
+    output: Requantize,
+) -> Tensor:
+    """x uint8 [..., K], weight int8 [N, K], scale float32 [N, groups], shift float32 [N] -> uint8 [..., N].
+
+    `multiplier` is s_x / s_y, and `shift` is the bias in units of s_y.
+    """
+    groups = scale.shape[1]
+    total = torch.zeros(*x.shape[:-1], weight.shape[0])
+    for group, (inputs, weights) in enumerate(zip(x.chunk(groups, -1), weight.chunk(groups, 1), strict=True)):
+        acc = F.linear(inputs.double() - x_zero_point, weights.double()).int()
+        total = total + acc.float() * scale[:, group]
+    return round_and_saturate(total * multiplier + shift, *output).to(torch.uint8)

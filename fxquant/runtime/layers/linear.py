@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from fxquant import kernels, ops
+from fxquant.errors import InputError
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
-from fxquant.runtime.layer import computes
+from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.layers.weighted import Weighted
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
@@ -34,3 +35,25 @@ class Int8Linear(Weighted):
         operands = (emitter.rows(y), emitter.rows(x), None if residual is None else emitter.rows(residual))
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         emitter.call("linear", operands, active_isa(), packed=packed, ahead=NOTHING)
+
+
+@computes(ops.int8_linear_grouped)
+class Int8LinearGrouped(Layer):
+    """uint8 [..., K] -> uint8 [..., N], with a scale for each output and group of inputs."""
+
+    any_strides = False
+
+    def derive(self) -> None:
+        self.derived_packed = kernels.pack_grouped(self.constant("weight"), self.constant("scale"))
+        self.derived_shift = self.constant("shift").contiguous()
+        if self.derived_shift.shape != self.constant("weight").shape[:1]:
+            raise InputError(f"a shift of shape {list(self.derived_shift.shape)} is not that of the outputs")
+        self.derived_arguments = [self.constant("multiplier"), self.constant("x_zero_point"), *self.constant("output")]
+
+    def run(self, x: Tensor) -> Any:
+        return kernels.grouped_linear(x, self.derived_packed, self.derived_shift, *self.derived_arguments)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        operands, shift = (emitter.rows(y), emitter.rows(x)), emitter.constant(self.derived_shift)
+        emitter.call("grouped_linear", operands, shift, *self.derived_arguments, active_isa(), packed=packed)
