@@ -104,6 +104,27 @@ def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Seq
     return by_example.narrow(3, rows, h).narrow(4, columns, w)
 
 
+def in_turn(emitter: Emitter, x: Value, depth: Phase, borders: Sequence[int], code: int) -> Value:
+    """[N, C, outputs, H * taps, W]: what each output along the depth reads of `x`, row i of tap t as row i * taps + t.
+
+    Around each slice, and for slices that do not exist, there is `code`; the value is what the borders surround.
+    """
+    (n, c, d, h, w), (rows, columns) = x.shape, borders
+    taps, outputs = len(depth.taps), depth.outputs(d)
+    whole = emitter.new(images_like((n * outputs, c, (h + 2 * rows) * taps, w + 2 * columns)))
+    emitter.call("fill", (whole,), code)
+    by_example: Value = whole.viewed(lambda t: t.unflatten(0, (n, outputs)).transpose(1, 2))
+    inside = by_example.narrow(3, rows * taps, h * taps).narrow(4, columns, w)
+    apart: Value = inside.viewed(lambda t: t.unflatten(3, (h, taps)))
+    for tap in range(taps):
+        first, count = existing(depth, tap, d)
+        if count > 0:
+            start = first * depth.stride - depth.before + tap * depth.dilation
+            to = apart.narrow(2, first, count).narrow(4, tap, 1).viewed(lambda t: t.squeeze(4))
+            emitter.call("copy", (to, x.narrow(2, start, count, depth.stride)))
+    return inside
+
+
 def existing(depth: Phase, tap: int, size: int) -> tuple[int, int]:
     """The outputs for which this tap reads a slice that exists, of `size`: the first one, and how many."""
     offset = depth.before - tap * depth.dilation  # output j reads j * stride - offset

@@ -9,7 +9,8 @@ import pytest
 import torch
 from graphs import int8, uint8
 from programs import assert_program_computes, random_weights, residual_of
-from torch import Tensor
+from regions import quantized
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxquant import ops
@@ -17,6 +18,7 @@ from fxquant.errors import InputError
 from fxquant.qparams import Requantize
 from fxquant.runtime.layers import Int8Conv3d, Int8ConvTranspose2d
 from fxquant.runtime.phases import of_conv, of_transposed
+from fxquant.runtime.region import Int8Region
 
 
 def torch_memory(random: Random, x: Tensor) -> Tensor:
@@ -26,6 +28,9 @@ def torch_memory(random: Random, x: Tensor) -> Tensor:
 
 def channels(random: Random) -> tuple[int, int, int]:
     groups = random.choice((1, 1, 1, 2, 3))
+    if random.random() < 0.3:  # depthwise
+        groups = random.choice((2, 5, 16, 70))
+        return groups, groups, groups
     inputs, outputs = groups * random.choice((1, 2, 3, 17)), groups * random.choice((1, 1, 4, 16))
     return groups, inputs, outputs
 
@@ -44,6 +49,15 @@ def test_a_convolution_of_volumes(seed: int) -> None:
     y = F.conv3d(x.double(), weights["weight"].double(), None, *settings.values())  # type: ignore[call-overload]
     residual, params = residual_of(random, y.shape)
     assert_program_computes(ops.int8_conv3d, x, *residual, **weights, **settings, **params)
+
+
+def test_a_depthwise_convolution_of_volumes_stays_depthwise() -> None:
+    model = nn.Sequential(nn.Conv3d(6, 6, 3, padding=1, groups=6), nn.ConvTranspose3d(6, 6, 3, 2, groups=6))
+    x = torch.randn(2, 6, 4, 5, 6)
+    [region] = [m for m in quantized(model, x).modules() if isinstance(m, Int8Region)]
+    kernels = [call.kernel for call in region.plan(x).calls]
+    assert "depthwise_conv2d" in kernels
+    assert "conv2d" not in kernels
 
 
 def transposed(random: Random, dims: int) -> tuple[dict[str, Any], tuple[int, ...]]:

@@ -2,8 +2,11 @@
 
 How each dimension splits into phases is told in phases.py. A transposed convolution is one 2-D convolution for each
 combination of phases, which writes to every so many rows and columns of the result. In three dimensions the slices
-that the taps along the depth read are brought together first, side by side as channels; the examples and slices of the
-result are then images of one 2-D convolution.
+that the taps along the depth read are brought together first; the examples and slices of the result are then images of
+one 2-D convolution. The slices lie side by side as channels; those of a depthwise convolution row by row in turn, which
+leaves it depthwise:
+
+    row i of slice t  ->  row i * slices + t        kernel [D, H, W] -> [H * D, W]        stride of rows * slices
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class Part:
     geometry: list[int]
     packed: Tensor
     depthwise: bool
+    in_turn: int = 1  # the slices whose rows take turns
 
     def of(self, y: Any, narrow: Callable[..., Any]) -> Any:
         """What the part computes of `y`, which has the result's shape: by narrow(y, dim, start, length, step)."""
@@ -66,17 +70,28 @@ class _InPhases(Weighted):
         for dim, phase in enumerate(phases, 2):
             taps = torch.tensor(phase.taps, dtype=torch.long)
             weight = weight.index_select(dim, taps) if phase.taps else torch.zeros_like(weight.narrow(dim, 0, 1))
-        if len(phases) == 3:  # slices become channels
-            weight = weight.transpose(1, 2).flatten(1, 2)
         rows, columns = phases[-2:]
+        in_turn = self._in_turn(phases)
+        if in_turn > 1:
+            weight = weight.transpose(2, 3).flatten(2, 3)
+        elif len(phases) == 3:  # slices become channels
+            weight = weight.transpose(1, 2).flatten(1, 2)
         geometry = ConvGeometry(
-            *(weight.shape[0], weight.shape[2], weight.shape[3], rows.stride, columns.stride, 0, 0, 0, 0),
-            *(rows.dilation, columns.dilation, self.constant("groups")),
+            *(weight.shape[0], weight.shape[2], weight.shape[3], rows.stride * in_turn, columns.stride, 0, 0, 0, 0),
+            *(1 if in_turn > 1 else rows.dilation, columns.dilation, self.constant("groups")),
         )
         depthwise = weight.shape[1] == 1 and geometry.groups == weight.shape[0]
         pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
         packed = pack(weight.contiguous(), bias, multiplier, geometry=geometry, **self._packing())
-        return Part(phases, list(geometry), packed, depthwise)
+        return Part(phases, list(geometry), packed, depthwise, in_turn)
+
+    def _in_turn(self, phases: tuple[Phase, ...]) -> int:
+        """How many slices' rows take turns: those that a depthwise kernel reads, unless its rows are apart."""
+        weight = self.constant("weight")
+        depthwise = weight.shape[1] == 1 and self.constant("groups") == weight.shape[0]
+        if len(phases) < 3 or not depthwise or (phases[1].dilation > 1 and len(phases[1].taps) > 1):
+            return 1
+        return max(len(phases[0].taps), 1)
 
     def _shape(self, x: Any) -> tuple[int, ...]:
         """Of the result."""
@@ -124,6 +139,9 @@ class _InPhases(Weighted):
             return x
         depth = part.phases[0]
         slices = x.unfold(2, depth.reach, depth.stride)[..., :: depth.dilation]
+        if part.in_turn > 1:  # [N, C, D, H, W, taps]
+            in_turn: Tensor = slices.permute(0, 2, 1, 3, 5, 4)
+            return in_turn.flatten(3, 4).flatten(0, 1)
         by_group: Tensor = slices.unflatten(1, (self.constant("groups"), -1))  # [N, g, C / g, D, H, W, taps]
         return by_group.permute(0, 3, 1, 6, 2, 4, 5).flatten(2, 4).flatten(0, 1)
 
@@ -132,21 +150,20 @@ class _InPhases(Weighted):
     def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
         self.check(x.meta())
         residual = self._residual(y, residual)
-        read: dict[Phase, Value] = {}  # of volumes, by what the depth asks for
+        read: dict[Any, Value] = {}  # of volumes, by what the depth asks for
         for part in self.derived_parts:
             to = part.of(y, Value.narrow)
             if to.size == 0:
                 continue
             *depth, rows, columns = part.phases
-            key = depth[0] if depth else rows
-            if not depth and not read:
-                read = dict.fromkeys((p.phases[0] for p in self.derived_parts), self._bordered(emitter, x))
+            key = (depth[0], part.in_turn) if depth else None
             if key not in read:
-                read[key] = self._slices(emitter, x, key)
+                read[key] = self._slices(emitter, x, *key) if key else self._bordered(emitter, x)
             image = read[key]
-            for dim, phase in ((-2, rows), (-1, columns)):
+            for dim, phase, unit in ((-2, rows, part.in_turn), (-1, columns, 1)):
                 at = len(image.shape) + dim
-                image = image.narrow(at, *phase.window(x.shape[at]))
+                start, length = phase.window(x.shape[at])
+                image = image.narrow(at, start * unit, length * unit)
             term = None if residual is None else part.of(residual, Value.narrow)
             for operands in volumes.images(to, image, term) if depth else [(to, image, term)]:
                 self._call(emitter, part, *operands)
@@ -158,9 +175,11 @@ class _InPhases(Weighted):
             return x
         return volumes.bordered(emitter, x, self.derived_borders, self.derived_zero_point)
 
-    def _slices(self, emitter: Emitter, x: Value, depth: Phase) -> Value:
-        """The slices that each output along the depth reads, as channels, with borders of zero points."""
+    def _slices(self, emitter: Emitter, x: Value, depth: Phase, in_turn: int) -> Value:
+        """The slices that each output along the depth reads, as channels or in turn, with borders of zero points."""
         borders = self.derived_borders[1:]
+        if in_turn > 1:
+            return volumes.in_turn(emitter, x, depth, borders, self.derived_zero_point)
         if len(depth.taps) == 1 and max(depth.before, depth.after, *borders) <= 0 and x.strides[1] == 1:
             start, _ = depth.window(x.shape[2])
             return x.narrow(2, start, depth.outputs(x.shape[2]), depth.stride)
