@@ -106,6 +106,36 @@ class RandomModel(nn.Module):
         conv = self._part(nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups))
         return Step(self._activated(conv), (i,))
 
+    def _transposed(self, i: int) -> Step | None:
+        if not self._is_images(i):
+            return None
+        pick, channels = self.random.choice, self._shape(i)[1]
+        groups = pick((1, 1, channels, math.gcd(channels, 2)))
+        kernel, stride = pick((2, 3, (1, 3))), pick((1, 2, (2, 1)))
+        conv = self._part(nn.ConvTranspose2d(channels, groups * pick((1, 3)), kernel, stride, groups=groups))
+        return Step(self._activated(conv), (i,))
+
+    def _volumes(self, i: int) -> Step | None:
+        """A convolution whose depth are halves of the channels, and the images that its slices are."""
+        if not self._is_images(i) or self._shape(i)[1] % 2:
+            return None
+        pick, channels = self.random.choice, self._shape(i)[1] // 2
+        kind: Any = pick((nn.Conv3d, nn.Conv3d, nn.ConvTranspose3d))
+        groups, padding = pick((1, 1, channels)), pick((0, 1))
+        conv = self._part(
+            kind(channels, groups * pick((1, 4)), pick((1, 2, 3)), pick((1, 1, 2)), padding, groups=groups)
+        )
+        activation = self._activation()
+
+        def compute(m: nn.Module, x: Tensor) -> Tensor:
+            return activation(m.parts[conv](x.unflatten(1, (channels, 2)))).flatten(1, 2)
+
+        try:
+            compute(self, self.values[i])
+        except RuntimeError:  # the kernel is larger than what it reads
+            return None
+        return Step(compute, (i,))
+
     def _residual(self, i: int) -> Step | None:
         if not self._is_images(i):
             return None
@@ -291,5 +321,5 @@ STEPS: tuple[Callable[[RandomModel, int], Step | None], ...] = (
     *(RandomModel._swap_halves, RandomModel._shuffle, RandomModel._move, RandomModel._to_images, RandomModel._pad),
     *(RandomModel._resize, RandomModel._float, RandomModel._pixel_shuffle),
     *(RandomModel._pixel_unshuffle, RandomModel._border),
-    *(RandomModel._softmax, RandomModel._norm, RandomModel._attention),
+    *(RandomModel._softmax, RandomModel._norm, RandomModel._attention, RandomModel._transposed, RandomModel._volumes),
 )
