@@ -240,7 +240,7 @@ class RandomModel(nn.Module):
             lambda m, x: x.unsqueeze(2).squeeze(2),
             lambda m, x: x[..., 1:],
             lambda m, x: x[:, ::2],
-            lambda m, x: x.flip(1, last),
+            lambda m, x: x.flip(tuple({1, last})),
             lambda m, x: x.roll((3, -1), (last, 1)),
             lambda m, x: x[:, :1].expand(-1, 3, *(-1,) * (last - 1)),
             lambda m, x: torch.stack(x.unbind(last), 1),

@@ -93,12 +93,9 @@ def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Seq
     inside = whole.narrow(2, rows, h).narrow(3, columns, w)
     apart: Value = inside.viewed(lambda t: t.unflatten(0, (n, outputs)).unflatten(2, (groups, taps, c // groups)))
     slices: Value = x.viewed(lambda t: t.transpose(1, 2).unflatten(2, (groups, c // groups)))
-    for tap in range(taps):
-        first, count = existing(depth, tap, d)
-        if count > 0:
-            start = first * depth.stride - depth.before + tap * depth.dilation
-            to = apart.narrow(1, first, count).narrow(3, tap, 1).viewed(lambda t: t.squeeze(3))
-            emitter.call("copy", (to, slices.narrow(1, start, count, depth.stride)))
+    for tap, first, count, start in reads(depth, d):
+        to = apart.narrow(1, first, count).narrow(3, tap, 1).viewed(lambda t: t.squeeze(3))
+        emitter.call("copy", (to, slices.narrow(1, start, count, depth.stride)))
     # A view of the inside alone would not know how far the rows of a border are, where it has only one of its own.
     by_example: Value = whole.viewed(lambda t: t.unflatten(0, (n, outputs)).transpose(1, 2))
     return by_example.narrow(3, rows, h).narrow(4, columns, w)
@@ -116,13 +113,18 @@ def in_turn(emitter: Emitter, x: Value, depth: Phase, borders: Sequence[int], co
     by_example: Value = whole.viewed(lambda t: t.unflatten(0, (n, outputs)).transpose(1, 2))
     inside = by_example.narrow(3, rows * taps, h * taps).narrow(4, columns, w)
     apart: Value = inside.viewed(lambda t: t.unflatten(3, (h, taps)))
-    for tap in range(taps):
-        first, count = existing(depth, tap, d)
-        if count > 0:
-            start = first * depth.stride - depth.before + tap * depth.dilation
-            to = apart.narrow(2, first, count).narrow(4, tap, 1).viewed(lambda t: t.squeeze(4))
-            emitter.call("copy", (to, x.narrow(2, start, count, depth.stride)))
+    for tap, first, count, start in reads(depth, d):
+        to = apart.narrow(2, first, count).narrow(4, tap, 1).viewed(lambda t: t.squeeze(4))
+        emitter.call("copy", (to, x.narrow(2, start, count, depth.stride)))
     return inside
+
+
+def reads(depth: Phase, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """For each tap that reads any of `size` slices: the tap, its first output, how many, and the slice of the first."""
+    for tap in range(max(len(depth.taps), 1)):
+        first, count = existing(depth, tap, size)
+        if count > 0:
+            yield tap, first, count, first * depth.stride - depth.before + tap * depth.dilation
 
 
 def existing(depth: Phase, tap: int, size: int) -> tuple[int, int]:
