@@ -18,21 +18,22 @@ from fxquant.ops.op import Op, op_of
 def observe_weights(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         row = op_of(node)
-        if row is None or row.weight is None or not quant_of(node).int8:
+        if row is None or not quant_of(node).int8:
             continue
-        weight: Node = row.bind(node)[row.weight]
-        observer = _observer(gm, node, row)
-        observer.where = f"the weight of {where(node)}"
-        name = surgery.add_module(gm, f"{weight.target}_observer", observer)
-        surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
+        for role in row.weights:
+            weight: Node = row.bind(node)[role]
+            observer = _observer(gm, node, row, role)
+            observer.where = f"the {role} of {where(node)}"
+            name = surgery.add_module(gm, f"{weight.target}_observer", observer)
+            surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
     return surgery.clean(gm)
 
 
-def _observer(gm: GraphModule, node: Node, row: Op) -> Any:
+def _observer(gm: GraphModule, node: Node, row: Op, role: str) -> Any:
     """What the qconfig makes, with scales along the axis that the kernels take."""
     factory: Any = node.meta["qconfig"].qconfig.weight
     arguments = row.bind(node)
-    axis = scale_axis(row, surgery.fetch(gm, arguments[str(row.weight)]), arguments)
+    axis = scale_axis(row, surgery.fetch(gm, arguments[role]), arguments)
     observer = factory()
     if getattr(observer, "ch_axis", None) in (None, axis) or not hasattr(factory, "with_args"):
         return observer

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from fxquant.ops.op import op_of
+from fxquant.ops.op import Output, op_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def is_several(node: Node) -> bool:
     """Whether the node's value is a tuple of tensors, as that of chunk or split."""
     row = op_of(node)
     return row is not None and row.several
+
+
+def is_compound(node: Node) -> bool:
+    """Whether what the node gives is no tensor, but holds some of several kinds: the states of a recurrence."""
+    row = op_of(node)
+    return row is not None and row.output is Output.NONE
 
 
 def leads(node: Node) -> bool:

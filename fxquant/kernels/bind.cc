@@ -21,6 +21,7 @@ void bind_copy(nb::module_& m, ProgramClass& program);
 void bind_matmul(nb::module_& m, ProgramClass& program);
 void bind_softmax(nb::module_& m, ProgramClass& program);
 void bind_norm(nb::module_& m, ProgramClass& program);
+void bind_recurrent(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
 namespace {
@@ -82,5 +83,6 @@ NB_MODULE(_kernels, m) {
   bind_matmul(m, program);
   bind_softmax(m, program);
   bind_norm(m, program);
+  bind_recurrent(m, program);
   bind_roofline(m);
 }

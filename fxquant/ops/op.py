@@ -26,6 +26,7 @@ class Output(Enum):
     OWN = "own"  # from its own observer
     SAME = "same as input"  # the values are among the input's, so they share the input's qparams
     FIXED = "fixed"  # the range is known from the maths
+    NONE = "none"  # it is no tensor; what is taken out of it has
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Op:
     data, so it computes the same on integers. An op with none of the three stays float. `follows`: it runs in int8
     only beside others that do, although it combines two tensors. `several`: it returns a tuple.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
+    `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place the op puts, step by step,
+    what it computes itself, so that both share qparams.
     `limits`, given the arguments by name, says why this call has no integer form, or None if it has one.
     """
 
@@ -45,6 +48,7 @@ class Op:
     body: Callable[..., Any]
     activations: tuple[str, ...] = ("x",)
     weight: str | None = None
+    other_weights: tuple[str, ...] = ()
     bias: str | None = None
     output: Output = Output.OWN
     fixed: tuple[float, int] | None = None  # scale, zero_point
@@ -54,8 +58,14 @@ class Op:
     follows: bool = False
     several: bool = False
     at_run_time: tuple[str, ...] = ()
+    feeds_back: str | None = None
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of all its weights."""
+        return () if self.weight is None else (self.weight, *self.other_weights)
 
     def bind(self, node: Node) -> dict[str, Any]:
         """The node's arguments by name, defaults filled in."""
