@@ -40,9 +40,8 @@ def pack_recurrent(
     vectors = (multiplier_ih, bias_ih, multiplier_hh, bias_hh)
     for each in vectors:
         if each.dtype is not torch.float32 or each.shape != rows or each.device.type != "cpu":
-            raise InputError(
-                f"biases and multipliers are float32 CPU tensors of {list(rows)}, not {each.dtype} of {list(each.shape)}"
-            )
+            found = f"{each.dtype} of {list(each.shape)}"
+            raise InputError(f"biases and multipliers are float32 CPU tensors of {list(rows)}, not {found}")
     if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
         raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
     dimensions = (_KINDS.index(kind), weight_ih.shape[1], weight_hh.shape[1], active_isa())

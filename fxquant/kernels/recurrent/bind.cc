@@ -46,10 +46,9 @@ Step recurrent_step(const View& y, const View& x, const View& h0, const View& c0
   }
   return [=, y_at = y.place, x_at = x.place, h0_at = h0.place, c0_at = c0.place, last_at = last.place,
           memory = scratch.place, has_h0 = h0.present, has_c0 = c0.present, has_last = last.present](const Frame& f) {
-    const RecurrentOperands operands{f.at<uint8_t>(y_at), f.at<const uint8_t>(x_at),
-                                     has_h0 ? f.at<const uint8_t>(h0_at) : nullptr,
-                                     has_c0 ? f.at<const float>(c0_at) : nullptr,
-                                     has_last ? f.at<float>(last_at) : nullptr};
+    const RecurrentOperands operands{
+        f.at<uint8_t>(y_at), f.at<const uint8_t>(x_at), has_h0 ? f.at<const uint8_t>(h0_at) : nullptr,
+        has_c0 ? f.at<const float>(c0_at) : nullptr, has_last ? f.at<float>(last_at) : nullptr};
     recurrent(p, operands, f.at<uint8_t>(memory), f.threads);
   };
 }

@@ -27,18 +27,20 @@ inline int64_t padded_units(int64_t hidden) { return (hidden + 15) / 16 * 16; }
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
-                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
-                                                                     : (M::kRows * M::kVectors - 2) / Gates;
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
+                              ? 8
+                              : (M::kRows* M::kVectors - 2) / Gates;
 
-// a or b of recurrent.h: all gates of a panel's units, for each of `rows`. One row alone has two chains of sums, since
-// each dot product waits for the one before in its chain.
+// a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
+// alone has two chains of sums, since each dot product waits for the one before in its chain. Not inlined: constants of
+// what is around it would take the registers of accumulators.
 template <class M, int Gates, int Rows>
-FXQUANT_UNROLLED inline void multiply(typename M::F32 (&value)[Rows][Gates], const uint8_t* const (&rows)[Rows],
-                                      int64_t depth, const uint8_t* panel) {
+__attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows], int64_t depth,
+                                        const uint8_t* panel) {
   constexpr int kChains = Rows == 1 ? 2 : 1;
   constexpr int64_t kVector = 4 * M::kCount;
   typename M::Acc acc[kChains][Rows][Gates];
+  panel = unread(panel);
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       acc[0][m][g] = M::load_i32(reinterpret_cast<const int32_t*>(panel + g * kVector));
@@ -69,21 +71,24 @@ FXQUANT_UNROLLED inline void multiply(typename M::F32 (&value)[Rows][Gates], con
     step(Index<0>{},
          [&](const uint8_t* row) FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + k, depth - k)); });
   }
+  panel = unread(panel);
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       const auto* multiplier = reinterpret_cast<const float*>(panel + (Gates + g) * kVector);
       const auto* bias = reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
       auto sum = acc[0][m][g];
       if constexpr (kChains == 2) sum = M::add_i32(sum, acc[1][m][g]);
-      value[m][g] = M::add(M::mul(M::to_float(sum), M::load_f32(multiplier)), M::load_f32(bias));
+      const auto value = M::add(M::mul(M::to_float(sum), M::load_f32(multiplier)), M::load_f32(bias));
+      M::store_f32(to[m] + g * M::kCount, value);
     });
   });
 }
 
-// s[t] of a vector of units from their a, in memory, and b; `state` is that of the step before, and becomes this one's.
+// s[t] of a vector of units from their a and b; `state` is that of the step before, and becomes this one's.
 template <class M, Recurrence Kind>
-inline typename M::F32 next_state(const float* a, const typename M::F32* b, float* state) {
-  const auto sum = [&](int64_t g) FXQUANT_UNROLLED { return M::add(M::load_f32(a + g * M::kCount), b[g]); };
+inline typename M::F32 next_state(const float* a, const float* b, float* state) {
+  const auto gate = [](const float* values, int64_t g) FXQUANT_UNROLLED { return M::load_f32(values + g * M::kCount); };
+  const auto sum = [&](int64_t g) FXQUANT_UNROLLED { return M::add(gate(a, g), gate(b, g)); };
   const auto before = M::load_f32(state);
   if constexpr (Kind == Recurrence::lstm) {
     const auto kept = M::mul(sigmoid<M>(sum(1)), before);
@@ -93,7 +98,7 @@ inline typename M::F32 next_state(const float* a, const typename M::F32* b, floa
   }
   typename M::F32 s;
   if constexpr (Kind == Recurrence::gru) {
-    const auto n = tanh_of<M>(M::add(M::load_f32(a + 2 * M::kCount), M::mul(sigmoid<M>(sum(0)), b[2])));
+    const auto n = tanh_of<M>(M::add(gate(a, 2), M::mul(sigmoid<M>(sum(0)), gate(b, 2))));
     s = M::add(n, M::mul(sigmoid<M>(sum(1)), M::sub(before, n)));
   } else {
     s = Kind == Recurrence::rnn_tanh ? tanh_of<M>(sum(0)) : M::greater(sum(0), M::set(0.0F));
@@ -102,8 +107,8 @@ inline typename M::F32 next_state(const float* a, const typename M::F32* b, floa
   return s;
 }
 
-// Rows [begin, end) of a batch, with their part of the scratch: the states of h before and after a step, c or s, and the
-// a of a block of steps, [step][panel][row][gate][lane].
+// Rows [begin, end) of a batch, with their part of the scratch: the states of h before and after a step, c or s, and
+// the a of a block of steps, [step][panel][row][gate][lane].
 template <class M, Recurrence Kind>
 struct Sequence {
   static constexpr int kGates = static_cast<int>(gates_of(Kind));
@@ -173,11 +178,7 @@ struct Sequence {
           from[m] = o.x + time(first + step) * p.x_step + (begin + r) * p.x_row;
           to[m] = inputs_of(step, panel, r);
         });
-        typename M::F32 value[kRows][kGates];
-        multiply<M, kGates, kRows>(value, from, w.inputs, weights);
-        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
-          unroll<kGates>([&](auto g) FXQUANT_UNROLLED { M::store_f32(to[m] + g * kLanes, value[m][g]); });
-        });
+        multiply<M, kGates, kRows>(to, from, w.inputs, weights);
       });
     }
   }
@@ -191,10 +192,14 @@ struct Sequence {
       const uint8_t* weights = w.hidden_panels() + panel * bytes;
       tiles(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
         constexpr int kRows = count;
+        alignas(64) float value[kRows][kGateFloats];
         const uint8_t* from[kRows];
-        unroll<kRows>([&](auto m) FXQUANT_UNROLLED { from[m] = h + (row + m) * units; });
-        typename M::F32 value[kRows][kGates];
-        multiply<M, kGates, kRows>(value, from, w.hidden, weights);
+        float* to[kRows];
+        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
+          from[m] = h + (row + m) * units;
+          to[m] = value[m];
+        });
+        multiply<M, kGates, kRows>(to, from, w.hidden, weights);
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           const int64_t at = (row + m) * units + panel * kLanes;
           const auto s = next_state<M, Kind>(inputs_of(step, panel, row + m), value[m], state + at);

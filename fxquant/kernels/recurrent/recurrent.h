@@ -1,5 +1,6 @@
-// A layer of an LSTM, GRU or RNN in one direction over a whole sequence, uint8 to uint8. For each row of the batch, with
-// G gates of H units (4 of lstm: i, f, g, o; 3 of gru: r, z, n; 1 of rnn), n < G * H, and s[-1], c[-1] the initial state:
+// A layer of an LSTM, GRU or RNN in one direction over a whole sequence, uint8 to uint8. For each row of the batch,
+// with G gates of H units (4 of lstm: i, f, g, o; 3 of gru: r, z, n; 1 of rnn), n < G * H, and s[-1], c[-1] the initial
+// state:
 //   a[n] = float(sum over k of (x[t, k] - x_zero_point) * w_ih[n, k]) * multiplier_ih[n] + bias_ih[n]
 //   b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * w_hh[n, k]) * multiplier_hh[n] + bias_hh[n]
 //   lstm       c[t] = sigmoid(a_f + b_f) * c[t-1] + sigmoid(a_i + b_i) * tanh(a_g + b_g)
