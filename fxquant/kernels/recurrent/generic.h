@@ -27,9 +27,9 @@ inline int64_t padded_units(int64_t hidden) { return (hidden + 15) / 16 * 16; }
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
-                              ? 8
-                              : (M::kRows* M::kVectors - 2) / Gates;
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
+                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
+                                                                     : (M::kRows * M::kVectors - 2) / Gates;
 
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
 // alone has two chains of sums, since each dot product waits for the one before in its chain. Not inlined: constants of
