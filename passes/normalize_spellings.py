@@ -78,9 +78,10 @@ def _is_given(results: tuple[Any, ...], user: Node) -> bool:
     """Whether `user` reads several results together, or takes one that there is: a tensor, or several again."""
     if user.target is not operator.getitem:
         return True
-    if user.args[1] not in range(-len(results), len(results)):
+    index: Any = user.args[1]
+    if not isinstance(index, slice) and index not in range(-len(results), len(results)):
         return False
-    result = results[user.args[1]]  # type: ignore[index]
+    result = results[index]
     return isinstance(result, Node) or (isinstance(result, tuple) and all(_is_given(result, u) for u in user.users))
 
 
