@@ -110,7 +110,7 @@ def recurrent(
     y, last = _outputs(x, hidden)
     if x.shape[1] == 0:
         return y, last
-    x, h0, c0 = (t if t is None else dense_rows(t) for t in (x, h0, c0))
+    x, (h0, c0) = dense_rows(x), [t if t is None else dense_rows(t) for t in (h0, c0)]
     weights = (packed.data_ptr(), packed.numel())
     threads, isa = torch.get_num_threads(), active_isa()
     try:
