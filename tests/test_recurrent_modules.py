@@ -242,6 +242,14 @@ def _first(m: Any, x: Tensor) -> Any:
     return m(x)[0]
 
 
+def test_where_it_is_fastest_is_not_asked_of_a_recurrence() -> None:
+    model, x = nn.Sequential(nn.LSTM(20, 32)).eval(), torch.randn(7, 3, 20)
+    prepared = calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x], progress=False)
+    converted = convert_fx(prepared, placement="fastest")
+    assert len(layers_of(converted)) == 1
+    assert_same(converted(x), convert_fx(prepared)(x))
+
+
 def test_training_with_fake_quantized_weights() -> None:
     model = Read(nn.LSTM(20, 32, 2, dropout=0.3), lambda m, x: m(x)[0]).train()
     x = torch.randn(7, 3, 20)
