@@ -111,6 +111,8 @@ class IntegerParameters(NamedTuple):
     multiplier: Tensor
 
 
+# K * 255 * 128 must stay below 2**31, or an int32 accumulator could wrap (Numbers, docs/int8_arithmetic.md).
+LONGEST_REDUCTION = (2**31 - 1) // (255 * 128)
 # Beyond this a bias is too large for int32, together with the sum of products that it is added to.
 _LARGEST_BIAS = 2.0**30
 # As far as an accumulator may reach; what is left of int32 is room for the rounding of 65,793 shrunk weights.

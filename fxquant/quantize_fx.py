@@ -229,13 +229,14 @@ def original_weights(prepared: nn.Module) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for part, node in _nodes(prepared):
         row = op_of(node)
-        if row is None or row.weight is None or not quant_of(node).int8:
+        if row is None or not quant_of(node).int8:
             continue
         arguments = row.bind(node)
-        weight: Node = arguments[row.weight].all_input_nodes[0]  # behind its observer
         bias = arguments[row.bias] if row.bias else None
-        name = join(part.meta["part"], str(weight.target))
-        found[name] = [fetch(part, weight), None if bias is None else fetch(part, bias)]
+        for role in row.weights:
+            weight: Node = arguments[role].all_input_nodes[0]  # behind its observer
+            name = join(part.meta["part"], str(weight.target))
+            found[name] = [fetch(part, weight), None if bias is None else fetch(part, bias)]
     return found
 
 

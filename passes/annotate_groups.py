@@ -1,7 +1,8 @@
 """Which values share qparams, and which are watched by an observer.
 
 An int8 op reads and writes quantized values. Its output is in the group of its inputs where the op only passes values
-on (max-pool, reshape, cat …), so that it computes on the integers as they are; a group has one observer.
+on (max-pool, reshape, cat …), so that it computes on the integers as they are; a group has one observer. The states of
+a recurrence are in the group of its initial state, so that one call can go on where another one ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from networkx.utils import UnionFind
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import activations, decide, is_several, quant_of
+from fxquant.graph.annotation import activations, decide, is_compound, is_several, quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.shapes import AS_GOOD_AS_INFINITE
 from fxquant.ops.op import Output, op_of
@@ -26,6 +27,8 @@ def annotate_groups(gm: GraphModule) -> GraphModule:
                 shared[value]
             if _passes_on(node) and values:
                 shared.union(*values)
+            for state in _fed_back(node):
+                shared.union(node, state)
     number = {node: i for i, node in enumerate(gm.graph.nodes)}
     groups = sorted((sorted(group, key=number.__getitem__) for group in shared.to_sets()), key=lambda g: number[g[0]])
     for index, group in enumerate(groups):
@@ -37,7 +40,15 @@ def annotate_groups(gm: GraphModule) -> GraphModule:
 def _quantized_values(node: Node) -> list[Node]:
     """The inputs that `node` reads as integers, and its output unless another op's epilogue computes it."""
     inputs = [x for x in activations(node) if quant_of(x).absorbed_by != node.name]
-    return inputs if quant_of(node).absorbed_by else [*inputs, node]
+    values = inputs if quant_of(node).absorbed_by else [*inputs, node]
+    return [x for x in values if not is_compound(x)]
+
+
+def _fed_back(node: Node) -> list[Node]:
+    """The initial state of the recurrence whose later states `node` is."""
+    rows = [(x, op_of(x)) for x in activations(node) if is_compound(x)]
+    states = [row.bind(x)[row.feeds_back] for x, row in rows if row is not None and row.feeds_back]
+    return [state for state in states if isinstance(state, Node)]
 
 
 def _passes_on(node: Node) -> bool:

@@ -22,16 +22,14 @@ from torch.fx.node import map_arg
 from fxquant.backend_config import BackendConfig
 from fxquant.errors import ConfigError, FxquantError
 from fxquant.graph import surgery
-from fxquant.graph.annotation import activations, decide, is_several, is_table, leads, quant_of
+from fxquant.graph.annotation import activations, decide, is_compound, is_several, is_table, leads, quant_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import TRANSPOSED, output_channels, scale_axis
 from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
 from fxquant.ops.op import Op, Output, op_name, op_of
 from fxquant.qconfig_mapping import Match
-
-# K * 255 * 128 must stay below 2**31, or an int32 accumulator could wrap (Numbers, docs/int8_arithmetic.md).
-LONGEST_REDUCTION = (2**31 - 1) // (255 * 128)
+from fxquant.qparams import LONGEST_REDUCTION
 
 
 @register_pass(stage="annotate")
@@ -94,7 +92,7 @@ def _drawn_into_int8(node: Node) -> bool:
     inputs_only = inputs and all(n.op == "placeholder" for n in inputs)
     if inputs_only and row is not None and not row.moves and not _reuses(node):
         return True
-    users = [u for u in _readers(node) if surgery.is_tensor(u)]
+    users = [u for u in _readers(node) if surgery.is_tensor(u) or _goes_through(u, node)]
     return bool(users) and all(quant_of(u).int8 for u in users)
 
 
@@ -107,6 +105,11 @@ def _reuses(node: Node) -> bool:
 def _is_part(node: Node) -> bool:
     """Whether the value is one of several that one op returns: it runs where that op does."""
     return any(is_several(x) for x in activations(node))
+
+
+def _goes_through(user: Node, node: Node) -> bool:
+    """Whether `user` is a recurrence and `node` its input, not one of its initial states."""
+    return is_compound(user) and activations(user)[0] is node
 
 
 def _readers(node: Node) -> list[Node]:
@@ -151,9 +154,11 @@ def _argument_limit(node: Node, row: Op) -> str | None:
     """Tables and layers are made beforehand, of constants; only movement takes its arguments as they come."""
     if row.several and any(not _takes_one(user) for user in node.users):
         return "its tensors are read together, not one by one"
+    if row.output is Output.NONE and not any(op_of(user).kernel for user in node.users):  # type: ignore[union-attr]
+        return "only its last state is read, of what it computes"
     if row.moves and row.name != "pad":
         return None
-    free = (*row.activations, row.weight, row.bias, *row.at_run_time)
+    free = (*row.activations, *row.weights, row.bias, *row.at_run_time)
     for name, value in row.bind(node).items():
         found: list[Node] = []
         map_arg(value, found.append)
@@ -164,22 +169,25 @@ def _argument_limit(node: Node, row: Op) -> str | None:
 
 def _takes_one(user: Node) -> bool:
     row = op_of(user)
-    return row is not None and row.name == "getitem"
+    return row is not None and row.name in ("getitem", "hidden_states", "cell_state")
 
 
 def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
-    if row.weight is None:
-        return None
     arguments = row.bind(node)
-    for role in (row.weight, row.bias):
+    for role in (*row.weights, row.bias):
         value = arguments.get(role) if role else None
         if isinstance(value, Node) and value.op != "get_attr":
             return f"its {role} is computed, not a parameter"
-    weight = surgery.fetch(gm, arguments[row.weight])
-    reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
-    if reduction > LONGEST_REDUCTION:
-        return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-    return _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments)) or _group_limit(node, weight)
+    for role in row.weights:
+        weight = surgery.fetch(gm, arguments[role])
+        reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
+        if reduction > LONGEST_REDUCTION:
+            return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
+        limit = _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
+        limit = limit or _group_limit(node, weight)
+        if limit is not None:
+            return limit
+    return None
 
 
 def _group_size(node: Node) -> int | None:
@@ -192,10 +200,10 @@ def _group_size(node: Node) -> int | None:
 
 
 def _group_limit(node: Node, weight: Tensor) -> str | None:
-    size = _group_size(node)
-    if size is None:
+    size, row = _group_size(node), op_of(node)
+    if size is None or row is None:
         return None
-    if weight.dim() != 2:
+    if weight.dim() != 2 or row.other_weights:
         return f"its qconfig asks for groups of {size} inputs; only linear has a kernel for groups"
     if weight.shape[1] % size:
         return f"its qconfig asks for groups of {size} inputs, which do not divide its {weight.shape[1]}"

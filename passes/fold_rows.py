@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from fxquant import ops
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quant_of, quantized_weight
+from fxquant.graph.annotation import quant_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.integer.embedding import packed
@@ -27,8 +27,9 @@ _FOUR_BITS = 15
 @register_pass(stage="fold")
 def fold_rows(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        table = quantized_weight(node)
-        if table is not None and quant_of(node).rows and table.target is ops.dequantize:
+        row = op_of(node)
+        table = row.bind(node)[row.rows] if row is not None and row.rows and quant_of(node).rows else None
+        if isinstance(table, Node) and table.target is ops.dequantize:
             _fold(gm, node, table)
     return surgery.clean(gm)
 

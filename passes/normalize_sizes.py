@@ -37,7 +37,7 @@ def normalize_sizes(gm: GraphModule) -> GraphModule:
         replaced = True
         for user in list(node.users):
             user.meta.pop("reason", None)
-            surgery.put_number(user, node, number)
+            surgery.put(user, node, number)
     return normalize_spellings(gm) if replaced else gm
 
 

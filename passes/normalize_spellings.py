@@ -28,7 +28,7 @@ Adapter = Callable[..., Any]
 @register_pass(stage="normalize")
 def normalize_spellings(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        adapter = _adapter(gm, node)
+        adapter = None if node._erased else _adapter(gm, node)
         if adapter is None:
             continue
         try:
@@ -40,7 +40,7 @@ def normalize_spellings(gm: GraphModule) -> GraphModule:
             node.meta["reason"] = "one of its arguments is computed while the model runs; it must be a constant"
             continue
         if isinstance(new, tuple):
-            _replace_items(node, new)
+            _replace_results(node, new)
         else:
             surgery.replace(node, new)
     return infer_shapes(surgery.clean(gm))
@@ -56,7 +56,7 @@ def _adapter(gm: GraphModule, node: Node) -> Adapter | None:
     return None
 
 
-def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node | tuple[Node | None, ...]:
+def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node | tuple[Any, ...]:
     if node.op != "call_module" and node.meta.get("shape", ()) is None:
         raise TypeError("it does not compute a tensor")
     args, kwargs = _input_first(node)
@@ -68,21 +68,34 @@ def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node | tuple[Node | 
 
     new: Any = surgery.emit(node, build, *args, sources=(node,), **kwargs)
     if isinstance(new, tuple) and not all(_is_given(new, user) for user in node.users):
-        raise TypeError("its results are read together, not one by one")
+        raise TypeError("it does not give all that is taken out of its results")
     if not isinstance(new, (Node, tuple)):
         raise TypeError("it does not compute a tensor")
     return new
 
 
 def _is_given(results: tuple[Any, ...], user: Node) -> bool:
-    """Whether `user` takes one of several results that is a tensor."""
-    takes = user.target is operator.getitem and user.args[1] in range(-len(results), len(results))
-    return takes and isinstance(results[user.args[1]], Node)  # type: ignore[index]
+    """Whether `user` reads several results together, or takes one that there is: a tensor, or several again."""
+    if user.target is not operator.getitem:
+        return True
+    index: Any = user.args[1]
+    if not isinstance(index, slice) and index not in range(-len(results), len(results)):
+        return False
+    result = results[index]
+    return isinstance(result, Node) or (isinstance(result, tuple) and all(_is_given(result, u) for u in user.users))
 
 
-def _replace_items(node: Node, results: tuple[Any, ...]) -> None:
+def _replace_results(node: Node, results: tuple[Any, ...]) -> None:
+    """Lets what takes one of several results read that one; anything else gets the tuple of them."""
     for user in list(node.users):
-        surgery.replace(user, results[user.args[1]])  # type: ignore[index]
+        if user.target is not operator.getitem:
+            surgery.put(user, node, results)
+            continue
+        result = results[user.args[1]]  # type: ignore[index]
+        if isinstance(result, tuple):
+            _replace_results(user, result)
+        else:
+            surgery.replace(user, result)
     surgery.erase_unused([node])
 
 

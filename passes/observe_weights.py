@@ -7,7 +7,7 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quantized_weight
+from fxquant.graph.annotation import integer_weights
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import scale_axis
@@ -17,13 +17,15 @@ from fxquant.ops.op import Op, op_of
 @register_pass(stage="observe")
 def observe_weights(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        weight, row = quantized_weight(node), op_of(node)
-        if weight is None or row is None:
+        row = op_of(node)
+        if row is None:
             continue
-        observer = _observer(gm, node, row, weight)
-        observer.where = f"the weight of {where(node)}"
-        name = surgery.add_module(gm, f"{weight.target}_observer", observer)
-        surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
+        for role in integer_weights(node):
+            weight: Node = row.bind(node)[role]
+            observer = _observer(gm, node, row, weight)
+            observer.where = f"the {role} of {where(node)}"
+            name = surgery.add_module(gm, f"{weight.target}_observer", observer)
+            surgery.replace_in(surgery.call_module(node, name, weight), weight, [node])
     return surgery.clean(gm)
 
 

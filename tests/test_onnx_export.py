@@ -252,3 +252,28 @@ def test_what_has_no_form_in_onnx_is_named(tmp_path: Path) -> None:
 def test_only_converted_models_are_exported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="takes what convert_fx returned"):
         fxquant.export_onnx(nn.Linear(2, 2), tmp_path / "model.onnx")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_differ_by_what_their_states_are_rounded(kind: Any, tmp_path: Path) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = kind(12, 16, 2, bidirectional=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.recurrent(x)[0]
+            return y
+
+    x = torch.randn(7, 3, 12)
+    model = quantized(Both(), x)
+    [y] = exported(model, tmp_path, x)
+    scale = next(m for m in model.modules() if type(m).__name__ == "Int8Recurrent").constant("h_scale")
+    assert sqnr_db(model(x), y) > 30
+    assert (model(x) - y).abs().max() <= 4 * scale
+
+
+def test_recurrent_layers_whose_cell_state_is_read_have_no_onnx_form(tmp_path: Path) -> None:
+    model = quantized(nn.Sequential(nn.LSTM(12, 16)), torch.randn(7, 3, 12))
+    with pytest.raises(UnsupportedError, match="no ONNX form of Int8RecurrentStates"):
+        fxquant.export_onnx(model, tmp_path / "model.onnx")

@@ -481,6 +481,64 @@ def test_pytorch_47535_a_transposed_convolution_in_groups_has_a_scale_a_channel(
     scale_channels(nn.ConvTranspose2d(4, 6, 3, 2, groups=2), 6)
 
 
+class Recurrent(nn.Module):
+    """A recurrent module between layers."""
+
+    def __init__(self, recurrent: nn.Module) -> None:
+        super().__init__()
+        self.before = nn.Linear(12, 16)
+        self.recurrent = recurrent
+        self.after = nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.recurrent(torch.relu(self.before(x)))
+        logits: Tensor = self.after(y)
+        return logits
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_pytorch_55945_an_lstm_is_int8_without_custom_modules(layers: int) -> None:
+    model, x = Recurrent(nn.LSTM(16, 24, layers, batch_first=True)).eval(), torch.randn(3, 9, 12)
+    quantized = converted(model, x)
+    assert not float_ops(quantized)
+    assert len(regions(quantized)) == 1
+    assert sqnr_db(model(x), quantized(x)) > 28
+
+
+def test_executorch_10104_a_gru_is_int8() -> None:
+    model, x = Recurrent(nn.GRU(16, 12, bidirectional=True)).eval(), torch.randn(9, 3, 12)
+    quantized = converted(model, x)
+    assert not float_ops(quantized)
+    assert sqnr_db(model(x), quantized(x)) > 28
+
+
+def test_pytorch_120626_an_lstm_cell_goes_on_where_it_ended() -> None:
+    """One step a call, as in streaming: hidden and cell states go in and out."""
+
+    class Streaming(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.LSTMCell(12, 24)
+
+        def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+            states: tuple[Tensor, Tensor] = self.cell(x, (h, c))
+            return states
+
+    model, steps = Streaming().eval(), torch.randn(20, 2, 12)
+
+    def run(module: nn.Module) -> Tensor:
+        h = c = torch.zeros(2, 24)
+        for x in steps:
+            h, c = module(x, h, c)
+        return torch.cat([h, c])
+
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (steps[0], *[torch.zeros(2, 24)] * 2))
+    run(prepared)
+    quantized = convert_fx(prepared)
+    assert "cell" in int8_places(quantized)
+    assert sqnr_db(run(model), run(quantized)) > 25
+
+
 def scale_channels(layer: Any, channels: int) -> None:
     """With outputs a thousandfold apart, one scale for all would leave nothing of the smallest."""
     x = torch.randn(2, layer.in_channels, *[5] * (layer.weight.dim() - 2))

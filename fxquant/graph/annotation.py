@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from fxquant.ops.op import op_of
+from fxquant.ops.op import Output, op_of
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def decide(node: Node, **changes: Any) -> None:
     node.meta["quant"] = replace(quant_of(node), **changes)
 
 
-def quantized_weight(node: Node) -> Node | None:
-    """What `node` reads that is kept in integers: the weight of an int8 op, or the table of one with `rows`."""
+def integer_weights(node: Node) -> tuple[str, ...]:
+    """Which arguments of `node` are kept in integers: the weights of an int8 op, or the table of one with `rows`."""
     row, quant = op_of(node), quant_of(node)
-    name = None if row is None else row.weight if quant.int8 else row.rows if quant.rows else None
-    weight = row.bind(node)[name] if row is not None and name is not None else None
-    return weight if isinstance(weight, Node) else None
+    if row is None:
+        return ()
+    return row.weights if quant.int8 else (row.rows,) if quant.rows and row.rows else ()
 
 
 def activations(node: Node) -> list[Node]:
@@ -78,6 +78,12 @@ def is_several(node: Node) -> bool:
     """Whether the node's value is a tuple of tensors, as that of chunk or split."""
     row = op_of(node)
     return row is not None and row.several
+
+
+def is_compound(node: Node) -> bool:
+    """Whether what the node gives is no tensor, but holds some of several kinds: the states of a recurrence."""
+    row = op_of(node)
+    return row is not None and row.output is Output.NONE
 
 
 def leads(node: Node) -> bool:

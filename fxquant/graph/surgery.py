@@ -105,13 +105,13 @@ def replace_in(new: Node, node: Node, users: Iterable[Node]) -> None:
         user.replace_input_with(node, new)
 
 
-def put_number(user: Node, node: Node, number: int | float) -> None:
-    """Lets `number` stand for `node` in the arguments of `user`."""
+def put(user: Node, node: Node, value: Any) -> None:
+    """Lets `value`, a number or a tuple of nodes, stand for `node` in the arguments of `user`."""
 
-    def put(each: Node) -> Any:
-        return number if each is node else each
+    def put_in(each: Node) -> Any:
+        return value if each is node else each
 
-    user.args, user.kwargs = map_arg(user.args, put), map_arg(user.kwargs, put)
+    user.args, user.kwargs = map_arg(user.args, put_in), map_arg(user.kwargs, put_in)
 
 
 def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
 
-import fxquant.onnx_export.transformers  # noqa: F401  adds to the tables of ONNX forms
+import fxquant.onnx_export.recurrent
+import fxquant.onnx_export.transformers  # noqa: F401  both add to the tables of ONNX forms
 from fxquant.errors import UnsupportedError
 from fxquant.graph import surgery
 from fxquant.graph.extract import inlined

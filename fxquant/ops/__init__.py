@@ -59,6 +59,11 @@ from fxquant.ops.pool import (
     max_pool3d as max_pool3d,
     mean as mean,
 )
+from fxquant.ops.recurrent import (
+    cell_state as cell_state,
+    hidden_states as hidden_states,
+    recurrent as recurrent,
+)
 from fxquant.ops.resize import interpolate as interpolate
 from fxquant.ops.select import masked_fill as masked_fill, where as where
 from fxquant.ops.shape import (
@@ -125,6 +130,10 @@ from fxquant.ops.integer.pool import (
     int8_avg_pool3d as int8_avg_pool3d,
     int8_max_pool2d as int8_max_pool2d,
     int8_max_pool3d as int8_max_pool3d,
+)
+from fxquant.ops.integer.recurrent import (
+    int8_recurrent as int8_recurrent,
+    int8_recurrent_states as int8_recurrent_states,
 )
 from fxquant.ops.integer.resize import (
     int8_interpolate_bilinear as int8_interpolate_bilinear,

@@ -26,6 +26,7 @@ class Output(Enum):
     OWN = "own"  # from its own observer
     SAME = "same as input"  # the values are among the input's, so they share the input's qparams
     FIXED = "fixed"  # the range is known from the maths
+    NONE = "none"  # it is no tensor; what is taken out of it has
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Op:
     only beside others that do, although it combines two tensors. `several`: it returns a tuple.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `rows` names a table that may be kept in integers, each row with a scale of its own, by an op that gives real
-    numbers all the same. `limits`, given the arguments by name, says why this call has no integer form, or None if it
-    has one.
+    numbers all the same. `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place the op
+    puts, step by step, what it computes itself, so that both share qparams. `limits`, given the arguments by name, says
+    why this call has no integer form, or None if it has one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Op:
     body: Callable[..., Any]
     activations: tuple[str, ...] = ("x",)
     weight: str | None = None
+    other_weights: tuple[str, ...] = ()
     bias: str | None = None
     output: Output = Output.OWN
     fixed: tuple[float, int] | None = None  # scale, zero_point
@@ -57,8 +60,14 @@ class Op:
     several: bool = False
     at_run_time: tuple[str, ...] = ()
     rows: str | None = None
+    feeds_back: str | None = None
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of all its weights."""
+        return () if self.weight is None else (self.weight, *self.other_weights)
 
     def bind(self, node: Node) -> dict[str, Any]:
         """The node's arguments by name, defaults filled in."""

@@ -12,6 +12,7 @@ from torch.fx.node import map_arg
 
 from fxquant.errors import CalibrationWarning
 from fxquant.graph import surgery
+from fxquant.graph.annotation import is_compound
 from fxquant.graph.shapes import Unknown, number_of
 from fxquant.graph.watching import readers_of, value_of
 from fxquant.observer import ObserverBase
@@ -23,8 +24,11 @@ from fxquant.placement.units import Unit
 def alone(gm: GraphModule, unit: Unit) -> GraphModule | None:
     """The nodes of `unit` with placeholders for the tensors that they read; parameters and observers are `gm`'s.
 
-    None if a node reads a number that the shapes of the example do not decide.
+    None if a node reads a number that the shapes of the example do not decide, or is a recurrence, whose states others
+    take out of it: it stays in int8.
     """
+    if any(map(is_compound, unit)):
+        return None
     graph = Graph()
     copies: dict[Node, Any] = {}
     try:

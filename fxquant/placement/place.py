@@ -89,6 +89,6 @@ def run_in_float(unit: Unit, reason: str) -> None:
     for node in unit:
         decide(node, int8=False, absorbed_by="", reason=reason)
         row = op_of(node)
-        if row is not None and row.weight is not None:
-            observed: Node = row.bind(node)[row.weight]
+        for role in () if row is None else row.weights:
+            observed: Node = row.bind(node)[role]  # type: ignore[union-attr]
             surgery.replace_in(observed.all_input_nodes[0], observed, [node])

@@ -544,6 +544,7 @@ def test_every_float_op_is_covered_above() -> None:
     }
     covered |= {"max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "reshape"}  # the tests below
     covered |= {"set_item"}  # test_normalize_inplace.py
+    covered |= {"recurrent", "hidden_states", "cell_state"}  # tests/test_recurrent_modules.py
     covered |= {pool for pool, _, _ in OTHER_POOLS}
     covered |= set(TRANSFORMER_SPELLINGS)
     assert float_ops <= covered

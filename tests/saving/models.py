@@ -50,12 +50,13 @@ class Pyramid(nn.Module):
 
 
 class Islands(nn.Module):
-    """Float parts: functions, methods, operators, slices, an infinite bound, parameters, unsaved buffers, an LSTM."""
+    """Float parts: functions, methods, operators, slices, an infinite bound, parameters, unsaved buffers, an LSTM
+    with projections."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Linear(8, 8)
-        self.lstm = nn.LSTM(8, 6, num_layers=2, batch_first=True, bidirectional=True)
+        self.lstm = nn.LSTM(8, 9, num_layers=2, batch_first=True, bidirectional=True, proj_size=6)
         self.norm = nn.GroupNorm(2, 12)
         self.last = nn.Linear(12, 4)
         self.scale = nn.Parameter(torch.rand(8))

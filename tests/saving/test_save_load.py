@@ -179,6 +179,7 @@ def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
 LEAVES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "gru": (nn.GRU(4, 3), (2, 5, 4)),
     "rnn": (nn.RNN(4, 3, nonlinearity="relu"), (2, 5, 4)),
+    "lstm": (nn.LSTM(4, 6, bidirectional=True), (2, 5, 4)),
     "projected": (nn.LSTM(4, 6, proj_size=3), (2, 5, 4)),
     "instance norm": (nn.InstanceNorm1d(5, affine=True, track_running_stats=True), (2, 5, 4)),
     "layer norm": (nn.LayerNorm(4, elementwise_affine=False), (2, 5, 4)),
@@ -190,7 +191,7 @@ LEAVES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_modules_of_torch_that_stay_float_are_saved(name: str, tmp_path: Path) -> None:
+def test_modules_of_torch_are_saved(name: str, tmp_path: Path) -> None:
     leaf, shape = LEAVES[name]
 
     class Around(nn.Module):

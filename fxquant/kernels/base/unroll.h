@@ -20,5 +20,13 @@ inline __attribute__((always_inline)) void unroll(const Body& body) {
   }
 }
 
+// `p`, of which the compiler knows nothing: what it points to is read where it is used. Read ahead of a loop over
+// tiles, terms that all of them share would take the registers of accumulators.
+template <class T>
+FXQUANT_UNROLLED inline const T* unread(const T* p) {
+  asm volatile("" : "+r"(p));
+  return p;
+}
+
 }  // namespace
 }  // namespace fxquant

@@ -121,14 +121,6 @@ int32_t row_term(const uint8_t* a, int64_t depth, int32_t a_zero_point, int32_t 
   return (128 - b_zero_point) * (sum_of<M>(a, depth) - static_cast<int32_t>(depth) * a_zero_point);
 }
 
-// `p`, of which the compiler knows nothing: what it points to is read where it is used. Read ahead of a loop over
-// panels, the terms of all rows would take the registers of accumulators.
-template <class T>
-FXQUANT_UNROLLED inline const T* unread(const T* p) {
-  asm volatile("" : "+r"(p));
-  return p;
-}
-
 // acc = the product of Rows rows of `a`, `stride` apart, with a panel; row_terms[m] is added to row m.
 template <class M, int Rows>
 FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors], const uint8_t* a, int64_t stride,

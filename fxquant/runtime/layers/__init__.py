@@ -28,6 +28,8 @@ from fxquant.runtime.layers.pool_volumes import Int8AvgPool3d as Int8AvgPool3d
 from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
+from fxquant.runtime.layers.recurrent import Int8Recurrent as Int8Recurrent
+from fxquant.runtime.layers.recurrent import Int8RecurrentStates as Int8RecurrentStates
 from fxquant.runtime.layers.resize import Int8InterpolateBilinear as Int8InterpolateBilinear
 from fxquant.runtime.layers.resize import Int8InterpolateNearest as Int8InterpolateNearest
 from fxquant.runtime.layers.softmax import Int8LogSoftmax as Int8LogSoftmax

@@ -1,0 +1,124 @@
+"""A layer of an LSTM, GRU or RNN in one direction, over a whole sequence, on packed int8 weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.matmul import dense_rows
+from fxquant.ops.recurrent import GATES
+from fxquant.qparams import LONGEST_REDUCTION
+from fxquant.target import active_isa
+
+# In the order of the kernels' enumeration.
+_KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+def pack_recurrent(
+    kind: str,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    *,
+    x_zero_point: int,
+    h_zero_point: int,
+) -> Tensor:
+    """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
+
+    Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
+    """
+    if kind not in GATES:
+        raise InputError(f"there is no recurrence {kind!r}; there are {', '.join(GATES)}")
+    _check_weights(kind, weight_ih, weight_hh)
+    rows = weight_ih.shape[:1]
+    vectors = (multiplier_ih, bias_ih, multiplier_hh, bias_hh)
+    for each in vectors:
+        if each.dtype is not torch.float32 or each.shape != rows or each.device.type != "cpu":
+            found = f"{each.dtype} of {list(each.shape)}"
+            raise InputError(f"biases and multipliers are float32 CPU tensors of {list(rows)}, not {found}")
+    if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
+        raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
+    dimensions = (_KINDS.index(kind), weight_ih.shape[1], weight_hh.shape[1], active_isa())
+    packed = torch.empty(_kernels.recurrent_packed_size(*dimensions), dtype=torch.uint8)
+    kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
+    addresses = [each.data_ptr() for each in kept]
+    _kernels.recurrent_pack(packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point)
+    return packed
+
+
+def _check_weights(kind: str, weight_ih: Tensor, weight_hh: Tensor) -> None:
+    for weight in (weight_ih, weight_hh):
+        if weight.dtype is not torch.int8 or weight.dim() != 2 or weight.device.type != "cpu" or weight.numel() == 0:
+            raise InputError(f"weights are int8 matrices on the CPU, not {weight.dtype} of {list(weight.shape)}")
+        if weight.shape[1] > LONGEST_REDUCTION:
+            raise InputError(f"a reduction over {weight.shape[1]} elements could overflow int32")
+    rows = GATES[kind] * weight_hh.shape[1]
+    if weight_ih.shape[0] != rows or weight_hh.shape[0] != rows:
+        raise InputError(
+            f"an {kind} of {weight_hh.shape[1]} units has weights of {rows} rows, "
+            f"not {weight_ih.shape[0]} and {weight_hh.shape[0]}"
+        )
+
+
+def _outputs(x: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
+    steps, batch, _ = x.shape
+    return x.new_empty((steps, batch, hidden)), x.new_empty((batch, hidden), dtype=torch.float32)
+
+
+def check_inputs(x: Tensor, h0: Tensor | None, c0: Tensor | None, inputs: int, hidden: int) -> None:
+    """Raises InputError unless `x` is uint8 [T, B, inputs], T > 0, `h0` uint8 and `c0` float32 [B, hidden]."""
+    if x.dtype is not torch.uint8 or x.dim() != 3 or x.shape[2] != inputs:
+        raise InputError(f"it takes uint8 [steps, batch, {inputs}], not {x.dtype} of {list(x.shape)}")
+    if x.shape[0] == 0:
+        raise InputError("a sequence has one step at least")
+    for state, dtype in ((h0, torch.uint8), (c0, torch.float32)):
+        if state is not None and (state.dtype is not dtype or state.shape != (x.shape[1], hidden)):
+            raise InputError(
+                f"the initial state of a batch of {x.shape[1]} is {dtype} of {[x.shape[1], hidden]}, "
+                f"not {state.dtype} of {list(state.shape)}"
+            )
+
+
+@torch_op(
+    "recurrent(Tensor x, Tensor packed, Tensor? h0, Tensor? c0, int hidden, bool reverse, float h_scale, "
+    "int zero_point, int quant_min, int quant_max) -> (Tensor, Tensor)",
+    lambda x, packed, h0, c0, hidden, *_: _outputs(x, hidden),
+)
+def recurrent(
+    x: Tensor,
+    packed: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    hidden: int,
+    reverse: bool,
+    h_scale: float,
+    zero_point: int,
+    quant_min: int,
+    quant_max: int,
+) -> tuple[Tensor, Tensor]:
+    """Of uint8 `x` [T, B, I] what ops.int8_recurrent_states gives: uint8 [T, B, hidden] and float32 [B, hidden].
+
+    Raises InputError for another dtype or shape, and for weights packed for another ISA or size.
+    """
+    check_inputs(x, h0, c0, x.shape[-1], hidden)
+    y, last = _outputs(x, hidden)
+    if x.shape[1] == 0:
+        return y, last
+    x, (h0, c0) = dense_rows(x), [t if t is None else dense_rows(t) for t in (h0, c0)]
+    weights = (packed.data_ptr(), packed.numel())
+    threads, isa = torch.get_num_threads(), active_isa()
+    try:
+        blocks, size = _kernels.recurrent_blocks(*weights, *y.shape[:2], threads, isa)
+        memory = torch.empty(size, dtype=torch.uint8)
+        views = [view(t) for t in (y, x, h0, c0, last, memory)]
+        settings = (blocks, reverse, h_scale, zero_point, quant_min, quant_max, isa)
+        _kernels.recurrent(threads, *views, *weights, *settings)
+    except ValueError as error:
+        raise InputError(f"a recurrence over {list(x.shape)}: {error}") from None
+    return y, last

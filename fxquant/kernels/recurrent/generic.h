@@ -1,0 +1,261 @@
+// The loops over panels, steps and rows. A Machine is an ISA's dot products and float lanes (base/dot_scalar.h).
+#pragma once
+#include <cstring>
+
+#include "base/exponential.h"
+#include "base/few_bytes.h"
+#include "base/unroll.h"
+#include "recurrent/recurrent.h"
+
+namespace fxquant {
+namespace {
+
+template <class M>
+inline typename M::F32 sigmoid(typename M::F32 v) {
+  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-40.0F)), M::set(-kLog2E)), kExponential);
+  return M::div(M::set(1.0F), M::add(M::set(1.0F), power));
+}
+
+template <class M>
+inline typename M::F32 tanh_of(typename M::F32 v) {
+  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-20.0F)), M::set(-2.0F * kLog2E)), kExponential);
+  return M::sub(M::div(M::set(2.0F), M::add(M::set(1.0F), power)), M::set(1.0F));
+}
+
+// Bytes of a state of h in scratch: whole vectors of any ISA.
+inline int64_t padded_units(int64_t hidden) { return (hidden + 15) / 16 * 16; }
+
+// Rows of a tile: as many as registers hold beside the weights of all gates.
+template <class M, int Gates>
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
+                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
+                                                                     : (M::kRows * M::kVectors - 2) / Gates;
+
+// a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
+// alone has two chains of sums, since each dot product waits for the one before in its chain. Not inlined: constants of
+// what is around it would take the registers of accumulators.
+template <class M, int Gates, int Rows>
+__attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows], int64_t depth,
+                                        const uint8_t* panel) {
+  constexpr int kChains = Rows == 1 ? 2 : 1;
+  constexpr int64_t kVector = 4 * M::kCount;
+  typename M::Acc acc[kChains][Rows][Gates];
+  panel = unread(panel);
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
+      acc[0][m][g] = M::load_i32(reinterpret_cast<const int32_t*>(panel + g * kVector));
+      if constexpr (kChains == 2) acc[1][m][g] = M::splat_i32(0);
+    });
+  });
+  const uint8_t* weights = panel + 3 * Gates * kVector;
+  const auto step = [&](auto chain, const auto& load) FXQUANT_UNROLLED {
+    typename M::Weights w[Gates];
+    unroll<Gates>([&](auto g) FXQUANT_UNROLLED { w[g] = M::weights(weights + g * kVector); });
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      const auto x = M::broadcast(load(rows[m]));
+      unroll<Gates>([&](auto g) FXQUANT_UNROLLED { acc[chain][m][g] = M::dot(acc[chain][m][g], x, w[g]); });
+    });
+    weights += Gates * kVector;
+  };
+  const int64_t whole = depth / 4 * 4;
+  int64_t k = 0;
+  for (; k + 4 * kChains <= whole; k += 4 * kChains) {
+    unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
+      step(c, [&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k + 4 * c); });
+    });
+  }
+  for (; k < whole; k += 4) {
+    step(Index<0>{}, [&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k); });
+  }
+  if (k < depth) {
+    step(Index<0>{},
+         [&](const uint8_t* row) FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + k, depth - k)); });
+  }
+  panel = unread(panel);
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
+      const auto* multiplier = reinterpret_cast<const float*>(panel + (Gates + g) * kVector);
+      const auto* bias = reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
+      auto sum = acc[0][m][g];
+      if constexpr (kChains == 2) sum = M::add_i32(sum, acc[1][m][g]);
+      const auto value = M::add(M::mul(M::to_float(sum), M::load_f32(multiplier)), M::load_f32(bias));
+      M::store_f32(to[m] + g * M::kCount, value);
+    });
+  });
+}
+
+// s[t] of a vector of units from their a and b; `state` is that of the step before, and becomes this one's.
+template <class M, Recurrence Kind>
+inline typename M::F32 next_state(const float* a, const float* b, float* state) {
+  const auto gate = [](const float* values, int64_t g) FXQUANT_UNROLLED { return M::load_f32(values + g * M::kCount); };
+  const auto sum = [&](int64_t g) FXQUANT_UNROLLED { return M::add(gate(a, g), gate(b, g)); };
+  const auto before = M::load_f32(state);
+  if constexpr (Kind == Recurrence::lstm) {
+    const auto kept = M::mul(sigmoid<M>(sum(1)), before);
+    const auto c = M::add(kept, M::mul(sigmoid<M>(sum(0)), tanh_of<M>(sum(2))));
+    M::store_f32(state, c);
+    return M::mul(sigmoid<M>(sum(3)), tanh_of<M>(c));
+  }
+  typename M::F32 s;
+  if constexpr (Kind == Recurrence::gru) {
+    const auto n = tanh_of<M>(M::add(gate(a, 2), M::mul(sigmoid<M>(sum(0)), gate(b, 2))));
+    s = M::add(n, M::mul(sigmoid<M>(sum(1)), M::sub(before, n)));
+  } else {
+    s = Kind == Recurrence::rnn_tanh ? tanh_of<M>(sum(0)) : M::greater(sum(0), M::set(0.0F));
+  }
+  M::store_f32(state, s);
+  return s;
+}
+
+// Rows [begin, end) of a batch, with their part of the scratch: the states of h before and after a step, c or s, and
+// the a of a block of steps, [step][panel][row][gate][lane].
+template <class M, Recurrence Kind>
+struct Sequence {
+  static constexpr int kGates = static_cast<int>(gates_of(Kind));
+  static constexpr int64_t kLanes = M::kCount, kGateFloats = kGates * kLanes;
+
+  const Recurrent& p;
+  const RecurrentOperands& o;
+  const RecurrentHeader& w;
+  int64_t begin, rows, units;
+  uint8_t *h, *next;
+  float *state, *inputs;
+
+  Sequence(const Recurrent& params, const RecurrentOperands& operands, int64_t first, int64_t last, uint8_t* scratch)
+      : p(params), o(operands), w(*params.weights), begin(first), rows(last - first), units(padded_units(w.hidden)) {
+    h = scratch;
+    next = h + rows * units;
+    state = reinterpret_cast<float*>(next + rows * units);
+    inputs = state + rows * units;
+  }
+
+  int64_t time(int64_t i) const { return p.reverse ? p.steps - 1 - i : i; }
+  float* inputs_of(int64_t step, int64_t panel, int64_t row) const {
+    return inputs + ((step * w.panels() + panel) * rows + row) * kGateFloats;
+  }
+
+  void start() const {
+    for (int64_t row = 0; row < rows; ++row) {
+      uint8_t* codes = h + row * units;
+      float* real = state + row * units;
+      std::memset(codes, p.output.zero_point, static_cast<size_t>(units));
+      std::memset(real, 0, static_cast<size_t>(units) * sizeof(float));
+      if (o.h0) std::memcpy(codes, o.h0 + (begin + row) * p.h0_row, static_cast<size_t>(w.hidden));
+      if (Kind == Recurrence::lstm && o.c0) {
+        std::memcpy(real, o.c0 + (begin + row) * p.c0_row, static_cast<size_t>(w.hidden) * sizeof(float));
+      }
+      for (int64_t u = 0; Kind == Recurrence::gru && u < w.hidden; ++u) {
+        real[u] = static_cast<float>(codes[u] - p.output.zero_point) * p.h_scale;
+      }
+    }
+  }
+
+  // body(Index<count>{}, first) for tiles of [0, count) rows.
+  template <class Body>
+  static void tiles(int64_t count, const Body& body) {
+    constexpr int kMost = kTileRows<M, kGates>;
+    int64_t row = 0;
+    for (; row + kMost <= count; row += kMost) body(Index<kMost>{}, row);
+    if constexpr (kMost > 2) {
+      for (; row + 2 <= count; row += 2) body(Index<2>{}, row);
+    }
+    if constexpr (kMost > 1) {
+      for (; row < count; ++row) body(Index<1>{}, row);
+    }
+  }
+
+  // The a of steps [first, first + steps).
+  void multiply_inputs(int64_t first, int64_t steps) const {
+    const int64_t bytes = w.panel_bytes(w.inputs);
+    for (int64_t panel = 0; panel < w.panels(); ++panel) {
+      const uint8_t* weights = w.input_panels() + panel * bytes;
+      tiles(steps * rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
+        constexpr int kRows = count;
+        const uint8_t* from[kRows];
+        float* to[kRows];
+        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
+          const int64_t step = (row + m) / rows, r = (row + m) % rows;
+          from[m] = o.x + time(first + step) * p.x_step + (begin + r) * p.x_row;
+          to[m] = inputs_of(step, panel, r);
+        });
+        multiply<M, kGates, kRows>(to, from, w.inputs, weights);
+      });
+    }
+  }
+
+  // Step `i`, the number `step` of its block.
+  void advance(int64_t i, int64_t step) {
+    const auto output = M::output(p.output);
+    const auto inverse = M::set(static_cast<float>(1.0 / static_cast<double>(p.h_scale)));
+    const int64_t bytes = w.panel_bytes(w.hidden);
+    for (int64_t panel = 0; panel < w.panels(); ++panel) {
+      const uint8_t* weights = w.hidden_panels() + panel * bytes;
+      tiles(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
+        constexpr int kRows = count;
+        alignas(64) float value[kRows][kGateFloats];
+        const uint8_t* from[kRows];
+        float* to[kRows];
+        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
+          from[m] = h + (row + m) * units;
+          to[m] = value[m];
+        });
+        multiply<M, kGates, kRows>(to, from, w.hidden, weights);
+        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
+          const int64_t at = (row + m) * units + panel * kLanes;
+          const auto s = next_state<M, Kind>(inputs_of(step, panel, row + m), value[m], state + at);
+          M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
+        });
+      });
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      uint8_t* y = o.y + time(i) * p.y_step + (begin + row) * p.y_row;
+      std::memcpy(y, next + row * units, static_cast<size_t>(w.hidden));
+    }
+    uint8_t* before = h;
+    h = next;
+    next = before;
+  }
+
+  void finish() const {
+    for (int64_t row = 0; o.last && row < rows; ++row) {
+      const size_t bytes = static_cast<size_t>(w.hidden) * sizeof(float);
+      std::memcpy(o.last + (begin + row) * p.last_row, state + row * units, bytes);
+    }
+  }
+};
+
+template <class M, Recurrence Kind>
+void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
+                  uint8_t* scratch) {
+  Sequence<M, Kind> sequence(p, o, begin, end, scratch);
+  sequence.start();
+  for (int64_t first = 0; first < p.steps; first += block_steps) {
+    const int64_t steps = first + block_steps < p.steps ? block_steps : p.steps - first;
+    sequence.multiply_inputs(first, steps);
+    for (int64_t step = 0; step < steps; ++step) sequence.advance(first + step, step);
+  }
+  sequence.finish();
+}
+
+template <class M>
+void run_recurrent(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
+                   uint8_t* scratch) {
+  switch (p.weights->kind) {
+    case Recurrence::lstm:
+      return run_sequence<M, Recurrence::lstm>(p, o, begin, end, block_steps, scratch);
+    case Recurrence::gru:
+      return run_sequence<M, Recurrence::gru>(p, o, begin, end, block_steps, scratch);
+    case Recurrence::rnn_tanh:
+      return run_sequence<M, Recurrence::rnn_tanh>(p, o, begin, end, block_steps, scratch);
+    case Recurrence::rnn_relu:
+      return run_sequence<M, Recurrence::rnn_relu>(p, o, begin, end, block_steps, scratch);
+  }
+}
+
+template <class M>
+constexpr RecurrentKernels recurrent_table() {
+  return {M::kCount, run_recurrent<M>};
+}
+
+}  // namespace
+}  // namespace fxquant

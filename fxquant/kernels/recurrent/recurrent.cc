@@ -1,0 +1,127 @@
+#include "recurrent/recurrent.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "base/packed.h"
+#include "base/parallel.h"
+
+namespace fxquant {
+
+#define KERNELS(isa, table) extern const RecurrentKernels table;
+#include "recurrent/kernels.inc"
+#undef KERNELS
+
+namespace {
+
+constexpr uint32_t kRecurrentMagic = 0x52515846;  // "FXQR"
+// Of a thread, for the products of a block of steps: they stay in L2 beside the weights of a step.
+constexpr int64_t kBlockBytes = 1 << 18;
+// Threads are worth their fork and join (a microsecond or two) from this many multiply-adds each.
+constexpr int64_t kThreadWork = 1 << 18;
+
+const RecurrentKernels& recurrent_kernels(Isa isa) {
+  switch (isa) {
+#define KERNELS(name, table) \
+  case Isa::name:            \
+    return table;
+#include "recurrent/kernels.inc"
+#undef KERNELS
+  FXQUANT_FOREIGN_ISAS:
+    break;
+  }
+  return recurrent_scalar;
+}
+
+RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa) {
+  RecurrentHeader h{};
+  h.magic = kRecurrentMagic;
+  h.isa = isa;
+  h.kind = kind;
+  h.inputs = inputs;
+  h.hidden = hidden;
+  h.lanes = recurrent_kernels(isa).lanes;
+  h.size = 64 + h.panels() * (h.panel_bytes(inputs) + h.panel_bytes(hidden));
+  return h;
+}
+
+void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels) {
+  const int64_t vector = 4 * h.lanes, gates = h.gates();
+  for (int64_t n = 0; n < gates * h.hidden; ++n) {
+    const int64_t gate = n / h.hidden, unit = n % h.hidden;
+    uint8_t* panel = panels + unit / h.lanes * h.panel_bytes(w.depth);
+    uint8_t* slot = panel + gate * vector + unit % h.lanes * 4;
+    int32_t sum = 0;
+    for (int64_t k = 0; k < w.depth; ++k) {
+      const int8_t weight = w.weight[n * w.depth + k];
+      slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weight);
+      sum += weight;
+    }
+    const int32_t term = -w.zero_point * sum;
+    std::memcpy(slot, &term, 4);
+    std::memcpy(slot + gates * vector, w.multiplier + n, 4);
+    std::memcpy(slot + 2 * gates * vector, w.bias + n, 4);
+  }
+}
+
+int64_t block_rows(int64_t batch, int64_t blocks) { return (batch + blocks - 1) / blocks; }
+
+int64_t block_steps(const RecurrentHeader& w, int64_t steps, int64_t rows) {
+  const int64_t a_step = rows * w.panels() * w.lanes * w.gates() * 4;
+  return std::clamp<int64_t>(kBlockBytes / std::max<int64_t>(a_step, 1), 1, std::max<int64_t>(steps, 1));
+}
+
+int64_t block_scratch(const RecurrentHeader& w, int64_t steps, int64_t rows) {
+  const int64_t units = (w.hidden + 15) / 16 * 16;
+  const int64_t a_step = rows * w.panels() * w.lanes * w.gates() * 4;
+  return (rows * units * 6 + block_steps(w, steps, rows) * a_step + 63) / 64 * 64;
+}
+
+}  // namespace
+
+int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa) {
+  return header_of(kind, inputs, hidden, isa).size;
+}
+
+void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent, Isa isa,
+                    uint8_t* packed) {
+  RecurrentHeader header = header_of(kind, input.depth, hidden, isa);
+  header.h_zero_point = recurrent.zero_point;
+  header.checksum = header_checksum(header);
+  std::memset(packed, 0, static_cast<size_t>(header.size));
+  std::memcpy(packed, &header, sizeof header);
+  pack_panels(header, input, packed + 64);
+  pack_panels(header, recurrent, packed + 64 + header.panels() * header.panel_bytes(input.depth));
+}
+
+const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa) {
+  const auto* header = reinterpret_cast<const RecurrentHeader*>(packed);
+  const bool whole = size >= 64 && header->magic == kRecurrentMagic && header->checksum == header_checksum(*header);
+  if (!whole || header->size != size) throw std::invalid_argument("these are no packed recurrent weights");
+  if (header->isa != isa) throw std::invalid_argument("the weights are packed for another instruction set");
+  return *header;
+}
+
+int64_t recurrent_blocks(const RecurrentHeader& w, int64_t steps, int64_t batch, int threads) {
+  const int64_t work = steps * batch * w.gates() * w.hidden * (w.inputs + w.hidden);
+  return std::max<int64_t>(1, std::min({batch, work / kThreadWork + 1, static_cast<int64_t>(threads)}));
+}
+
+int64_t recurrent_scratch(const RecurrentHeader& w, int64_t steps, int64_t batch, int64_t blocks) {
+  return blocks * block_scratch(w, steps, block_rows(batch, blocks));
+}
+
+void recurrent(const Recurrent& p, const RecurrentOperands& o, uint8_t* scratch, int threads) {
+  const RecurrentKernels& kernels = recurrent_kernels(p.weights->isa);
+  const int64_t rows = block_rows(p.batch, p.blocks), bytes = block_scratch(*p.weights, p.steps, rows);
+  const int64_t steps = block_steps(*p.weights, p.steps, rows);
+  parallel_for(p.blocks, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = p.batch * block / p.blocks, last = p.batch * (block + 1) / p.blocks;
+      if (first < last) kernels.run(p, o, first, last, steps, scratch + block * bytes);
+    }
+  });
+}
+
+}  // namespace fxquant

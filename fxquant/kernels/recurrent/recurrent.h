@@ -1,0 +1,98 @@
+// A layer of an LSTM, GRU or RNN in one direction over a whole sequence, uint8 to uint8. For each row of the batch,
+// with G gates of H units (4 of lstm: i, f, g, o; 3 of gru: r, z, n; 1 of rnn), n < G * H, and s[-1], c[-1] the initial
+// state:
+//   a[n] = float(sum over k of (x[t, k] - x_zero_point) * w_ih[n, k]) * multiplier_ih[n] + bias_ih[n]
+//   b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * w_hh[n, k]) * multiplier_hh[n] + bias_hh[n]
+//   lstm       c[t] = sigmoid(a_f + b_f) * c[t-1] + sigmoid(a_i + b_i) * tanh(a_g + b_g)
+//              s[t] = sigmoid(a_o + b_o) * tanh(c[t])
+//   gru        m = tanh(a_n + sigmoid(a_r + b_r) * b_n);  s[t] = m + sigmoid(a_z + b_z) * (s[t-1] - m)
+//   rnn_tanh   s[t] = tanh(a + b)
+//   rnn_relu   s[t] = max(a + b, 0)
+//   h[t] = round_and_saturate(s[t] * (1 / h_scale))                                           (base/requantize.h)
+// Sums are exact in int32; all else is float, each operation rounded on its own, with
+//   sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))                                         (base/exponential.h)
+//   tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1
+//
+// The a of many steps are one product, made a block of steps at a time; those of b are made step by step, and become
+// states while they are in registers: a panel of packed weights holds all gates of as many units as a vector has lanes.
+//   packed: header | panels of w_ih | panels of w_hh
+//   panel:  -zero_point * sum(w) int32 [G][lanes] | multiplier float [G][lanes] | bias float [G][lanes]
+//           | weights int8 [ceil(K / 4)][G][lanes][4]
+// with zeros where k or a unit is padding.
+#pragma once
+#include <cstdint>
+
+#include "base/isa.h"
+#include "base/requantize.h"
+
+namespace fxquant {
+
+enum class Recurrence : int32_t { lstm = 0, gru = 1, rnn_tanh = 2, rnn_relu = 3 };
+
+constexpr int64_t gates_of(Recurrence kind) { return kind == Recurrence::lstm ? 4 : kind == Recurrence::gru ? 3 : 1; }
+
+// One of the two products: weight [G * H, depth], multiplier and bias [G * H], all contiguous.
+struct GateWeights {
+  int64_t depth = 0;
+  const int8_t* weight = nullptr;
+  const float *multiplier = nullptr, *bias = nullptr;
+  int32_t zero_point = 0;
+};
+
+// What packed weights begin with.
+struct RecurrentHeader {
+  uint64_t checksum;  // header_checksum of base/packed.h
+  uint32_t magic;
+  Isa isa;
+  Recurrence kind;
+  int32_t h_zero_point;
+  int64_t inputs, hidden, lanes, size;
+
+  int64_t gates() const { return gates_of(kind); }
+  int64_t panels() const { return (hidden + lanes - 1) / lanes; }
+  int64_t panel_bytes(int64_t depth) const { return gates() * lanes * (12 + (depth + 3) / 4 * 4); }
+  const uint8_t* input_panels() const { return reinterpret_cast<const uint8_t*>(this) + 64; }
+  const uint8_t* hidden_panels() const { return input_panels() + panels() * panel_bytes(inputs); }
+};
+static_assert(sizeof(RecurrentHeader) <= 64, "panels begin behind 64 bytes");
+
+int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa);
+void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent, Isa isa,
+                    uint8_t* packed);
+
+// The header of `size` bytes at `packed`. Throws std::invalid_argument unless they were packed for `isa`.
+const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa);
+
+// y and x are [steps, batch, ...], h0 and c [batch, hidden]; elements of a row lie side by side, and strides are in
+// elements. `blocks`: parts of the batch that threads may take.
+struct Recurrent {
+  const RecurrentHeader* weights = nullptr;
+  int64_t steps = 0, batch = 0, blocks = 1;
+  int64_t y_step = 0, y_row = 0, x_step = 0, x_row = 0, h0_row = 0, c0_row = 0, last_row = 0;
+  bool reverse = false;
+  float h_scale = 1.0F;
+  Requantize output;  // its zero_point is h_zero_point
+};
+
+// h0 null: zeros; c0 null: zeros; `last`, for the last c (of gru and rnn the last s), may be null.
+struct RecurrentOperands {
+  uint8_t* y;
+  const uint8_t *x, *h0;
+  const float* c0;
+  float* last;
+};
+
+struct RecurrentKernels {
+  int64_t lanes;
+  // Rows [begin, end) of the batch, `block_steps` steps at a time.
+  void (*run)(const Recurrent& params, const RecurrentOperands& operands, int64_t begin, int64_t end,
+              int64_t block_steps, uint8_t* scratch);
+};
+
+// How many blocks are worth it on `threads` threads, and the bytes of scratch that all of them want.
+int64_t recurrent_blocks(const RecurrentHeader& weights, int64_t steps, int64_t batch, int threads);
+int64_t recurrent_scratch(const RecurrentHeader& weights, int64_t steps, int64_t batch, int64_t blocks);
+
+void recurrent(const Recurrent& params, const RecurrentOperands& operands, uint8_t* scratch, int threads);
+
+}  // namespace fxquant

@@ -1,0 +1,81 @@
+// The truth that every kernel of the family is held against.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "recurrent/recurrent.h"
+
+namespace fxquant {
+
+// As of base/exponential.h, for t in [-60, 60].
+inline float reference_power_of_2(float t) {
+  if (!(t > -60.0F)) t = -60.0F;
+  const float n = std::nearbyint(t), f = t - n;
+  const float sum = ((f * 0.05500892922282219F + 0.24221095442771912F) * f + 0.6932829022407532F) * f + 1.0F;
+  return std::ldexp(sum, static_cast<int>(n));
+}
+
+inline float reference_sigmoid(float v) {
+  if (!(v > -40.0F)) v = -40.0F;
+  return 1.0F / (1.0F + reference_power_of_2(v * -1.4426950408889634F));
+}
+
+inline float reference_tanh(float v) {
+  if (!(v > -20.0F)) v = -20.0F;
+  return 2.0F / (1.0F + reference_power_of_2(v * -2.8853900817779268F)) - 1.0F;
+}
+
+inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row) {
+  int32_t acc = 0;
+  for (int64_t k = 0; k < w.depth; ++k) acc += (row[k] - w.zero_point) * w.weight[n * w.depth + k];
+  return static_cast<float>(acc) * w.multiplier[n] + w.bias[n];
+}
+
+// s[t] of one unit; `state` is c or s of the step before, and becomes that of this one.
+inline float reference_unit(Recurrence kind, const float* a, const float* b, float& state) {
+  if (kind == Recurrence::lstm) {
+    const float kept = reference_sigmoid(a[1] + b[1]) * state;
+    state = kept + reference_sigmoid(a[0] + b[0]) * reference_tanh(a[2] + b[2]);
+    return reference_sigmoid(a[3] + b[3]) * reference_tanh(state);
+  }
+  if (kind == Recurrence::gru) {
+    const float n = reference_tanh(a[2] + reference_sigmoid(a[0] + b[0]) * b[2]);
+    state = n + reference_sigmoid(a[1] + b[1]) * (state - n);
+  } else {
+    const float sum = a[0] + b[0];
+    state = kind == Recurrence::rnn_tanh ? reference_tanh(sum) : sum > 0.0F ? sum : 0.0F;
+  }
+  return state;
+}
+
+inline void reference_recurrent(const Recurrent& p, Recurrence kind, int64_t hidden, const GateWeights& input,
+                                const GateWeights& recurrent, const RecurrentOperands& o) {
+  const int64_t gates = gates_of(kind);
+  const float inverse = static_cast<float>(1.0 / static_cast<double>(p.h_scale));
+  for (int64_t row = 0; row < p.batch; ++row) {
+    std::vector<uint8_t> h(static_cast<size_t>(hidden), static_cast<uint8_t>(p.output.zero_point)), next(h);
+    std::vector<float> state(static_cast<size_t>(hidden), 0.0F);
+    for (int64_t u = 0; u < hidden; ++u) {
+      if (o.h0) h[u] = o.h0[row * p.h0_row + u];
+      if (kind == Recurrence::lstm && o.c0) state[u] = o.c0[row * p.c0_row + u];
+      if (kind == Recurrence::gru) state[u] = static_cast<float>(h[u] - p.output.zero_point) * p.h_scale;
+    }
+    for (int64_t i = 0; i < p.steps; ++i) {
+      const int64_t t = p.reverse ? p.steps - 1 - i : i;
+      for (int64_t u = 0; u < hidden; ++u) {
+        float a[4], b[4];
+        for (int64_t g = 0; g < gates; ++g) {
+          a[g] = reference_gate(input, g * hidden + u, o.x + t * p.x_step + row * p.x_row);
+          b[g] = reference_gate(recurrent, g * hidden + u, h.data());
+        }
+        next[u] = round_and_saturate(reference_unit(kind, a, b, state[u]) * inverse, p.output);
+        o.y[t * p.y_step + row * p.y_row + u] = next[u];
+      }
+      h = next;
+    }
+    for (int64_t u = 0; o.last && u < hidden; ++u) o.last[row * p.last_row + u] = state[u];
+  }
+}
+
+}  // namespace fxquant

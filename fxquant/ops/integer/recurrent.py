@@ -1,0 +1,124 @@
+"""recurrent of integers. Products are exact, of the steps' inputs and of the state before; all else is in float32, each
+operation rounded on its own:
+
+    a[n] = float(sum over k of (x[t, k] - x_zero_point) * w_ih[n, k]) * multiplier_ih[n] + bias_ih[n]
+    b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * w_hh[n, k]) * multiplier_hh[n] + bias_hh[n]
+    lstm   c[t] = sigmoid(a_f + b_f) * c[t-1] + sigmoid(a_i + b_i) * tanh(a_g + b_g)
+           s[t] = sigmoid(a_o + b_o) * tanh(c[t])
+    gru    n = tanh(a_n + sigmoid(a_r + b_r) * b_n);  s[t] = n + sigmoid(a_z + b_z) * (s[t-1] - n)
+    rnn    s[t] = tanh(a + b), or max(a + b, 0)
+    h[t] = requantize(s[t] * (1 / h_scale)), with h_zero_point
+
+Only what the products read, x and h, is rounded to 8 bits. The cell state c and, within a sequence, the state s of a
+GRU stay in float32: both carry small increments over many steps, which 8 bits would round away, and c has no bound.
+(Others keep c in 16 bits, as LiteRT does, or in 8, as torch.ao. Float costs nothing: it is one number a unit, which has
+4 * (I + H) weights to be multiplied.)
+
+    sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))              within 2.8e-5
+    tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1      within 5.6e-5
+
+with the power of 2 of exponential.py: a hundredth of the step that a result of 8 bits has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
+from fxquant.ops.op import Output, op
+from fxquant.qparams import Requantize, round_and_saturate
+
+
+def sigmoid(v: Tensor) -> Tensor:
+    """Of float32 of any shape."""
+    return 1.0 / (1.0 + power_of_2(_at_least(v, -40.0) * -LOG2_E, EXPONENTIAL))
+
+
+def tanh(v: Tensor) -> Tensor:
+    """Of float32 of any shape."""
+    return 2.0 / (1.0 + power_of_2(_at_least(v, -20.0) * (-2.0 * LOG2_E), EXPONENTIAL)) - 1.0
+
+
+def _at_least(v: Tensor, low: float) -> Tensor:
+    return torch.where(v > low, v, torch.full_like(v, low))
+
+
+def _product(x: Tensor, zero_point: int, weight: Tensor, multiplier: Tensor, bias: Tensor) -> Tensor:
+    """[..., K] times [N, K]: a or b above, [..., N]."""
+    acc = torch.nn.functional.linear(x.double() - zero_point, weight.double()).int()
+    return acc.float() * multiplier + bias
+
+
+def _step(kind: str, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """s[t] and the state that the next step goes on with, which is c[t] of an LSTM."""
+    if kind == "lstm":
+        i, f, g, o = (a + b).chunk(4, -1)
+        state = sigmoid(f) * state + sigmoid(i) * tanh(g)
+        return sigmoid(o) * tanh(state), state
+    if kind == "gru":
+        (a_r, a_z, a_n), (b_r, b_z, b_n) = a.chunk(3, -1), b.chunk(3, -1)
+        n = tanh(a_n + sigmoid(a_r + b_r) * b_n)
+        state = n + sigmoid(a_z + b_z) * (state - n)
+        return state, state
+    state = tanh(a + b) if kind == "rnn_tanh" else _at_least(a + b, 0.0)
+    return state, state
+
+
+@op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
+def int8_recurrent_states(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    x_zero_point: int,
+    h_scale: float,
+    output: Requantize,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """x uint8 [T, B, I] -> h uint8 [T, B, H] and the last c float32 [B, H] (of an LSTM; else the last s).
+
+    Weights int8 [G * H, I] and [G * H, H], biases and multipliers float32 [G * H]; h0 uint8 and c0 float32, [B, H].
+    """
+    steps, batch, _ = x.shape
+    h = torch.full((batch, weight_hh.shape[1]), output.zero_point, dtype=torch.uint8) if h0 is None else h0
+    state = (h.int() - output.zero_point).float() * h_scale if kind == "gru" else torch.zeros(h.shape)
+    if kind == "lstm" and c0 is not None:
+        state = c0
+    a = _product(x, x_zero_point, weight_ih, multiplier_ih, bias_ih)
+    inverse = torch.tensor(1.0 / h_scale)
+    found: list[Tensor] = []
+    for t in reversed(range(steps)) if reverse else range(steps):
+        s, state = _step(kind, a[t], _product(h, output.zero_point, weight_hh, multiplier_hh, bias_hh), state)
+        codes = round_and_saturate(s * inverse, output.zero_point, output.quant_min, output.quant_max)
+        h = codes.to(torch.uint8)
+        found.append(h)
+    return torch.stack(found[::-1] if reverse else found), state
+
+
+@op(activations=("x", "h0"), at_run_time=("c0",))
+def int8_recurrent(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    x_zero_point: int,
+    h_scale: float,
+    output: Requantize,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> Tensor:
+    """The h of int8_recurrent_states alone, where nothing reads the last c."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
+    return int8_recurrent_states(x, *weights, kind, reverse, x_zero_point, h_scale, output, h0, c0)[0]

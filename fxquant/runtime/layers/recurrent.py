@@ -1,0 +1,68 @@
+"""Recurrent layers: one of an LSTM, GRU or RNN, in one direction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxquant import kernels, ops
+from fxquant.kernels import _kernels
+from fxquant.runtime.constants import check_scale
+from fxquant.runtime.emitter import Emitter
+from fxquant.runtime.layer import Layer, computes
+from fxquant.runtime.value import Value
+from fxquant.target import active_isa
+
+
+@computes(ops.int8_recurrent_states)
+class Int8RecurrentStates(Layer):
+    """uint8 [T, B, I] -> uint8 [T, B, H] and the last cell state, float32 [B, H]."""
+
+    inputs = ("x", "h0", "c0")
+    reals = ("c0",)
+    plannable = False
+
+    def derive(self) -> None:
+        output, scale = self.constant("output"), self.constant("h_scale")
+        check_scale("h_scale", scale)
+        weights = [
+            self.constant(f"{name}_{suffix}") for name in ("weight", "bias", "multiplier") for suffix in ("ih", "hh")
+        ]
+        zero_points = {"x_zero_point": self.constant("x_zero_point"), "h_zero_point": output.zero_point}
+        self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, **zero_points)
+        self.derived_sizes = (weights[0].shape[1], weights[1].shape[1])
+        self.derived_settings = (self.constant("reverse"), scale, *output)
+
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return True  # dimension 0 is time
+
+    def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
+        weights: list[Tensor] = [self.constant(name) for name in ("weight_ih", "weight_hh")]
+        return inputs[0].shape[:2].numel() * sum(weight.numel() for weight in weights)
+
+    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        kernels.check_recurrent(x, h0, c0, *self.derived_sizes)
+        return kernels.recurrent(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
+
+
+@computes(ops.int8_recurrent)
+class Int8Recurrent(Int8RecurrentStates):
+    """uint8 [T, B, I] -> uint8 [T, B, H]."""
+
+    plannable = True
+    any_strides = False
+
+    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        return super().run(x, h0, c0)[0]
+
+    def emit(self, emitter: Emitter, y: Value, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
+        if y.shape[1] == 0:
+            return
+        isa, threads = active_isa(), torch.get_num_threads()
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        blocks, size = _kernels.recurrent_blocks(*packed, *y.shape[:2], threads, isa)
+        inputs = [value if value is None else emitter.dense_rows(value) for value in (x, h0, c0)]
+        operands = (y, *inputs, None, emitter.scratch(size))
+        emitter.call("recurrent", operands, *packed, blocks, *self.derived_settings, isa)
