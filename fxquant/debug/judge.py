@@ -52,11 +52,18 @@ class Judge:
         except (TypeError, ValueError):
             raise ConfigError(f"the metric returned a {type(value).__name__}; it must return a number") from None
 
+    def first_batch(self, model: nn.Module) -> Any:
+        """What `model` returns for the first batch."""
+        args, kwargs = self._arguments(0)
+        return model(*args, **kwargs)
+
+    def _arguments(self, index: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return bound_batch(inspect.signature(self.model.forward), self.batches[index], f"batch {index}")
+
     def _run(self, model: nn.Module) -> Iterator[list[Tensor]]:
-        signature = inspect.signature(self.model.forward)
         with in_eval(model), torch.no_grad():
-            for index, batch in enumerate(self.batches):
-                args, kwargs = bound_batch(signature, batch, f"batch {index}")
+            for index in range(len(self.batches)):
+                args, kwargs = self._arguments(index)
                 yield real_tensors(model(*args, **kwargs))
 
 
@@ -77,7 +84,7 @@ def _agreement(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]
     return torch.cat([each.flatten() for each in same]).double().mean().item()
 
 
-# "sqnr": of all outputs, in dB. "agreement": how often the largest value of the first output is where the float one's is.
+# Of all outputs, in dB; and how often the largest value of the first output is where it is in float.
 BUILT_IN: dict[str, Callable[[Iterable[list[Tensor]], Iterable[list[Tensor]]], float]] = {
     "sqnr": _sqnr,
     "agreement": _agreement,

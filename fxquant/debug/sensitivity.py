@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -93,7 +93,7 @@ def sensitivity(
 ) -> Sensitivity:
     """Ranks the layers of the float `model` by what their int8 costs.
 
-    `data`: batches as for calibrate; they are kept, and calibrate the model, unless it is given `prepared` (calibrated).
+    `data`: batches as for calibrate, which are kept. They calibrate the model, unless a calibrated one is `prepared`.
     `metric`: "sqnr" of the outputs in dB, "agreement" of the largest output's place, or a function of a model and the
     batches that returns a number, the larger the better: labels may be in the batches, behind the model's arguments.
     `how`: "float" converts once for each layer with that layer in float, "alone" with it alone in int8, "both" does
@@ -120,14 +120,13 @@ def sensitivity(
 
         alone = {} if how == "float" else _alone(trial, layers, depth, done)
         in_float = {} if how == "alone" else _in_float(trial, layers, together, done)
-    order = sorted(layers, key=lambda layer: alone[layer.name]) if how == "alone" else list(in_float)
-    names = {layer.name: layer for layer in layers}
-    ranked = [each if isinstance(each, Layer) else names[each] for each in order]
-    rows = (SensitivityRow(layer, alone.get(layer.name), in_float.get(layer.name)) for layer in ranked)
+    by_name = {layer.name: layer for layer in layers}
+    order = list(in_float) or sorted(alone, key=lambda name: _rank(alone[name]))
+    rows = (SensitivityRow(by_name[name], alone.get(name), in_float.get(name)) for name in order)
     return Sensitivity(tuple(rows), trial.judge(trial.converted()), trial.mapping)
 
 
-def _alone(trial: Trial, layers: list[Layer], depth: int | None, done: Any) -> dict[str, float]:
+def _alone(trial: Trial, layers: list[Layer], depth: int | None, done: Callable[[], None]) -> dict[str, float]:
     found = {}
     for layer in layers:
         found[layer.name] = trial.judge(convert_fx(with_int8_only(trial.prepared, [layer.name], depth)))
@@ -135,7 +134,7 @@ def _alone(trial: Trial, layers: list[Layer], depth: int | None, done: Any) -> d
     return found
 
 
-def _in_float(trial: Trial, layers: list[Layer], together: int, done: Any) -> dict[str, float]:
+def _in_float(trial: Trial, layers: list[Layer], together: int, done: Callable[[], None]) -> dict[str, float]:
     """By layer, the best one first; NaN, as of a model that overflows, comes last."""
     first: dict[str, float] = {}
     values: dict[str, float] = {}
