@@ -30,7 +30,10 @@ Setting = str | OrderKey
 
 @dataclass(frozen=True)
 class Layer:
-    """`name`: the path of the module, or "path.op" of a call that is no module's. `settings`: what sets its QConfig."""
+    """`name`: the path of the module, or, of a call that is no module's, "path.spelling" and which one it is, from 0.
+
+    `settings`: what sets its QConfig.
+    """
 
     name: str
     op: str
@@ -100,9 +103,13 @@ def _layer(gm: GraphModule, node: Node, origin: Origin, settings: tuple[Setting,
         block = ".".join(path[:depth])
         return Layer(block, "block", "", (block,))
     order = settings[0]
-    index = f"_{order[2]}" if isinstance(order, tuple) and order[2] else ""
-    name = origin.module_path if isinstance(order, str) else ".".join(filter(None, (origin.scope, f"{op}{index}")))
+    name = order if isinstance(order, str) else ".".join(filter(None, (order[0], _numbered(origin, order[2]))))
     return Layer(name, op, origin.source or "", settings)
+
+
+def _numbered(origin: Origin, index: int) -> str:
+    spelling = str(getattr(origin.spelling, "__name__", origin.spelling))
+    return f"{spelling}_{index}" if index else spelling
 
 
 def _setting(node: Node, indices: dict[Node, int]) -> Setting:
