@@ -18,7 +18,7 @@ from torch import nn
 from fxquant.bench.timing import interleaved_medians
 from fxquant.debug.judge import Metric, Trial, trial_of
 from fxquant.debug.layers import Layer, left_float
-from fxquant.debug.sensitivity import sensitivity
+from fxquant.debug.sensitivity import Sensitivity, sensitivity
 from fxquant.errors import ConfigError, TargetError
 from fxquant.qconfig_mapping import QConfigMapping
 
@@ -69,6 +69,7 @@ def suggest(
     rank_by: Metric | str = "sqnr",
     depth: int | None = None,
     most: int | None = None,
+    ranking: Sensitivity | None = None,
     qconfig_mapping: Any = None,
     prepared: nn.Module | None = None,
     progress: bool = True,
@@ -78,8 +79,9 @@ def suggest(
     Give one of `max_drop` (the metric may be that much below the float model's), `target` (the metric itself: for
     "sqnr", the dB), or `floats` (so many layers may stay float; the best choice wins). `metric`, `data`, `depth`,
     `qconfig_mapping`, `prepared` as of `sensitivity`; the default metric is "agreement" for `max_drop`, else "sqnr".
-    `rank_by`: the metric that ranks the layers, for which shares of right answers are too coarse. `most`: no more
-    layers than this may stay float. Hold back some data, and judge the result on that, too.
+    `rank_by`: the metric that ranks the layers, for which shares of right answers are too coarse; or give the `ranking`
+    that `sensitivity` returned for this model. `most`: no more layers than this may stay float. Hold back some data,
+    and judge the result on that, too.
 
     Raises TargetError, which names the best that was found, if the target cannot be met.
     """

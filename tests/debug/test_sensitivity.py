@@ -31,7 +31,7 @@ BATCHES = list(IMAGES.split(4))
 
 
 class Net(nn.Module):
-    """Four layers with weights, of which `bad` has one output a thousand times as large as the others, and which matter as much."""
+    """Of the outputs of `bad` one is a thousand times as large as the others, and `after` makes up for it."""
 
     def __init__(self) -> None:
         super().__init__()
