@@ -486,7 +486,7 @@ def test_auto_round_253_layers_are_ranked_by_what_they_cost() -> None:
     model = Uneven().eval()
     ranking = sensitivity(model, [IMAGES], progress=False)
     assert {row.layer.name for row in ranking.rows} >= {"conv", "head"}
-    better = converted(model, IMAGES, mapping=ranking.left_float(2))
+    better = converted(model, IMAGES, mapping=ranking.left_float(1))
     assert sqnr_db(model(IMAGES), better(IMAGES)) > ranking.int8
 
 

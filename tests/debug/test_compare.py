@@ -213,3 +213,22 @@ def test_what_cannot_be_compared_is_told(block: Block) -> None:
         compare(block, quantized, [IMAGES, "image"])
     with pytest.raises(ConfigError, match="no number 'size'"):
         compare(block, quantized, IMAGES).worst(by="size")
+
+
+class Outer(nn.Module):
+    """Traceable itself, around a module whose code runs as Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(3, 3, 1), Rooted()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(self.stem(x))["logits"]
+        return logits
+
+
+def test_parts_within_a_module_that_a_graph_calls() -> None:
+    torch.manual_seed(0)
+    model = Outer().eval()
+    comparison = compare(model, convert_fx(prepared_of(model, IMAGES)), IMAGES)
+    assert {row.place for row in comparison.rows} >= {"stem", "inner.block.0", "inner.head"}
