@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ def calibrate(
     """
     if max_batches is not None and max_batches < 1:
         raise ConfigError(f"max_batches must be at least 1, got {max_batches}")
-    if isinstance(data, (Tensor, dict, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+    if isinstance(data, (Tensor, Mapping, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         raise InputError(
             f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
         )
@@ -79,8 +79,8 @@ def bound_batch(signature: inspect.Signature, batch: Any, name: str) -> tuple[tu
         args = (batch,)
     elif isinstance(batch, (tuple, list)):
         args = tuple(batch)[: _positional(signature)]
-    elif isinstance(batch, dict):
-        kwargs = batch
+    elif isinstance(batch, Mapping):  # also what a tokenizer of transformers returns
+        kwargs = dict(batch)
     else:
         raise InputError(
             f"{name} is a {_described(batch)}; expected a tensor, a tuple of arguments or a dict of keyword arguments"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ def compare(float_model: nn.Module, quantized: nn.Module, batches: Any) -> Compa
 
 def each_batch(batches: Any) -> Iterable[Any]:
     """One batch as a list of it; any iterable of batches as it is."""
-    if isinstance(batches, (Tensor, tuple, dict)):
+    if isinstance(batches, (Tensor, tuple, Mapping)):
         return [batches]
     if not hasattr(batches, "__iter__"):
         raise InputError(f"batches is a {type(batches).__name__}; pass a batch, or an iterable of batches")

@@ -160,4 +160,4 @@ def _rank(value: float) -> float:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return "exact" if value == math.inf else f"{value:.2f}" if abs(value) >= 2 else f"{value:.4f}"
+    return "exact" if value == math.inf else f"{value:.3f}"

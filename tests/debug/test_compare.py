@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import UserDict
 from typing import Any
 
 import pytest
@@ -198,6 +199,7 @@ def test_keyword_arguments_and_labels() -> None:
     by_name = compare(model, quantized, {"mask": mask, "x": x})
     by_place = compare(model, quantized, [(x, mask, torch.arange(4))])
     assert by_name.to_dict() == by_place.to_dict()
+    assert compare(model, quantized, UserDict(mask=mask, x=x)).to_dict() == by_name.to_dict()  # as tokenizers return it
     assert "fc" in {row.place for row in by_name.rows}
 
 
