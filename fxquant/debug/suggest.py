@@ -93,7 +93,9 @@ def suggest(
     if metric == "sqnr" and max_drop is not None:
         raise ConfigError("the float model's SQNR is infinite, so nothing is max_drop below it; give target, in dB")
     trial = trial_of(model, data, metric, prepared, qconfig_mapping)
-    ranking = sensitivity(model, trial.judge.batches, rank_by, depth=depth, prepared=trial.prepared, progress=progress)
+    if ranking is None:
+        batches = trial.judge.batches
+        ranking = sensitivity(model, batches, rank_by, depth=depth, prepared=trial.prepared, progress=progress)
     ranked = [row.layer for row in ranking.rows]
     float_metric = trial.judge(model)
     needed = target if target is not None else float_metric - (max_drop or 0.0)

@@ -59,11 +59,12 @@ def test_compare_agrees_with_the_outputs_and_covers_every_layer(float_model: nn.
 
 
 def test_a_target_met_on_one_half_of_the_images_is_met_on_the_other_one(float_model: nn.Module) -> None:
-    crops = data.all_crops(NAME)
-    known, held_out = crops[:50], crops[50:]
+    crops = data.all_crops(NAME).unflatten(0, (20, 5))
+    known, held_out = crops[::2].flatten(0, 1), crops[1::2].flatten(0, 1)
+    centers = known[::5].contiguous()
     prepared = prepare_fx(float_model, get_default_qconfig_mapping(), (known[:1],))
-    calibrate(prepared, [known], progress=False)
-    ranking = sensitivity(float_model, [known[::5]], depth=2, prepared=prepared, progress=False)
+    calibrate(prepared, [centers], progress=False)
+    ranking = sensitivity(float_model, [centers], depth=2, together=1, prepared=prepared, progress=False)
     max_drop = 0.04
     suggestion = suggest(
         float_model, known.split(25), max_drop=max_drop, ranking=ranking, prepared=prepared, progress=False

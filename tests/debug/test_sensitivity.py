@@ -146,6 +146,8 @@ def test_suggest_changes_nothing_where_int8_is_good_enough(net: Net) -> None:
 
 
 def test_suggest_with_a_number_of_layers(net: Net) -> None:
+    blocks = sensitivity(net, BATCHES, depth=1, progress=False)
+    assert suggest(net, BATCHES, floats=1, ranking=blocks, progress=False).left_float == (blocks.rows[0].layer,)
     suggestion = suggest(net, BATCHES, floats=2, progress=False)
     assert {layer.name for layer in suggestion.left_float} == {"bad", "after"}
     assert suggestion.target is None
