@@ -14,7 +14,11 @@ from fxquant import (
 from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
 from fxquant.custom_config import *  # noqa: F403
+from fxquant.debug.compare import compare
 from fxquant.debug.explain import explain
+from fxquant.debug.report import report
+from fxquant.debug.sensitivity import sensitivity
+from fxquant.debug.suggest import suggest
 from fxquant.fake_quantize import *  # noqa: F403
 from fxquant.graph.draw import draw
 from fxquant.graph.pipeline import register_pass
@@ -28,7 +32,7 @@ from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
 __all__ = ["Match", "Rule", "apply_rules", "calibrate", "draw", "explain", "export_onnx", "load", "ops"]
-__all__ += ["register_pass", "save"]
+__all__ += ["compare", "register_pass", "report", "save", "sensitivity", "suggest"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ def calibrate(
     """
     if max_batches is not None and max_batches < 1:
         raise ConfigError(f"max_batches must be at least 1, got {max_batches}")
-    if isinstance(data, (Tensor, dict, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+    if isinstance(data, (Tensor, Mapping, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         raise InputError(
             f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
         )
@@ -49,7 +49,7 @@ def calibrate(
         warnings.warn("the model has no observers; calibrate what prepare_fx returns", CalibrationWarning, stacklevel=2)
     signature = inspect.signature(prepared.forward)
     count = 0
-    with merged_statistics(observers), _eval_mode(prepared), torch.no_grad():
+    with merged_statistics(observers), in_eval(prepared), torch.no_grad():
         for count, batch in enumerate(_tracked(data, progress, max_batches), start=1):
             _run(prepared, signature, batch, f"batch {count - 1}")
     if int(total(torch.tensor(count))) == 0:
@@ -58,7 +58,7 @@ def calibrate(
 
 
 def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: str) -> None:
-    args, kwargs = _arguments(signature, batch, name)
+    args, kwargs = bound_batch(signature, batch, name)
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor) and not value.is_nested and value.numel() == 0:
             raise CalibrationError(f"{name} holds a tensor without elements, of shape {list(value.shape)}")
@@ -71,15 +71,16 @@ def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: st
         raise InputError(f"{name}, {given}, does not run through the model: {error}") from error
 
 
-def _arguments(signature: inspect.Signature, batch: Any, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def bound_batch(signature: inspect.Signature, batch: Any, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and the keyword arguments that `batch` gives; InputError, with its `name`, if they do not fit."""
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     if isinstance(batch, Tensor):
         args = (batch,)
     elif isinstance(batch, (tuple, list)):
         args = tuple(batch)[: _positional(signature)]
-    elif isinstance(batch, dict):
-        kwargs = batch
+    elif isinstance(batch, Mapping):  # also what a tokenizer of transformers returns
+        kwargs = dict(batch)
     else:
         raise InputError(
             f"{name} is a {_described(batch)}; expected a tensor, a tuple of arguments or a dict of keyword arguments"
@@ -123,7 +124,7 @@ def _length(data: Any, max_batches: int | None) -> int | None:
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def in_eval(model: nn.Module) -> Iterator[None]:
     """Eval mode within, and afterwards every submodule in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -35,6 +35,10 @@ class UnsupportedError(FxquantError):
     """This machine, an explicit choice such as FXQUANT_ISA, or a file format cannot do what was asked for."""
 
 
+class TargetError(FxquantError):
+    """No choice within what was allowed reaches the accuracy that was asked for; the message names the best one."""
+
+
 class MissingError(FxquantError):
     """Something that was asked for needs a package or a program; the message holds the command that installs it."""
 

@@ -27,6 +27,7 @@ from fxquant import (
     QConfig,
     QConfigMapping,
     calibrate,
+    compare,
     convert_fx,
     default_weight_observer,
     disable_fake_quant,
@@ -38,6 +39,7 @@ from fxquant import (
     get_default_qconfig_mapping,
     prepare_fx,
     prepare_qat_fx,
+    sensitivity,
 )
 from fxquant.demo.metrics import sqnr_db
 from fxquant.errors import InputError
@@ -457,6 +459,48 @@ def test_pytorch_151726_train_and_eval_of_a_prepared_and_of_a_converted_model() 
     assert prepare_fx(exported, get_default_qconfig_mapping(), (IMAGES,)).train().eval()(IMAGES).shape == (4, 4)
 
 
+# Which layer
+
+
+class Uneven(Net):
+    """The net, with one channel of its convolution a hundred times as large: its neighbours get few codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.norm.weight[0] *= 300
+            self.head.weight[:, 0] /= 300
+
+
+def test_tinyneuralnetwork_188_the_error_of_each_layer_accumulated_and_on_its_own() -> None:
+    model = Uneven().eval()
+    comparison = compare(model, converted(model, IMAGES), IMAGES)
+    rows = {row.place: row for row in comparison.rows}
+    assert rows["head"].alone.cosine >= rows["head"].accumulated.cosine - 1e-3
+    assert max(comparison.rows, key=lambda row: row.accumulated.peak).place == "conv"
+    assert rows["conv"].weight is not None
+    assert rows["conv"].weight.sqnr_db > 35
+
+
+def test_auto_round_253_layers_are_ranked_by_what_they_cost() -> None:
+    model = Uneven().eval()
+    ranking = sensitivity(model, [IMAGES], progress=False)
+    assert {row.layer.name for row in ranking.rows} >= {"conv", "head"}
+    better = converted(model, IMAGES, mapping=ranking.left_float(1))
+    assert sqnr_db(model(IMAGES), better(IMAGES)) > ranking.int8
+
+
+def test_tutorials_1936_weights_and_activations_are_compared_without_loggers() -> None:
+    model = Net().eval()
+    quantized = converted(model, IMAGES)
+    rows = {row.place: row for row in compare(model, quantized, IMAGES).rows}
+    assert rows["conv"].absorbed == ("BatchNorm2d", "torch.relu")
+    assert rows["head"].weight is not None
+    assert rows["head"].weight.sqnr_db > 35
+    assert rows["head"].accumulated.sqnr_db == pytest.approx(sqnr_db(model(IMAGES), quantized(IMAGES)), abs=0.01)
+    assert not any(module._forward_hooks for each in (model, quantized) for module in each.modules())
+
+
 # Machines
 
 
@@ -669,7 +713,7 @@ def test_each_theme_has_tests_of_its_threads_or_a_sentence(row: list[str]) -> No
     linked = re.findall(r"\[([\w.-]+)#(\d+)\]\(https://github\.com/[\w.-]+/([\w.-]+)/(?:issues|pull)/(\d+)\)", threads)
     assert linked or "](https://" in threads
     assert all((label, number) == (name, at) for label, number, name, at in linked)
-    known = {f"{repository}_{number}".replace("-", "_") for repository, number, *_ in linked}
+    known = {f"{repository}_{number}".replace("-", "_").lower() for repository, number, *_ in linked}
     assert {match[1] for name in names if (match := re.match(r"test_([a-z_0-9]+?_\d+)_", name))} <= known
     for path, name in re.findall(r"`(tests/[\w/.]+)::(test_\w+)`", here):
         assert f"def {name}(" in (ROOT / path).read_text()

@@ -1,21 +1,11 @@
-"""How close one set of logits is to another, and to the labels.
-
-SQNR = 10 log10(sum reference^2 / sum (reference - value)^2), in dB, over all elements.
-"""
+"""How close one set of logits is to another, and to the labels."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
-
-def sqnr_db(reference: Tensor, value: Tensor) -> float:
-    """The signal to quantization noise ratio of two tensors of one shape; infinite if they are equal."""
-    signal = reference.double().square().sum().item()
-    noise = (reference.double() - value.double()).square().sum().item()
-    return 10 * math.log10(signal / noise) if noise else math.inf
+from fxquant.debug.measures import sqnr_db as sqnr_db
 
 
 def agreement(reference: Tensor, value: Tensor) -> float:

@@ -26,7 +26,7 @@ from fxquant.graph.exported import ExportedPart, NotExported, exported
 from fxquant.graph.extract import inlined
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.kept import meta_of, note
-from fxquant.graph.origin import origin_of
+from fxquant.graph.origin import number_calls, origin_of
 from fxquant.graph.parts import Capture, join, replace_module
 from fxquant.graph.pipeline import passes_of
 from fxquant.graph.plain_tracer import nn_class
@@ -165,6 +165,7 @@ def part(
     `name`: that of the user's class, if it is not the root's.
     """
     name = name or type(root).__name__
+    number_calls(graph)
     gm = kind(root, graph, name)
     gm.eval()
     _keep_out_of_state_dict(gm, root)

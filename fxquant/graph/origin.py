@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Origin:
     `module_path`: the module itself for a module call, else the module whose forward contains the call ("" is the
     root). `module_type`: that module's class. `spelling`: what the user wrote: a module class, a function, or a tensor
     method's name. `source`: "file.py:12", where known. `part`: the path of the module that was captured as this graph,
-    where the model's own code runs as Python around it.
+    where the model's own code runs as Python around it. `call`: how many calls before it have all else in common.
     """
 
     module_path: str
@@ -25,6 +26,7 @@ class Origin:
     spelling: type | Callable[..., Any] | str
     source: str | None = None
     part: str = ""
+    call: int = 0
 
     @property
     def local_path(self) -> str:
@@ -55,6 +57,20 @@ class Origin:
     def __str__(self) -> str:
         place = self.module_path or "the root module"
         return f"{place} ({self.spelling_name}{f', {self.source}' if self.source else ''})"
+
+
+def number_calls(graph: Graph) -> None:
+    """Tells the calls apart that have the same module, spelling and line, such as those of one relu used twice."""
+    seen: Counter[Origin] = Counter()
+    numbered: dict[int, Origin] = {}  # one call may have become several nodes, which share its origin
+    for origin in filter(None, map(origin_of, graph.nodes)):
+        alike = replace(origin, call=0)
+        if id(origin) not in numbered:
+            numbered[id(origin)] = replace(origin, call=seen[alike])
+            seen[alike] += 1
+    for node in graph.nodes:
+        if (known := origin_of(node)) is not None:
+            node.meta["origin"] = numbered[id(known)]
 
 
 def origin_of(node: Node) -> Origin | None:
