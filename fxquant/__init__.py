@@ -15,8 +15,10 @@ from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
 from fxquant.custom_config import *  # noqa: F403
 from fxquant.debug.explain import explain
+from fxquant.drawing.diff import diff
+from fxquant.drawing.draw import draw
+from fxquant.drawing.nx import to_networkx
 from fxquant.fake_quantize import *  # noqa: F403
-from fxquant.graph.draw import draw
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.observer import *  # noqa: F403
@@ -27,8 +29,8 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "draw", "explain", "export_onnx", "load", "ops"]
-__all__ += ["register_pass", "save"]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "diff", "draw", "explain", "export_onnx", "load", "ops"]
+__all__ += ["register_pass", "save", "to_networkx"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

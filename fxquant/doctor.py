@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxquant.demo.packages import install_command, missing_packages
+from fxquant.drawing.dot import GET_DOT
 from fxquant.errors import FxquantError
-from fxquant.graph.draw import GET_DOT
 from fxquant.target import ISA_NAMES, active_isa, supported_isas
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"

@@ -18,8 +18,8 @@ from torch.fx import GraphModule
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx
 from fxquant.bench.timing import interleaved_medians
 from fxquant.demo import data, metrics
+from fxquant.drawing.draw import draw
 from fxquant.errors import MissingError
-from fxquant.graph.draw import draw
 
 BATCH = 20
 

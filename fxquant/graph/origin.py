@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ class Origin:
 
     `module_path`: the module itself for a module call, else the module whose forward contains the call ("" is the
     root). `module_type`: that module's class. `spelling`: what the user wrote: a module class, a function, or a tensor
-    method's name. `source`: "file.py:12", where known. `part`: the path of the module that was captured as this graph,
-    where the model's own code runs as Python around it.
+    method's name. `source`: "file.py:12", where known, and `code`: that line. `part`: the path of the module that was
+    captured as this graph, where the model's own code runs as Python around it.
     """
 
     module_path: str
@@ -25,6 +25,7 @@ class Origin:
     spelling: type | Callable[..., Any] | str
     source: str | None = None
     part: str = ""
+    code: str = field(default="", compare=False, repr=False)
 
     @property
     def local_path(self) -> str:
