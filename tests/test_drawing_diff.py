@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, symbolic_trace
+from typer.testing import CliRunner
 
-from fxquant import convert_fx, diff, draw, get_default_qconfig_mapping, prepare_fx
+from fxquant import convert_fx, diff, draw, get_default_qconfig_mapping, prepare_fx, save
+from fxquant.cli import app
 from fxquant.drawing.describe import drawing_of
 from fxquant.drawing.model import Drawing
 
@@ -93,3 +96,48 @@ def test_stages_and_files_and_pictures(tmp_path: Path) -> None:
     files = [draw(model, tmp_path / f"{i}.json") for i, model in enumerate((prepared, quantized))]
     assert diff(*files, tmp_path / "diff.dot") == merged
     assert "removed" in (tmp_path / "diff.dot").read_text()
+
+
+def test_snapshots_tell_each_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXQUANT_SNAPSHOTS", str(tmp_path))
+    x = torch.randn(2, 3, 8, 8)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    prepared = prepare_fx(net, get_default_qconfig_mapping(), (x,))
+    prepared(x)
+    convert_fx(prepared)
+    files = sorted(tmp_path.glob("*.json"))
+    assert [int(file.name[:3]) for file in files] == list(range(len(files)))
+    [fused] = [i for i, file in enumerate(files) if file.name.endswith("_fuse_fuse_batch_norm.json")]
+    assert [n.op for n in diff(files[fused - 1], files[fused]).nodes if n.change == "removed"] == ["BatchNorm2d"]
+    [observed] = [i for i, file in enumerate(files) if file.name.endswith("_observe_observe_activations.json")]
+    assert {n.kind for n in diff(files[observed - 1], files[observed]).nodes if n.change == "added"} == {"observer"}
+
+
+def test_the_command_draws_models_and_differences(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef build(): return nn.Sequential(nn.Linear(4, 4), nn.ReLU())\n"
+    )
+    run = CliRunner()
+    for stage in ("fused", "prepared", "converted"):
+        out = str(tmp_path / f"{stage}.json")
+        result = run.invoke(app, ["draw", f"{tmp_path}/net.py:build", out, "--input", "2x4", "--stage", stage])
+        assert result.output.split() == [out]
+    assert {node.op for node in Drawing.load(tmp_path / "fused.json").nodes} >= {"linear", "relu"}
+    result = run.invoke(app, ["diff", *(str(tmp_path / f"{s}.json") for s in ("prepared", "converted", "d"))])
+    assert result.exit_code == 0
+    assert any(node.change == "added" for node in Drawing.load(tmp_path / "d.json").nodes)
+    heated = ["draw", f"{tmp_path}/net.py:build", str(tmp_path / "h.dot"), "--input", "2x4", "--heat", "time"]
+    assert run.invoke(app, heated).exit_code == 0
+    assert "time " in (tmp_path / "h.dot").read_text()
+
+
+def test_the_command_draws_saved_models(tmp_path: Path) -> None:
+    x = torch.randn(2, 4)
+    prepared = prepare_fx(nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval(), get_default_qconfig_mapping(), (x,))
+    prepared(x)
+    save(convert_fx(prepared), tmp_path / "net.fxq")
+    result = CliRunner().invoke(app, ["draw", str(tmp_path / "net.fxq"), str(tmp_path / "net.json")])
+    assert result.exit_code == 0, result.output
+    [linear] = [node for node in Drawing.load(tmp_path / "net.json").nodes if node.op == "Int8Linear"]
+    assert linear.kind == "int8"
+    assert linear.value.scale is not None
