@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
@@ -29,7 +30,7 @@ from fxquant.errors import ConfigError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.expect import CHECKS
 from fxquant.graph.extract import inlining
-from fxquant.graph.origin import origin_of
+from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import parts_of
 from fxquant.graph.surgery import absorbed_origins, fetch
 from fxquant.ops.op import op_name, op_of
@@ -145,11 +146,15 @@ class _Description:
         return self.gm.get_submodule(path) if isinstance(path, str) and _has(self.gm, path) else None
 
     def _scope(self, node: Node) -> tuple[str, ...]:
-        """The module whose box the node is drawn in; an observer stands beside what it observes."""
-        origin = origin_of(node)
-        if origin is None and self.kinds[node] == "observer" and node.all_input_nodes:
-            origin = origin_of(node.all_input_nodes[0])
-        return tuple(origin.scope.split(".")) if origin is not None and origin.scope else ()
+        """The module whose box the node is drawn in; what the user did not write stands beside what it reads."""
+        beside = [self.scopes[self.prefix + x.name] for x in node.all_input_nodes if x in self.kinds]
+        if origin_of(node) is not None or self.kinds[node] == "border":
+            return _scope_of(origin_of(node))
+        return beside[0] if beside else _scope_of(next(filter(None, map(origin_of, node.users)), None))
+
+
+def _scope_of(origin: Origin | None) -> tuple[str, ...]:
+    return tuple(origin.scope.split(".")) if origin is not None and origin.scope else ()
 
 
 def kind_of(gm: GraphModule, node: Node, module: nn.Module | None, read: list[str]) -> str:
@@ -165,12 +170,18 @@ def kind_of(gm: GraphModule, node: Node, module: nn.Module | None, read: list[st
         return "observer"
     if isinstance(module, Layer):
         return "int8" if module.gives_integers else "float"
-    if "dtype" in node.meta and node.meta["shape"] is None:
-        return "number"
     name = op_name(gm, node)
-    if name == "quantize" or ("int8" in read and name != "dequantize"):
+    if name == "quantize" or ("int8" in read and name != "dequantize" and not _is_number(node)):
         return "int8"
+    if _is_number(node):
+        return "number"
     return "planned" if quant_of(node).int8 else "float"
+
+
+def _is_number(node: Node) -> bool:
+    """Whether the example showed a value that is no tensor of reals."""
+    dtype, shape = node.meta.get("dtype"), node.meta.get("shape")
+    return not dtype.is_floating_point if isinstance(dtype, torch.dtype) else "dtype" in node.meta and shape is None
 
 
 def _arguments(node: Node, module: nn.Module | None) -> dict[str, str]:

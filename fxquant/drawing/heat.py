@@ -19,14 +19,16 @@ from fxquant.drawing.style import HEAT
 from fxquant.errors import ConfigError
 from fxquant.graph.kept import meta_of
 
-# What is known of some metrics: the unit, and whether low is hot. Others have no unit, and high is hot.
+# What is known of some metrics: the unit, whether low is hot, and what `compare` calls it. Others are hot where high.
 METRICS = {
-    "time": ("us", False),
-    "memory": ("kB", False),
-    "sqnr": ("dB", True),
-    "cosine": ("", True),
-    "max error": ("", False),
-    "saturation": ("%", False),
+    "time": ("us", False, ""),
+    "memory": ("kB", False, ""),
+    "sqnr": ("dB", True, "sqnr_db"),
+    "sqnr alone": ("dB", True, "alone_db"),
+    "sqnr of weight": ("dB", True, "weight_db"),
+    "cosine": ("", True, "cosine"),
+    "max error": ("", False, "max_error"),
+    "saturated": ("", False, "saturated"),
 }
 SUMS = ("time", "memory")  # which of a box are those of its nodes, added up; of others the hottest counts
 ROUNDS = 10
@@ -41,11 +43,11 @@ class Heat:
 
     @property
     def unit(self) -> str:
-        return METRICS.get(self.metric, ("", False))[0]
+        return METRICS.get(self.metric, ("", False, ""))[0]
 
     @property
     def low_is_hot(self) -> bool:
-        return METRICS.get(self.metric, ("", False))[1]
+        return METRICS.get(self.metric, ("", False, ""))[1]
 
     @property
     def sums(self) -> bool:
@@ -88,8 +90,8 @@ def _heats(model: object, drawing: Drawing, names: Mapping[Node, str], heat: Any
         return [Heat("time", _times(model, names, inputs))]
     if isinstance(heat, Mapping):
         return [Heat("heat", _known(drawing, heat))]
-    if not isinstance(heat, str) and hasattr(heat, "rows"):
-        return _of_rows(drawing, heat.rows)
+    if hasattr(heat, "to_dict"):
+        return _of_rows(drawing, heat.to_dict())
     raise ConfigError(
         f"heat={heat!r}: pass 'time', 'memory', a mapping from node names to numbers, or what fxquant.compare "
         "returned, for SQNR"
@@ -128,20 +130,15 @@ def _known(drawing: Drawing, values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-# What `compare` calls its numbers.
-_FIELDS = {"sqnr": "sqnr_db", "cosine": "cosine", "max error": "max_error", "saturation": "saturation"}
-
-
-def _of_rows(drawing: Drawing, rows: Iterable[Any]) -> list[Heat]:
-    rows, names = list(rows), {node.name for node in drawing.nodes}
-    found = {
-        metric: {row.node: float(getattr(row, name)) for row in rows if row.node in names and _has(row, name)}
-        for metric, name in _FIELDS.items()
-    }
-    if not found["sqnr"]:
+def _of_rows(drawing: Drawing, rows: Iterable[Mapping[str, Any]]) -> list[Heat]:
+    """A Heat for each number that `compare` knows of nodes of this drawing."""
+    names = {node.name for node in drawing.nodes}
+    ours = [row for row in rows if row["node"] in names]
+    if not ours:
         raise ConfigError("heat: the comparison is of another model: it names no node of this one")
-    return [Heat(metric, values) for metric, values in found.items() if values]
+    found = [Heat(m, {row["node"]: row[f] for row in ours if _is_number(row.get(f))}) for m, (*_, f) in METRICS.items()]
+    return [heat for heat in found if heat.values]
 
 
-def _has(row: Any, name: str) -> bool:
-    return isinstance(getattr(row, name, None), (int, float))
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and value == value

@@ -24,7 +24,7 @@ KINDS: dict[str, str] = {
     "planned": "float now, int8 after conversion",
     "float": "computed in float",
     "observer": "observer",
-    "number": "no tensor: sizes and options",
+    "number": "indices, sizes and options",
     "border": "input or output",
 }
 

@@ -114,7 +114,7 @@ class Replay(Interpreter):
             spelling = kind
         line = _line(node)
         place, code = (line.place, line.text) if line else (None, "")
-        return Origin(".".join(filter(None, (self.part, path))), kind, spelling, place, self.part, code)
+        return Origin(".".join(filter(None, (self.part, path))), kind, spelling, place, self.part, code=code)
 
 
 def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]) -> tuple[GraphModule, str]:
