@@ -103,7 +103,7 @@ def check_torch() -> Finding:
 
 
 def check_dot() -> Finding:
-    """Graphviz's program, for drawings other than .dot."""
+    """Graphviz's program, for pictures: .svg, .png and .pdf. Pages need none."""
     path = shutil.which("dot")
     return Finding("Graphviz", path) if path else Finding("Graphviz", "no program `dot`", MISSING, GET_DOT)
 

@@ -132,6 +132,14 @@ def test_boxes_fold_and_unfold_by_mouse_and_keyboard(page: Page, tmp_path: Path)
     assert nodes(page) == before
 
 
+def test_an_address_with_a_node_opens_there(page: Page, tmp_path: Path) -> None:
+    path = drawn(tmp_path)
+    page.open(path)
+    page.run("(() => {location.hash = 'head'; location.reload();})()")
+    page.wait("document.body && document.body.dataset.ready && document.querySelector('.node.on')")
+    assert "Int8Linear" in page.run("document.querySelector('#panel').innerText")
+
+
 def test_what_is_selected_stays_in_view_when_a_box_unfolds(page: Page, tmp_path: Path) -> None:
     page.open(drawn(tmp_path))
     page.click("#fold")

@@ -61,12 +61,13 @@ class Heat:
         return (high, low) if self.low_is_hot else (low, high)
 
     def color(self, name: str) -> str:
-        """One of HEAT; of a node without a number, that of a blank."""
+        """One of HEAT; of a node without a number, that of a blank. Sums by their square root, so small ones differ."""
         if name not in self.values:
             return "#f4f4f4"
         cool, hot = self.bounds
         share = 0.0 if cool == hot else (self.values[name] - cool) / (hot - cool)
-        return HEAT[round(min(max(share, 0.0), 1.0) * (len(HEAT) - 1))]
+        share = min(max(share, 0.0), 1.0)
+        return HEAT[round((share**0.5 if self.sums else share) * (len(HEAT) - 1))]
 
     def text(self, name: str) -> str:
         return f"{self.metric} {self.values[name]:.4g} {self.unit}".rstrip()

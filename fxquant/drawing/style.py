@@ -49,7 +49,7 @@ def node_lines(node: DrawnNode) -> list[str]:
     if len(node.absorbed) > 1:
         lines.append(" + ".join(node.absorbed))
     elif not node.place:
-        lines.append(node.name if node.name != node.op else "")
+        lines.append(node.name if node.name.lower() != node.op.lower() else "")
     lines += [f"float: {line}" if i == 0 else line for i, line in enumerate(_wrapped(node.reason))]
     return [line for line in lines if line]
 

@@ -67,8 +67,8 @@ function heatOfBox(each, box) {
 function heatColor(value) {
   if (value === undefined) return "#f4f4f4";
   const [cool, hot] = heat.bounds;
-  const share = cool === hot ? 0 : (value - cool) / (hot - cool);
-  return data.palette[Math.round(Math.min(1, Math.max(0, share)) * (data.palette.length - 1))];
+  const share = cool === hot ? 0 : Math.min(1, Math.max(0, (value - cool) / (hot - cool)));
+  return data.palette[Math.round((heat.sums ? Math.sqrt(share) : share) * (data.palette.length - 1))];
 }
 
 // Colours, marks and selection, on the picture as it is laid out.
@@ -202,6 +202,8 @@ async function start() {
     viz = await loadViz();
     layOut();
     open();
+    const wanted = nodeOf.get(decodeURIComponent(location.hash.slice(1)));
+    if (wanted) reveal(wanted);
     document.body.dataset.ready = String(Math.round(performance.now())); // milliseconds since the page was asked for
   } catch (error) {
     status.textContent = `The graph could not be laid out: ${error.message}`;
