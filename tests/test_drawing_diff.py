@@ -139,5 +139,5 @@ def test_the_command_draws_saved_models(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["draw", str(tmp_path / "net.fxq"), str(tmp_path / "net.json")])
     assert result.exit_code == 0, result.output
     [linear] = [node for node in Drawing.load(tmp_path / "net.json").nodes if node.op == "Int8Linear"]
-    assert linear.kind == "int8"
+    assert (linear.kind, linear.place, linear.absorbed) == ("int8", "0", ("Int8Linear", "ReLU"))
     assert linear.value.scale is not None

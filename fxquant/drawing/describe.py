@@ -71,6 +71,7 @@ class _Description:
     def __init__(self, gm: GraphModule, prefix: str) -> None:
         self.gm, copies = inlining(gm, Int8Region)
         self.prefix = prefix
+        self.rows = {row.node: row for row in gm.meta.get("explanation", ())}
         self.constants: dict[Node, dict[str, Tensor]] = {}
         self.kinds: dict[Node, str] = {}
         self.values: dict[Node, Value] = {}
@@ -118,7 +119,7 @@ class _Description:
         return value
 
     def _described(self, node: Node, module: nn.Module | None) -> DrawnNode:
-        origin, quant = origin_of(node), quant_of(node)
+        origin, quant, row = origin_of(node), quant_of(node), self.rows.get(node.name)
         tensors = {name: t for x in node.all_input_nodes for name, t in self.constants.get(x, {}).items()}
         if module is not None and not is_observer(module):
             tensors |= {name: t for name, t in (*module.named_parameters(), *module.named_buffers()) if t.dim()}
@@ -129,17 +130,22 @@ class _Description:
             op={"placeholder": "input", "output": "output"}.get(node.op) or op_name(self.gm, node),
             kind=self.kinds[node],
             value=self.values[node],
-            place=origin.module_path if origin else "",
-            absorbed=tuple(o.spelling_name for o in absorbed_origins(node)),
+            place=origin.module_path if origin else row.place if row else "",
+            absorbed=tuple(o.spelling_name for o in absorbed_origins(node)) or ((row.op, *row.absorbed) if row else ()),
             source=(origin.source or "") if origin else "",
             code=origin.code if origin else "",
-            reason=quant.reason or str(node.meta.get("reason", "")) if self.kinds[node] == "float" else "",
+            reason=self._reason(node, quant.reason) if self.kinds[node] == "float" else "",
             arguments=_arguments(node, module),
             statistics=module.extra_repr() if module is not None and is_observer(module) else "",
             weights=weights_of(tensors),
             histograms=tuple(filter(None, histograms)),
             bytes=0 if is_observer(module) else bytes_of(node, self.kinds[node] == "int8"),
         )
+
+    def _reason(self, node: Node, decided: str) -> str:
+        """Why the node is float. A model read from a file knows it from its explanation alone, as it does places."""
+        row = self.rows.get(node.name)
+        return decided or str(node.meta.get("reason", "")) or (row.reason if row else "")
 
     def _observer(self, node: Node) -> nn.Module | None:
         path = node.meta.get("observer")
@@ -150,6 +156,9 @@ class _Description:
         beside = [self.scopes[self.prefix + x.name] for x in node.all_input_nodes if x in self.kinds]
         if origin_of(node) is not None or self.kinds[node] == "border":
             return _scope_of(origin_of(node))
+        row = self.rows.get(node.name)
+        if row is not None and row.place:
+            return tuple(row.place.split(".")[:-1])
         return beside[0] if beside else _scope_of(next(filter(None, map(origin_of, node.users)), None))
 
 
