@@ -19,8 +19,10 @@ from fxquant.debug.explain import explain
 from fxquant.debug.report import report
 from fxquant.debug.sensitivity import sensitivity
 from fxquant.debug.suggest import suggest
+from fxquant.drawing.diff import diff
+from fxquant.drawing.draw import draw
+from fxquant.drawing.nx import to_networkx
 from fxquant.fake_quantize import *  # noqa: F403
-from fxquant.graph.draw import draw
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.observer import *  # noqa: F403
@@ -31,8 +33,8 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "draw", "explain", "export_onnx", "load", "ops"]
-__all__ += ["compare", "register_pass", "report", "save", "sensitivity", "suggest"]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "diff", "draw", "explain", "export_onnx", "load"]
+__all__ += ["ops", "register_pass", "report", "save", "sensitivity", "suggest", "to_networkx"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

@@ -9,6 +9,7 @@ import typer
 from fxquant.bench.command import bench
 from fxquant.demo.demo import demo
 from fxquant.doctor import doctor
+from fxquant.drawing.command import diff_command, draw_command
 from fxquant.errors import FxquantError
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)
+app.command("draw")(draw_command)
+app.command("diff")(diff_command)
 
 
 def main() -> None:

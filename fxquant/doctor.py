@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fxquant.demo.packages import install_command, missing_packages
+from fxquant.drawing.dot import GET_DOT
 from fxquant.errors import FxquantError
-from fxquant.graph.draw import GET_DOT
 from fxquant.target import ISA_NAMES, active_isa, supported_isas
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -103,7 +103,7 @@ def check_torch() -> Finding:
 
 
 def check_dot() -> Finding:
-    """Graphviz's program, for drawings other than .dot."""
+    """Graphviz's program, for pictures: .svg, .png and .pdf. Pages need none."""
     path = shutil.which("dot")
     return Finding("Graphviz", path) if path else Finding("Graphviz", "no program `dot`", MISSING, GET_DOT)
 

@@ -142,10 +142,3 @@ def test_table_shows_the_figures() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for figure in ("15.0 dB", "93%", "88% -> 87%", "14.2 -> 3.6 MB", "0.254", "20.1 -> 4.9 ms", "4.10"):
         assert figure in text
-
-
-def test_without_graphviz_the_drawing_is_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    said = demo.draw_or_dot(torch.fx.symbolic_trace(nn.Sequential(nn.ReLU())), tmp_path / "net.svg")
-    assert (tmp_path / "net.dot").exists()
-    assert "apt-get install graphviz" in said

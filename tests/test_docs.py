@@ -18,7 +18,8 @@ def python_blocks(path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/*.md"))])
-def test_examples_of_a_page_print_what_they_say(path: str) -> None:
+def test_examples_of_a_page_print_what_they_say(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     text = "\n".join(python_blocks(path))
     test = doctest.DocTestParser().get_doctest(text, {}, path, path, 0)
     assert len(test.examples) == text.count(">>> ")
@@ -29,7 +30,8 @@ def test_int8_arithmetic_has_examples() -> None:
     assert len(python_blocks("docs/int8_arithmetic.md")) >= 4
 
 
-def test_usage_of_the_readme_runs() -> None:
+def test_usage_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     [usage] = python_blocks("README.md")
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
     images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -37,5 +39,6 @@ def test_usage_of_the_readme_runs() -> None:
     exec(usage, names)
     quantized = names["quantized"]
     assert isinstance(quantized, nn.Module)
+    assert (tmp_path / "model.html").exists()
     reference = model(images)
     assert (quantized(images) - reference).abs().max() < 0.05 * reference.abs().max()

@@ -18,8 +18,7 @@ from torch.fx import GraphModule
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx
 from fxquant.bench.timing import interleaved_medians
 from fxquant.demo import data, metrics
-from fxquant.errors import MissingError
-from fxquant.graph.draw import draw
+from fxquant.drawing.draw import draw
 
 BATCH = 20
 
@@ -52,7 +51,7 @@ def demo(
         console.rule(name)
         model, quantized = quantize_network(name)
         results.append(compare(name, model, quantized, threads))
-        console.print(f"graph: {draw_or_dot(quantized, output / f'{name}.svg')}")
+        console.print(f"graph: {draw(quantized, output / f'{name}.html')}")
     console.print(table(results, threads))
 
 
@@ -98,14 +97,6 @@ def state_bytes(model: nn.Module) -> int:
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     return file.tell()
-
-
-def draw_or_dot(gm: GraphModule, path: Path) -> str:
-    """Draws to `path`, or, without Graphviz, to the same name as .dot. Returns where, and why."""
-    try:
-        return str(draw(gm, path))
-    except MissingError as error:
-        return f"{draw(gm, path.with_suffix('.dot'))} ({error})"
 
 
 def table(results: Sequence[Result], threads: int) -> Table:

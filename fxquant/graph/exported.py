@@ -26,6 +26,7 @@ from fxquant.graph.aten import as_written
 from fxquant.graph.calls import Call
 from fxquant.graph.expect import expect
 from fxquant.graph.origin import Origin
+from fxquant.graph.source import Line
 from fxquant.graph.value_proxy import ValueProxy
 
 
@@ -111,7 +112,9 @@ class Replay(Interpreter):
             spelling = node.target if spelling is None else spelling[1]
         if kind is not None and kind.__module__.startswith("torch.nn.") and kind is not nn.Sequential:
             spelling = kind
-        return Origin(".".join(filter(None, (self.part, path))), kind, spelling, _source(node), self.part)
+        line = _line(node)
+        place, code = (line.place, line.text) if line else (None, "")
+        return Origin(".".join(filter(None, (self.part, path))), kind, spelling, place, self.part, code=code)
 
 
 def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]) -> tuple[GraphModule, str]:
@@ -185,9 +188,10 @@ def _kind(module: nn.Module | None, path: str) -> type | None:
         return None
 
 
-def _source(node: Node) -> str | None:
+def _line(node: Node) -> Line | None:
     lines = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
     if not lines:
         return None
     file, _, rest = lines[-1].strip().removeprefix('File "').partition('", line ')
-    return f"{file.rpartition('/')[2]}:{rest.partition(',')[0]}"
+    number, _, function = rest.partition(", in ")
+    return Line(file, int(number), function)

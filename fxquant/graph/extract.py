@@ -107,18 +107,24 @@ def _with_constants(part: Sequence[Node]) -> list[Node]:
 
 def inlined(gm: GraphModule, kind: type[GraphModule]) -> GraphModule:
     """A graph with the nodes of all submodules of `kind` in place of their calls. `gm` and its modules are shared."""
+    return inlining(gm, kind)[0]
+
+
+def inlining(gm: GraphModule, kind: type[GraphModule]) -> tuple[GraphModule, dict[Node, Node]]:
+    """What `inlined` returns, and the node in it that stands for each node of `gm` and of the submodules."""
     graph = Graph()
     copies: dict[Node, Any] = {}
+    originals: dict[Node, Node] = {}
     for node in gm.graph.nodes:
         module = gm.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, kind):
             args, kwargs = map_arg((node.args, node.kwargs), lambda n: copies[n])
-            copies[node] = _copy_part(graph, module, str(node.target), args, kwargs)
+            copies[node] = _copy_part(graph, module, str(node.target), args, kwargs, originals)
         elif _takes_out(node) and isinstance(copies[node.args[0]], (tuple, list, dict)):
             copies[node] = copies[node.args[0]][node.args[1]]
         else:
-            copies[node] = graph.node_copy(node, lambda n: copies[n])
-    return GraphModule(gm, graph, type(gm).__name__)
+            copies[node] = originals[node] = graph.node_copy(node, lambda n: copies[n])
+    return GraphModule(gm, graph, type(gm).__name__), originals
 
 
 def _takes_out(node: Node) -> bool:
@@ -129,7 +135,14 @@ def _takes_out(node: Node) -> bool:
     return isinstance(several, Node) and isinstance(index, (int, str))
 
 
-def _copy_part(graph: Graph, part: GraphModule, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _copy_part(
+    graph: Graph,
+    part: GraphModule,
+    path: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    originals: dict[Node, Node],
+) -> Any:
     placeholders = [n for n in part.graph.nodes if n.op == "placeholder"]
     copies: dict[Node, Any] = dict(zip(placeholders, args, strict=False))
     for node in placeholders[len(args) :]:
@@ -138,7 +151,7 @@ def _copy_part(graph: Graph, part: GraphModule, path: str, args: Sequence[Any], 
         if node.op == "output":
             return map_arg(node.args[0], lambda n: copies[n])
         if node.op != "placeholder":
-            copies[node] = graph.node_copy(node, lambda n: copies[n])
+            copies[node] = originals[node] = graph.node_copy(node, lambda n: copies[n])
             if node.op in ("get_attr", "call_module"):
                 copies[node].target = f"{path}.{node.target}"
     raise ValueError("a graph without an output")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch.fx import GraphModule
 
+from fxquant.drawing.notebook import ShownInNotebooks
 
-class ObservedGraphModule(GraphModule):
+
+class ObservedGraphModule(ShownInNotebooks, GraphModule):
     """What prepare_fx returns: the model in float, with observers."""
 
 

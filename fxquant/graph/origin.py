@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ class Origin:
 
     `module_path`: the module itself for a module call, else the module whose forward contains the call ("" is the
     root). `module_type`: that module's class. `spelling`: what the user wrote: a module class, a function, or a tensor
-    method's name. `source`: "file.py:12", where known. `part`: the path of the module that was captured as this graph,
-    where the model's own code runs as Python around it. `call`: how many calls before it have all else in common.
+    method's name. `source`: "file.py:12", where known, and `code`: that line. `part`: the path of the module that was
+    captured as this graph, where the model's own code runs as Python around it. `call`: how many calls before it have
+    all else in common.
     """
 
     module_path: str
@@ -27,6 +28,7 @@ class Origin:
     source: str | None = None
     part: str = ""
     call: int = 0
+    code: str = field(default="", compare=False, repr=False)
 
     @property
     def local_path(self) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import unified_diff
+from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule
@@ -89,6 +90,7 @@ def debug_level() -> int:
 def _run(gm: GraphModule, each: Pass) -> GraphModule:
     level = debug_level()
     before = str(gm.graph).splitlines() if level >= 2 else []
+    snapshot(gm, f"before_{each.name}")
     start = time.perf_counter()
     gm = each.run(gm)
     if level >= 1:
@@ -96,4 +98,14 @@ def _run(gm: GraphModule, each: Pass) -> GraphModule:
     if level >= 2:
         after = str(gm.graph).splitlines()
         print("\n".join(unified_diff(before, after, "before", each.name, lineterm="", n=1)), file=sys.stderr)
+    snapshot(gm, f"{each.stage}_{each.name}")
     return gm
+
+
+def snapshot(gm: GraphModule, name: str) -> None:
+    """Keeps the drawing of `gm` in the folder FXQUANT_SNAPSHOTS, if that is set and the drawing is a new one."""
+    folder = os.environ.get("FXQUANT_SNAPSHOTS")
+    if folder:
+        from fxquant.drawing.snapshots import keep  # which imports every stage
+
+        keep(gm, name, Path(folder))

@@ -92,8 +92,8 @@ class PlainTracer(FxTracer):
         path = self._path_of(node)
         module = self.root.get_submodule(path)
         spelling = type(module) if node.op == "call_module" else node.target
-        place = line.place if line else None
-        node.meta["origin"] = Origin(self._in_model(path), type(module), spelling, place, self.part)
+        place, code = (line.place, line.text) if line else (None, "")
+        node.meta["origin"] = Origin(self._in_model(path), type(module), spelling, place, self.part, code=code)
         if line:
             node.stack_trace = str(line)
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from fxquant.drawing.notebook import ShownInNotebooks
 from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.graph.expect import expect_options
 from fxquant.graph.parts import captures_of
@@ -18,7 +19,7 @@ from fxquant.runtime.failure import complain
 from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
-class QuantizedModule(GraphModule):
+class QuantizedModule(ShownInNotebooks, GraphModule):
     """What `convert_fx` returns.
 
     `meta["explanation"]` holds the rows of `explain`, `meta["inputs"]` a pair for each input: shape and dtype of the

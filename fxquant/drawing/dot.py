@@ -1,0 +1,66 @@
+"""Drawing -> text in Graphviz's language, and from there, by the program `dot`, to pictures."""
+
+from __future__ import annotations
+
+import subprocess
+
+from fxquant.drawing.heat import Heat
+from fxquant.drawing.model import Drawing, DrawnNode
+from fxquant.drawing.style import (
+    EDGE,
+    GRAPH,
+    NODE,
+    box_attributes,
+    edge_attributes,
+    node_attributes,
+    quoted,
+    title_of,
+)
+from fxquant.errors import MissingError, UnsupportedError
+
+GET_DOT = "Debian and Ubuntu: apt-get install graphviz; macOS: brew install graphviz"
+
+
+def dot_source(drawing: Drawing, heat: Heat | None = None) -> str:
+    """A digraph with a node for each node, under its name, and a cluster for each box, under its path."""
+    lines = [f"digraph {title_of(drawing)} {{", f"graph [{GRAPH}]", f"node [{NODE}]", f"edge [{EDGE}]"]
+    lines += _content(drawing, "", heat)
+    by_name = {node.name: node for node in drawing.nodes}
+    for edge in drawing.edges:
+        attributes = edge_attributes(by_name, edge)
+        lines.append(f"{quoted(edge.tail)} -> {quoted(edge.head)}" + (f" [{attributes}]" if attributes else ""))
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _content(drawing: Drawing, box: str, heat: Heat | None) -> list[str]:
+    """What stands in a box: its nodes, then the boxes within."""
+    lines = [f"{quoted(node.name)} [{_node(node, heat)}]" for node in drawing.nodes if node.box == box]
+    for inner in drawing.boxes:
+        if inner.parent == box:
+            lines += [f"subgraph {quoted('cluster_' + inner.path)} {{", f"graph [{box_attributes(inner)}]"]
+            lines += [*_content(drawing, inner.path, heat), "}"]
+    return lines
+
+
+def _node(node: DrawnNode, heat: Heat | None) -> str:
+    if heat is None:
+        return node_attributes(node)
+    known = node.name in heat.values
+    return node_attributes(node, heat.color(node.name), [heat.text(node.name)] if known else [])
+
+
+def rendered(source: str, format: str) -> bytes:
+    """The picture of `source`, of a format that `dot` knows.
+
+    Raises MissingError if the program is not there, UnsupportedError if it fails.
+    """
+    try:
+        result = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True, check=True)
+    except FileNotFoundError as error:
+        raise MissingError(
+            f"drawing a .{format} needs Graphviz's program `dot` ({GET_DOT}); .dot and .html work without"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()
+        raise UnsupportedError(f"`dot` cannot write .{format}: {said}; .dot and .html need no program") from error
+    return result.stdout
