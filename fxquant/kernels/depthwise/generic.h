@@ -6,6 +6,7 @@
 // rows of a 3x3 layer, for instance.
 //
 // `V` is a vector of base/bytes.h with, in addition,
+//   kBlock                 channels of a block; load_block, load_block_f32: a vector of what is packed for each
 //   kTogether              output columns computed together: as many as the registers hold
 //   kParts                 the vectors that a quad is held in
 //   keep(vector)           where registers are plenty: a value that compilers may not load again instead of keeping it
@@ -87,7 +88,7 @@ class Epilogue {
       : saturate_(task.layer->output),
         residual_zero_point_(V::splat_32(task.layer->residual.zero_point)),
         residual_multiplier_(V::splat(task.layer->residual.multiplier)),
-        multiplier_(task.block + 4 * V::kWidth),
+        multiplier_(task.block + 4 * V::kBlock),
         table_(task.layer->has_table ? task.layer->table : nullptr),
         channels_(task.channels),
         clamps_(task.layer->clamps != 0) {}
@@ -95,7 +96,7 @@ class Epilogue {
   // rounded[x] from acc[x], for the outputs from `out` on.
   template <int Part, int Count>
   FXQUANT_UNROLLED void round(const Int (&acc)[Count], const OutputPixels& out, Int (&rounded)[Count]) const {
-    const typename V::Float multiplier = V::load_f32(multiplier_ + Part * V::kWidth);
+    const typename V::Float multiplier = V::load_block_f32(multiplier_ + Part * V::kBlock);
     if (!clamps_) {
       unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = V::round(V::mul(V::to_float(acc[x]), multiplier)); });
       return;
@@ -107,10 +108,12 @@ class Epilogue {
     });
   }
   FXQUANT_UNROLLED Int words(Int a, Int b) const { return saturate_.words(a, b); }
+  FXQUANT_UNROLLED Int bytes(Int words_a, Int words_b) const {
+    const Int bytes = saturate_.bytes(words_a, words_b);
+    return table_ ? V::lookup(table_, bytes) : bytes;
+  }
   FXQUANT_UNROLLED void store(uint8_t* y, Int words_a, Int words_b) const {
-    Int bytes = saturate_.bytes(words_a, words_b);
-    if (table_) bytes = V::lookup(table_, bytes);
-    V::store(y, bytes, channels_);
+    V::store(y, bytes(words_a, words_b), channels_);
   }
 
  private:
@@ -395,20 +398,33 @@ class Any {
   const Epilogue<V> epilogue_;
 };
 
-// `Products<Bytes>` makes a V of a byte vector.
+// A vector that a block of channels fills.
+template <class Bytes>
+struct Whole : Bytes {
+  static constexpr int kBlock = Bytes::kWidth;
+  static auto load_block(const uint8_t* p) { return Bytes::load(p); }
+  static auto load_block_f32(const uint8_t* p) { return Bytes::load_f32(p); }
+};
+
+// body(Products<Whole<Bytes>>{}), of which Products makes a V, for the byte vector that has the task's channels.
+template <template <class> class Products, class Body>
+void with_whole(const DepthwiseTask& task, const Body& body) {
+  with_bytes(task.width, [&](auto bytes) { body(Products<Whole<decltype(bytes)>>{}); });
+}
+
 template <template <class> class Products, int Kernel, int Stride>
 void strip(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Strip<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+  with_whole<Products>(task, [&](auto v) { Strip<decltype(v), Kernel, Kernel, Stride>(task).run(); });
 }
 
 template <template <class> class Products, int Kernel, int Stride>
 void slide(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Slide<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+  with_whole<Products>(task, [&](auto v) { Slide<decltype(v), Kernel, Kernel, Stride>(task).run(); });
 }
 
 template <template <class> class Products>
 void any(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Any<Products<decltype(bytes)>>(task).run(); });
+  with_whole<Products>(task, [&](auto v) { Any<decltype(v)>(task).run(); });
 }
 
 }  // namespace
