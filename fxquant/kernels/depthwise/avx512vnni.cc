@@ -2,7 +2,7 @@
 // 16 outputs of a 3x3 layer. Its quads and filters, 24 vectors, fit 32 registers; those of a 5x5 layer go through L1.
 #include "base/bytes_avx512.h"
 #include "depthwise/generic.h"
-#include "depthwise/pixels.h"
+#include "depthwise/slide.h"
 
 namespace fxquant {
 namespace {
@@ -63,17 +63,39 @@ struct Pixels4 : Bytes64Avx512 {
   }
 };
 
+// For one.
+struct Pixels1 : Whole<Bytes64Avx512> {
+  static constexpr int kPixels = 1;
+  static Int load_pixels(const uint8_t* const (&pixel)[1], int channels) { return load(pixel[0], channels); }
+  static void store_pixels(uint8_t* y, int64_t, Int bytes, int channels, int) { store(y, bytes, channels); }
+  template <int Pixels>
+  static Int shifted(Int a, Int) {
+    return a;
+  }
+};
+
+template <class Bytes, int Stride>
+void slide(const DepthwiseTask& task) {
+  const PackedDepthwise& layer = *task.layer;
+  if (layer.clamps || layer.has_table) {
+    Slide<Vnni<Bytes>, Stride, false> slide(task);
+    return slide.run();
+  }
+  Slide<Vnni<Bytes>, Stride, true> slide(task);
+  slide.run();
+}
+
 template <int Stride>
-void slide_3x3(const DepthwiseTask& task) {
-  if (task.width == Pixels2::kBlock && !task.residual.data) return Pixels<Vnni<Pixels2>, Stride>(task).run();
-  if (task.width == Pixels4::kBlock && !task.residual.data) return Pixels<Vnni<Pixels4>, Stride>(task).run();
-  slide<Vnni, 3, Stride>(task);
+void slide(const DepthwiseTask& task) {
+  if (task.width == Pixels4::kBlock) return slide<Pixels4, Stride>(task);
+  if (task.width == Pixels2::kBlock) return slide<Pixels2, Stride>(task);
+  slide<Pixels1, Stride>(task);
 }
 
 }  // namespace
 
-void depthwise_slide_3x3_s1_avx512vnni(const DepthwiseTask& task) { slide_3x3<1>(task); }
-void depthwise_slide_3x3_s2_avx512vnni(const DepthwiseTask& task) { slide_3x3<2>(task); }
+void depthwise_slide_3x3_s1_avx512vnni(const DepthwiseTask& task) { slide<1>(task); }
+void depthwise_slide_3x3_s2_avx512vnni(const DepthwiseTask& task) { slide<2>(task); }
 void depthwise_strip_5x5_s1_avx512vnni(const DepthwiseTask& task) { strip<Vnni, 5, 1>(task); }
 void depthwise_strip_5x5_s2_avx512vnni(const DepthwiseTask& task) { strip<Vnni, 5, 2>(task); }
 void depthwise_any_avx512vnni(const DepthwiseTask& task) { any<Vnni>(task); }
