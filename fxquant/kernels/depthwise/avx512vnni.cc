@@ -2,6 +2,7 @@
 // 16 outputs of a 3x3 layer. Its quads and filters, 24 vectors, fit 32 registers; those of a 5x5 layer go through L1.
 #include "base/bytes_avx512.h"
 #include "depthwise/generic.h"
+#include "depthwise/slide.h"
 
 namespace fxquant {
 namespace {
@@ -18,10 +19,83 @@ struct Vnni : Bytes {
   static __m128i dot(__m128i acc, __m128i x, __m128i w) { return _mm_dpbusd_epi32(acc, x, w); }
 };
 
+// The channels of a narrow block for two pixels, one in each half.
+struct Pixels2 : Bytes64Avx512 {
+  static constexpr int kPixels = 2, kBlock = 32;
+  using Narrow = Bytes32Avx512;
+  static Int load_block(const uint8_t* p) { return _mm512_broadcast_i64x4(Narrow::load(p)); }
+  static Float load_block_f32(const uint8_t* p) { return (Float)load_block(p); }
+  static Int load_pixels(const uint8_t* const (&pixel)[2], int channels) {
+    const Int first = _mm512_castsi256_si512(Narrow::load(pixel[0], channels));
+    return _mm512_inserti64x4(first, Narrow::load(pixel[1], channels), 1);
+  }
+  static void store_pixels(uint8_t* y, int64_t step, Int bytes, int channels, int pixels) {
+    Narrow::store(y, _mm512_castsi512_si256(bytes), channels);
+    if (pixels == 2) Narrow::store(y + step, _mm512_extracti64x4_epi64(bytes, 1), channels);
+  }
+  template <int Pixels>
+  static Int shifted(Int a, Int b) {
+    return Pixels == 0 ? a : Pixels == 2 ? b : _mm512_alignr_epi64(b, a, 4);
+  }
+};
+
+// For four pixels, one in each 128-bit lane.
+struct Pixels4 : Bytes64Avx512 {
+  static constexpr int kPixels = 4, kBlock = 16;
+  using Narrow = Bytes16Avx512;
+  static Int load_block(const uint8_t* p) { return _mm512_broadcast_i32x4(Narrow::load(p)); }
+  static Float load_block_f32(const uint8_t* p) { return (Float)load_block(p); }
+  static Int load_pixels(const uint8_t* const (&pixel)[4], int channels) {
+    const __m128i lanes[4] = {Narrow::load(pixel[0], channels), Narrow::load(pixel[1], channels),
+                              Narrow::load(pixel[2], channels), Narrow::load(pixel[3], channels)};
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(lanes[0]), lanes[1], 1);
+    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(lanes[2]), lanes[3], 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  }
+  static void store_pixels(uint8_t* y, int64_t step, Int bytes, int channels, int pixels) {
+    unroll<4>([&](auto p) FXQUANT_UNROLLED {
+      if (p < pixels) Narrow::store(y + p * step, _mm512_extracti32x4_epi32(bytes, p), channels);
+    });
+  }
+  template <int Pixels>
+  static Int shifted(Int a, Int b) {
+    return Pixels == 0 ? a : Pixels == 4 ? b : _mm512_alignr_epi64(b, a, 2 * Pixels);
+  }
+};
+
+// For one.
+struct Pixels1 : Whole<Bytes64Avx512> {
+  static constexpr int kPixels = 1;
+  static Int load_pixels(const uint8_t* const (&pixel)[1], int channels) { return load(pixel[0], channels); }
+  static void store_pixels(uint8_t* y, int64_t, Int bytes, int channels, int) { store(y, bytes, channels); }
+  template <int Pixels>
+  static Int shifted(Int a, Int) {
+    return a;
+  }
+};
+
+template <class Bytes, int Stride>
+void slide(const DepthwiseTask& task) {
+  const PackedDepthwise& layer = *task.layer;
+  if (layer.clamps || layer.has_table) {
+    Slide<Vnni<Bytes>, Stride, false> slide(task);
+    return slide.run();
+  }
+  Slide<Vnni<Bytes>, Stride, true> slide(task);
+  slide.run();
+}
+
+template <int Stride>
+void slide(const DepthwiseTask& task) {
+  if (task.width == Pixels4::kBlock) return slide<Pixels4, Stride>(task);
+  if (task.width == Pixels2::kBlock) return slide<Pixels2, Stride>(task);
+  slide<Pixels1, Stride>(task);
+}
+
 }  // namespace
 
-void depthwise_slide_3x3_s1_avx512vnni(const DepthwiseTask& task) { slide<Vnni, 3, 1>(task); }
-void depthwise_slide_3x3_s2_avx512vnni(const DepthwiseTask& task) { slide<Vnni, 3, 2>(task); }
+void depthwise_slide_3x3_s1_avx512vnni(const DepthwiseTask& task) { slide<1>(task); }
+void depthwise_slide_3x3_s2_avx512vnni(const DepthwiseTask& task) { slide<2>(task); }
 void depthwise_strip_5x5_s1_avx512vnni(const DepthwiseTask& task) { strip<Vnni, 5, 1>(task); }
 void depthwise_strip_5x5_s2_avx512vnni(const DepthwiseTask& task) { strip<Vnni, 5, 2>(task); }
 void depthwise_any_avx512vnni(const DepthwiseTask& task) { any<Vnni>(task); }

@@ -6,6 +6,7 @@
 // rows of a 3x3 layer, for instance.
 //
 // `V` is a vector of base/bytes.h with, in addition,
+//   kBlock                 channels of a block; load_block, load_block_f32: a vector of what is packed for each
 //   kTogether              output columns computed together: as many as the registers hold
 //   kParts                 the vectors that a quad is held in
 //   keep(vector)           where registers are plenty: a value that compilers may not load again instead of keeping it
@@ -42,23 +43,6 @@ FXQUANT_UNROLLED inline void load_quads(const uint8_t* const (&pixel)[4], int ch
   unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
 }
 
-// The quads of column `ix` of the rows, which need not be inside of the image. Rows from `Used` on meet zero weights.
-template <class V, int Used>
-FXQUANT_UNROLLED inline void load_column(const DepthwiseTask& task, const FourRows& rows, int64_t ix,
-                                         typename V::Int (&parts)[4][V::kParts]) {
-  const bool inside = ix >= 0 && ix < task.x.w;
-  typename V::Int row[4], quad[4];
-  unroll<4>([&](auto i) FXQUANT_UNROLLED {
-    if constexpr (i >= Used) {
-      row[i] = V::zero();
-    } else {
-      row[i] = V::load(inside ? rows.pixel[i] + ix * rows.step[i] : task.layer->outside, task.channels);
-    }
-  });
-  interleave<V>(row, quad);
-  unroll<4>([&](auto v) FXQUANT_UNROLLED { V::activations(quad[v], parts[v]); });
-}
-
 // Neighbouring outputs in memory, with their residuals if there are any.
 struct OutputPixels {
   uint8_t* y;
@@ -87,7 +71,7 @@ class Epilogue {
       : saturate_(task.layer->output),
         residual_zero_point_(V::splat_32(task.layer->residual.zero_point)),
         residual_multiplier_(V::splat(task.layer->residual.multiplier)),
-        multiplier_(task.block + 4 * V::kWidth),
+        multiplier_(task.block + 4 * V::kBlock),
         table_(task.layer->has_table ? task.layer->table : nullptr),
         channels_(task.channels),
         clamps_(task.layer->clamps != 0) {}
@@ -95,29 +79,46 @@ class Epilogue {
   // rounded[x] from acc[x], for the outputs from `out` on.
   template <int Part, int Count>
   FXQUANT_UNROLLED void round(const Int (&acc)[Count], const OutputPixels& out, Int (&rounded)[Count]) const {
-    const typename V::Float multiplier = V::load_f32(multiplier_ + Part * V::kWidth);
     if (!clamps_) {
-      unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = V::round(V::mul(V::to_float(acc[x]), multiplier)); });
+      unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = round_plain<Part>(acc[x]); });
       return;
     }
+    const typename V::Float multiplier = V::load_block_f32(multiplier_ + Part * V::kBlock);
     unroll<Count>([&](auto x) FXQUANT_UNROLLED {
       typename V::Float value = V::mul(V::to_float(acc[x]), multiplier);
-      if (out.residual) value = V::add(value, term<Part>(out.residual + x * out.step_residual));
+      if (out.residual) value = V::add(value, term<Part>(V::load(out.residual + x * out.step_residual, channels_)));
       rounded[x] = saturate_.round(value);
     });
   }
+  // The same of one output, with residual codes or null.
+  template <int Part>
+  FXQUANT_UNROLLED Int round(Int acc, const Int* residual) const {
+    if (!clamps_) return round_plain<Part>(acc);
+    typename V::Float value = V::mul(V::to_float(acc), V::load_block_f32(multiplier_ + Part * V::kBlock));
+    if (residual) value = V::add(value, term<Part>(*residual));
+    return saturate_.round(value);
+  }
+  // The same of one output without a residual, and within int32.
+  template <int Part>
+  FXQUANT_UNROLLED Int round_plain(Int acc) const {
+    return V::round(V::mul(V::to_float(acc), V::load_block_f32(multiplier_ + Part * V::kBlock)));
+  }
   FXQUANT_UNROLLED Int words(Int a, Int b) const { return saturate_.words(a, b); }
+  // Without a table.
+  FXQUANT_UNROLLED Int plain_bytes(Int words_a, Int words_b) const { return saturate_.bytes(words_a, words_b); }
+  FXQUANT_UNROLLED Int bytes(Int words_a, Int words_b) const {
+    const Int bytes = plain_bytes(words_a, words_b);
+    return table_ ? V::lookup(table_, bytes) : bytes;
+  }
   FXQUANT_UNROLLED void store(uint8_t* y, Int words_a, Int words_b) const {
-    Int bytes = saturate_.bytes(words_a, words_b);
-    if (table_) bytes = V::lookup(table_, bytes);
-    V::store(y, bytes, channels_);
+    V::store(y, bytes(words_a, words_b), channels_);
   }
 
  private:
   template <int Part>
-  FXQUANT_UNROLLED typename V::Float term(const uint8_t* residual) const {
-    const Int codes = widen<V, Part>(V::load(residual, channels_));
-    return V::mul(V::to_float(V::sub_32(codes, residual_zero_point_)), residual_multiplier_);
+  FXQUANT_UNROLLED typename V::Float term(Int residual) const {
+    const Int codes = V::sub_32(widen<V, Part>(residual), residual_zero_point_);
+    return V::mul(V::to_float(codes), residual_multiplier_);
   }
 
   Saturate<V> saturate_;
@@ -271,65 +272,6 @@ class Strip {
   Int quads_[kGroups][kColumns][4][V::kParts];
 };
 
-// Layers without dilation whose filters have at most four rows: the quads of the columns that an output needs stay in
-// registers while it moves along its row.
-template <class V, int KernelH, int KernelW, int Stride>
-class Slide {
-  using Int = typename V::Int;
-  static_assert(KernelH <= 4 && Stride < KernelW, "one quad a column, and columns that are used again");
-  using Quads = Int[4][V::kParts];
-
- public:
-  explicit Slide(const DepthwiseTask& task) : task_(task), epilogue_(task) {
-    const uint8_t* packed = task_.block + 8 * V::kWidth;
-    for (int i = 0; i < KernelW * 4; ++i) V::weights(V::load(packed + i * V::kWidth), weights_[i / 4][i % 4]);
-  }
-
-  void run() const {
-    for (int64_t oy = task_.row_begin; oy < task_.row_end; ++oy) compute_row(oy);
-  }
-
- private:
-  void compute_row(int64_t oy) const {
-    const DepthwiseGeometry& g = task_.layer->geometry;
-    const FourRows rows(task_, oy * Stride - g.pad_top, 1, 0, KernelH);
-    OutputPixels out(task_, oy, 0);
-    Quads column[KernelW];
-    int64_t ix = -g.pad_left;
-    unroll<KernelW - Stride>([&](auto j)
-                                 FXQUANT_UNROLLED { load_column<V, KernelH>(task_, rows, ix++, column[Stride + j]); });
-    for (int64_t ox = 0; ox < task_.y.w; ++ox, out.advance(1)) {
-      unroll<KernelW - Stride>([&](auto j) FXQUANT_UNROLLED { copy(column[Stride + j], column[j]); });
-      unroll<Stride>(
-          [&](auto j) FXQUANT_UNROLLED { load_column<V, KernelH>(task_, rows, ix++, column[KernelW - Stride + j]); });
-      compute(column, out);
-    }
-  }
-
-  FXQUANT_UNROLLED static void copy(const Quads& from, Quads& to) {
-    unroll<4 * V::kParts>(
-        [&](auto i) FXQUANT_UNROLLED { to[i / V::kParts][i % V::kParts] = from[i / V::kParts][i % V::kParts]; });
-  }
-
-  FXQUANT_UNROLLED void compute(const Quads (&column)[KernelW], const OutputPixels& out) const {
-    Int rounded[4][1];
-    unroll<4>([&](auto v) FXQUANT_UNROLLED {
-      Int acc[1] = {V::load(task_.block + v * V::kWidth)};
-      unroll<KernelW * V::kParts>([&](auto k) FXQUANT_UNROLLED {
-        constexpr int j = k / V::kParts, part = k % V::kParts;
-        acc[0] = V::dot(acc[0], column[j][v][part], weights_[j][v][part]);
-      });
-      epilogue_.template round<v>(acc, out, rounded[v]);
-    });
-    epilogue_.store(out.y, epilogue_.words(rounded[0][0], rounded[1][0]),
-                    epilogue_.words(rounded[2][0], rounded[3][0]));
-  }
-
-  const DepthwiseTask& task_;
-  const Epilogue<V> epilogue_;
-  Int weights_[KernelW][4][V::kParts];
-};
-
 // Any layer: the quads of every output are made for it alone.
 template <class V>
 class Any {
@@ -395,20 +337,28 @@ class Any {
   const Epilogue<V> epilogue_;
 };
 
-// `Products<Bytes>` makes a V of a byte vector.
-template <template <class> class Products, int Kernel, int Stride>
-void strip(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Strip<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+// A vector that a block of channels fills.
+template <class Bytes>
+struct Whole : Bytes {
+  static constexpr int kBlock = Bytes::kWidth;
+  static auto load_block(const uint8_t* p) { return Bytes::load(p); }
+  static auto load_block_f32(const uint8_t* p) { return Bytes::load_f32(p); }
+};
+
+// body(Products<Whole<Bytes>>{}), of which Products makes a V, for the byte vector that has the task's channels.
+template <template <class> class Products, class Body>
+void with_whole(const DepthwiseTask& task, const Body& body) {
+  with_bytes(task.width, [&](auto bytes) { body(Products<Whole<decltype(bytes)>>{}); });
 }
 
 template <template <class> class Products, int Kernel, int Stride>
-void slide(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Slide<Products<decltype(bytes)>, Kernel, Kernel, Stride>(task).run(); });
+void strip(const DepthwiseTask& task) {
+  with_whole<Products>(task, [&](auto v) { Strip<decltype(v), Kernel, Kernel, Stride>(task).run(); });
 }
 
 template <template <class> class Products>
 void any(const DepthwiseTask& task) {
-  with_bytes(task.width, [&](auto bytes) { Any<Products<decltype(bytes)>>(task).run(); });
+  with_whole<Products>(task, [&](auto v) { Any<decltype(v)>(task).run(); });
 }
 
 }  // namespace

@@ -33,6 +33,10 @@ struct Avx512Vnni : Zmm {
 // 16 columns in a zmm, and up to 8 in a ymm: half the time of a whole second vector.
 struct Avx512Vnni::Half {
   static constexpr int kRows = Avx512Vnni::kRows, kLanes = 32, kVectors = 2, kStepBytes = 128;
+  template <int Vectors>
+  static constexpr int kStoredRows = 2;
+  template <int Vectors>
+  static constexpr int kPipelinedRows = 6;
   struct Acc {
     __m512i first;
     __m256i second;

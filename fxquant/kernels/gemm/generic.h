@@ -7,7 +7,9 @@
 //   Activations broadcast(uint32_t)        the same four bytes for every lane
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
-//   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
+//   kStoredRows<Vectors>                   rows that are requantized together; and
+//   store<Rows, Vectors, HasResidual, Finish>(...)     which writes at most so many
+//   kPipelinedRows<Vectors>                rows of a tile in pipelined.h, a multiple of kStoredRows; 0: never so
 //   kHalves                                whether there are panels that are `half`; if so
 //   Half                                   the Machine of these, which takes them for one vector
 //   kSpreads                               whether weights may be packed as `spread`; if so
@@ -143,18 +145,25 @@ FXQUANT_INLINE uint32_t load_rest(const uint8_t* p, int64_t count) {
   return value;
 }
 
+// acc[row][vector] += the product of one step, whose bytes of a row `load` fetches.
+template <class Machine, int Rows, int Vectors, class Load>
+FXQUANT_INLINE void multiply_step(typename Machine::Acc (&acc)[Rows][Vectors], const MovingRows<Rows>& row,
+                                  const uint8_t* weights, const Load& load) {
+  typename Machine::Weights b[Vectors];
+  unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    const auto x = Machine::broadcast(load(row[m]));
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
+  });
+}
+
 // acc[row][vector] += the product over all taps. A tap of 4 * j + r bytes takes j full steps and, for r > 0, one step
 // that reads 4 - r bytes too many (they meet zero weights), or none too many if Careful.
 template <class Machine, int Rows, int Vectors, bool Careful>
 FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                const uint8_t* weights, Ahead ahead) {
   const auto step = [&](const MovingRows<Rows>& row, const auto& load) FXQUANT_UNROLLED {
-    typename Machine::Weights b[Vectors];
-    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
-    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      const auto x = Machine::broadcast(load(row[m]));
-      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
-    });
+    multiply_step<Machine>(acc, row, weights, load);
     weights += Vectors * Machine::kStepBytes;
     fetch(ahead);
   };
@@ -199,23 +208,30 @@ struct Accumulate {
   }
 };
 
-// Requantizes and writes a tile, two rows at a time.
+// Requantizes and writes the first Rows rows, and moves on to those behind them.
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
+FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
+  uint8_t* to[Rows];
+  const uint8_t* added[Rows];
+  unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
+    to[i] = rows.y + i * rows.y_step;
+    added[i] = rows.residual + i * rows.residual_step;
+  });
+  Machine::template store<Rows, Vectors, HasResidual, How>(acc, to, added, panel);
+  rows.y = opaque(rows.y + Rows * rows.y_step);
+  if constexpr (HasResidual) rows.residual = opaque(rows.residual + Rows * rows.residual_step);
+}
+
+// Requantizes and writes a tile.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& shared_rows,
                            const Panel& panel) {
-  const RowRun rows = shared_rows;
-  uint8_t* y = rows.y;
-  const uint8_t* residual = rows.residual;
-  unroll<Rows / 2>([&](auto i) FXQUANT_UNROLLED {
-    uint8_t* const to[] = {y, y + rows.y_step};
-    const uint8_t* const added[] = {residual, residual + rows.residual_step};
-    Machine::template store<2, Vectors, HasResidual, How>(&acc[2 * i], to, added, panel);
-    y = opaque(y + 2 * rows.y_step);
-    if constexpr (HasResidual) residual = opaque(residual + 2 * rows.residual_step);
+  constexpr int kTogether = Machine::template kStoredRows<Vectors>, kRest = Rows % kTogether;
+  RowRun rows = shared_rows;
+  unroll<Rows / kTogether>([&](auto i) FXQUANT_UNROLLED {
+    store_rows<Machine, kTogether, Vectors, HasResidual, How>(&acc[kTogether * i], rows, panel);
   });
-  if constexpr (Rows % 2 == 1) {
-    Machine::template store<1, Vectors, HasResidual, How>(&acc[Rows - 1], &y, &residual, panel);
-  }
+  if constexpr (kRest > 0) store_rows<Machine, kRest, Vectors, HasResidual, How>(&acc[Rows - kRest], rows, panel);
 }
 
 // The same for accumulators that need no care, in the cheapest way that the panel allows.
@@ -237,14 +253,18 @@ FXQUANT_INLINE void store_tile(const typename Machine::Acc (&acc)[Rows][Vectors]
   }
 }
 
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void load_bias(typename Machine::Acc (&acc)[Rows][Vectors], const int32_t* bias) {
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::load(bias + v * Machine::kLanes); });
+  });
+}
+
 // One tile: the first Rows rows, times one panel.
 template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
 FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Panel& shared_panel, const Ahead& ahead) {
   typename Machine::Acc acc[Rows][Vectors];
-  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    unroll<Vectors>([&](auto v)
-                        FXQUANT_UNROLLED { acc[m][v] = Machine::load(shared_panel.bias + v * Machine::kLanes); });
-  });
+  load_bias<Machine>(acc, shared_panel.bias);
   const InputRows a = {rows.a + shared_panel.a_offset, rows.a_step};
   if constexpr (SpreadSteps > 0) {
     accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);
@@ -268,6 +288,14 @@ void multiply_tiles(RowRun rows, const Taps& taps, const Panel& panel, Ahead ahe
 template <class Machine>
 using MultiplyTiles = void (*)(RowRun, const Taps&, const Panel&, Ahead);
 
+// The size of tiles of at most `most` rows that are as even as possible.
+inline int64_t even_tile(int64_t rows, int64_t most) {
+  const int64_t tiles = (rows + most - 1) / most;
+  return tiles < 1 ? 1 : (rows + tiles - 1) / tiles;
+}
+
+#include "gemm/pipelined.inc"
+
 // Whichever has tiles of `rows` rows.
 template <class Machine, int Vectors, int SpreadSteps, bool HasResidual, Finish How, int... Rows>
 MultiplyTiles<Machine> tiles_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
@@ -285,16 +313,20 @@ MultiplyTiles<Machine> tiles_of(int64_t rows, bool plain) {
   return tiles_of_rows<Machine, Vectors, SpreadSteps, HasResidual, Finish::any>(rows, all_rows);
 }
 
-// Of `rows` the first `whole` in tiles of `tile`, and what is left in a smaller one. A careful tile reads no byte
+// Of `rows` the first `whole` in tiles of `tiling`, and what is left in a smaller one. A careful tile reads no byte
 // behind a tap, and its store takes values beyond int32: the other rows. They are few, so their tiles have one row.
 template <class Machine, int Vectors, int SpreadSteps, bool HasResidual>
-void multiply(const RowRun& rows, int64_t whole, int64_t tile, const Taps& taps, const Panel& panel,
+void multiply(const RowRun& rows, int64_t whole, const Tiling& tiling, const Taps& taps, const Panel& panel,
               const Ahead& ahead) {
-  const int64_t rest = whole % tile, even = whole - rest;
+  const int64_t rest = whole % tiling.rows, even = whole - rest;
   const auto tiles = [&](int64_t size) {
     return tiles_of<Machine, Vectors, SpreadSteps, HasResidual>(size, panel.plain);
   };
-  if (even > 0) tiles(tile)(rows.first(even), taps, panel, ahead);
+  if (even > 0 && tiling.pipelined) {
+    pipelined_tiles_of<Machine, Vectors, HasResidual>(taps, panel.plain)(rows.first(even), taps, panel, ahead);
+  } else if (even > 0) {
+    tiles(tiling.rows)(rows.first(even), taps, panel, ahead);
+  }
   if (rest > 0) tiles(rest)(rows.first(whole).from(even), taps, panel, ahead);
   if (whole == rows.count) return;
   multiply_tiles<Machine, 1, Vectors, SpreadSteps, HasResidual, Finish::careful>(rows.from(whole), taps, panel, ahead);
@@ -423,7 +455,7 @@ class Run {
  private:
   static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
   // A block's inputs stay in L1 from one panel to the next; a call for a block and a panel costs as much as some tiles.
-  static constexpr int64_t kCachedRows = 12 * 1024, kTilesOfBlock = 8;
+  static constexpr int64_t kCachedRows = 12 * 1024, kTilesOfBlock = 16;
 
   int64_t rows() const { return part_.row_end - part_.row_begin; }
   int64_t panels_together() const {
@@ -455,17 +487,16 @@ class Run {
     for (int64_t left = rows(); left > 0;) {
       const RowRun run = cursor.take(left);
       left -= run.count;
-      const int64_t tiles = (run.count + Machine::kRows - 1) / Machine::kRows, tile = (run.count + tiles - 1) / tiles;
-      const int64_t block = tile * tiles_of_block(tile);
+      const int64_t block = even_tile(run.count, rows_of_block());
       for (int64_t row = 0; row < run.count; row += block) {
         const RowRun rows = run.from(row).first(run.count - row < block ? run.count - row : block);
-        for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, tile, panels[i]);
+        for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, panels[i]);
       }
     }
   }
-  int64_t tiles_of_block(int64_t tile) const {
-    const int64_t cached = kCachedRows / (tile * p_.taps.h * p_.taps.w * p_.taps.bytes);
-    return cached < 1 ? 1 : cached < kTilesOfBlock ? cached : kTilesOfBlock;
+  int64_t rows_of_block() const {
+    const int64_t tile = Machine::kRows, cached = kCachedRows / (p_.taps.h * p_.taps.w * p_.taps.bytes) / tile;
+    return tile * (cached < 1 ? 1 : cached < kTilesOfBlock ? cached : kTilesOfBlock);
   }
 
   Panel panel_at(int64_t index) const {
@@ -479,29 +510,30 @@ class Run {
     return panel;
   }
 
-  void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
+  void multiply_panel(const RowRun& rows, const Panel& panel) {
     if constexpr (Machine::kSpreads) {
-      if (panel.spread_steps == 1) return multiply_panel<Machine, 1, 1>(rows, tile, panel);
-      if (panel.spread_steps == 2) return multiply_panel<Machine, 1, 2>(rows, tile, panel);
+      if (panel.spread_steps == 1) return multiply_panel<Machine, 1, 1>(rows, panel);
+      if (panel.spread_steps == 2) return multiply_panel<Machine, 1, 2>(rows, panel);
     }
     if constexpr (Machine::kHalves) {
-      if (panel.half) return multiply_panel<typename Machine::Half, 1, 0>(rows, tile, panel);
+      if (panel.half) return multiply_panel<typename Machine::Half, 1, 0>(rows, panel);
     }
     if (panel.vectors == Machine::kVectors) {
-      multiply_panel<Machine, Machine::kVectors, 0>(rows, tile, panel);
+      multiply_panel<Machine, Machine::kVectors, 0>(rows, panel);
     } else {
-      multiply_panel<Machine, 1, 0>(rows, tile, panel);
+      multiply_panel<Machine, 1, 0>(rows, panel);
     }
   }
 
   template <class Of, int Vectors, int SpreadSteps>
-  void multiply_panel(const RowRun& rows, int64_t tile, const Panel& panel) {
-    const Ahead ahead = upcoming_.take((rows.count + tile - 1) / tile, tile, panels_.steps);
+  void multiply_panel(const RowRun& rows, const Panel& panel) {
+    const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows.count, panels_.steps);
+    const Ahead ahead = upcoming_.take((rows.count + tiling.rows - 1) / tiling.rows, tiling.rows, panels_.steps);
     const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
     if (rows.residual) {
-      multiply<Of, Vectors, SpreadSteps, true>(rows, whole, tile, p_.taps, panel, ahead);
+      multiply<Of, Vectors, SpreadSteps, true>(rows, whole, tiling, p_.taps, panel, ahead);
     } else {
-      multiply<Of, Vectors, SpreadSteps, false>(rows, whole, tile, p_.taps, panel, ahead);
+      multiply<Of, Vectors, SpreadSteps, false>(rows, whole, tiling, p_.taps, panel, ahead);
     }
   }
 

@@ -13,6 +13,10 @@ namespace {
 
 struct Neon {
   static constexpr int kRows = 6, kLanes = 8, kVectors = 2;
+  template <int Vectors>
+  static constexpr int kStoredRows = 2;
+  template <int Vectors>
+  static constexpr int kPipelinedRows = 0;
   static constexpr bool kSpreads = false, kHalves = false;
   struct Acc {
     int32x4_t quad[2];

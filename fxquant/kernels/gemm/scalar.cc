@@ -8,6 +8,10 @@ namespace {
 
 struct Scalar {
   static constexpr int kRows = 1, kLanes = 16, kVectors = 1, kStepBytes = 64;
+  template <int Vectors>
+  static constexpr int kStoredRows = 2;
+  template <int Vectors>
+  static constexpr int kPipelinedRows = 0;
   static constexpr bool kSpreads = false, kHalves = false;
   struct Acc {
     int32_t lane[kLanes];

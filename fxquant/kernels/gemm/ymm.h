@@ -13,6 +13,10 @@ namespace {
 struct Ymm {
   static constexpr int kLanes = 8, kVectors = 2;
   static constexpr bool kSpreads = false, kHalves = false;
+  template <int Vectors>
+  static constexpr int kStoredRows = 2;
+  template <int Vectors>
+  static constexpr int kPipelinedRows = 0;
   using Acc = __m256i;
 
   static FXQUANT_INLINE Acc load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }

@@ -35,6 +35,10 @@ FXQUANT_INLINE __m512 centered(__m256i bytes, int v, int32_t zero_point) {
 
 struct Zmm {
   static constexpr int kLanes = 16, kVectors = 2;
+  template <int Vectors>
+  static constexpr int kStoredRows = 4 / Vectors;
+  template <int Vectors>
+  static constexpr int kPipelinedRows = 12 / Vectors;
   using Acc = __m512i;
 
   static FXQUANT_INLINE Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
@@ -105,19 +109,24 @@ struct Zmm {
   template <int Rows, bool HasResidual, Finish How>
   static FXQUANT_INLINE void store_singles(const Acc (*acc)[1], uint8_t* const* y, const uint8_t* const* residual,
                                            const Panel& panel) {
-    const auto rounded = [&](int m) FXQUANT_UNROLLED {
-      return scaled<1, HasResidual, How>(acc[m][0], 0, load_residual<1, HasResidual, How>(residual[m], panel), panel);
+    const auto words = [&](int first, int second) FXQUANT_UNROLLED {
+      const auto rounded = [&](int m) FXQUANT_UNROLLED {
+        return scaled<1, HasResidual, How>(acc[m][0], 0, load_residual<1, HasResidual, How>(residual[m], panel), panel);
+      };
+      return _mm512_adds_epi16(_mm512_packs_epi32(rounded(first), rounded(second)),
+                               _mm512_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
     };
-    const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(rounded(0), rounded(Rows - 1)),
-                                            _mm512_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
-    __m512i bytes = _mm512_packus_epi16(words, words);
+    const __m512i upper = words(0, Rows > 1 ? 1 : 0);
+    __m512i bytes = _mm512_packus_epi16(upper, Rows > 2 ? words(2, Rows - 1) : upper);
     bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_min)));
     bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_max)));
     const __m512i rows = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     bytes = _mm512_permutexvar_epi32(rows, bytes);
     if (panel.table) bytes = look_up(bytes, panel.table);
-    write_single(y[0], _mm512_castsi512_si128(bytes), panel);
-    if constexpr (Rows == 2) write_single(y[1], _mm512_extracti32x4_epi32(bytes, 1), panel);
+    if (Rows == 4 && panel.columns == kLanes && y[Rows - 1] - y[0] == 3 * kLanes) {
+      return _mm512_storeu_si512(y[0] + panel.column, bytes);
+    }
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { write_single(y[m], _mm512_extracti32x4_epi32(bytes, m), panel); });
   }
 
   static FXQUANT_INLINE void write_single(uint8_t* row, __m128i bytes, const Panel& panel) {

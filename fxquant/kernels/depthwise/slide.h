@@ -1,0 +1,142 @@
+// Depthwise 3x3 layers: the quads of the columns that an output needs stay in registers while it moves along its row.
+//
+// Where a block of channels is narrower than a vector, the vector holds it for kPixels outputs side by side: its quads
+// are those of kPixels pixels, each Stride after the one before. They serve the first tap. The pixels of a later tap
+// are some of these and some of the next ones', so shifting the two together gives its quads.
+//
+// `V` is as in generic.h, with in addition
+//   kPixels, load_pixels(pixels, channels), store_pixels(y, step, bytes, channels, pixels)
+//   shifted<Pixels>(a, b)    the pixels of a from the given one on, and as many first ones of b
+#pragma once
+#include "depthwise/generic.h"
+
+namespace fxquant {
+namespace {
+
+// `Plain`: there is neither a table nor a residual, and no value leaves int32.
+template <class V, int Stride, bool Plain>
+class Slide {
+  using Int = typename V::Int;
+  static constexpr int kKernel = 3, kPixels = V::kPixels, kStep = kPixels * Stride;
+  static constexpr int kKept = ((kKernel - 1) / Stride + kPixels - 1) / kPixels + 1;
+
+ public:
+  explicit Slide(const DepthwiseTask& task) : task_(task), epilogue_(task) {
+    const uint8_t* packed = task_.block + 8 * V::kBlock;
+    unroll<kKernel * 4>([&](auto i) FXQUANT_UNROLLED {
+      weights_[i / 4][i % 4] = V::load_block(packed + i * V::kBlock);
+      V::keep(weights_[i / 4][i % 4]);
+    });
+  }
+
+  FXQUANT_UNROLLED void run() {
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; ++oy) compute_row(oy);
+  }
+
+ private:
+  FXQUANT_UNROLLED void compute_row(int64_t oy) {
+    const DepthwiseGeometry& g = task_.layer->geometry;
+    const FourRows rows(task_, oy * Stride - g.pad_top, 1, 0, kKernel);
+    OutputPixels out(task_, oy, 0);
+    int64_t ix = -g.pad_left, left = task_.y.w;
+    const auto anywhere = [&]() FXQUANT_UNROLLED {
+      shift();
+      load_anywhere(rows, ix);
+      ix += kStep;
+    };
+    const auto next_anywhere = [&]() FXQUANT_UNROLLED {
+      anywhere();
+      compute(out, left < kPixels ? static_cast<int>(left) : kPixels);
+      out.advance(kPixels);
+      left -= kPixels;
+    };
+    unroll<kKept - 1>([&](auto) FXQUANT_UNROLLED { anywhere(); });
+    while (left > 0 && ix < 0) next_anywhere();
+    const int64_t inside = left / kPixels, loadable = (task_.x.w - ix) / kStep;
+    const int64_t count = inside < loadable ? inside : loadable;
+    if (count > 0) {
+      next_inside(rows, ix, count, out);
+      left -= count * kPixels;
+      ix += count * kStep;
+    }
+    while (left > 0) next_anywhere();
+  }
+
+  // The next `count` vectors of outputs, which read pixels inside of the image from ix on.
+  FXQUANT_UNROLLED void next_inside(const FourRows& rows, int64_t ix, int64_t count, OutputPixels& out) {
+    const uint8_t* pixel[kKernel];
+    unroll<kKernel>([&](auto i) FXQUANT_UNROLLED { pixel[i] = rows.pixel[i] + ix * rows.step[i]; });
+    for (; count > 0; --count) {
+      shift();
+      load([&](auto i, auto at) FXQUANT_UNROLLED { return pixel[i] + at * rows.step[i]; });
+      unroll<kKernel>([&](auto i) FXQUANT_UNROLLED { pixel[i] += kStep * rows.step[i]; });
+      compute(out, kPixels);
+      out.advance(kPixels);
+    }
+  }
+
+  FXQUANT_UNROLLED void shift() {
+    unroll<Stride*(kKept - 1) * 4>([&](auto i) FXQUANT_UNROLLED {
+      constexpr int phase = i / 4 % Stride, k = i / 4 / Stride;
+      quads_[phase][k][i % 4] = quads_[phase][k + 1][i % 4];
+    });
+  }
+
+  // Loads the pixels ix + phase, ix + phase + Stride, ... of every phase.
+  FXQUANT_UNROLLED void load_anywhere(const FourRows& rows, int64_t ix) {
+    load([&](auto i, auto at) FXQUANT_UNROLLED {
+      const bool exists = ix + at >= 0 && ix + at < task_.x.w;
+      return exists ? rows.pixel[i] + (ix + at) * rows.step[i] : task_.layer->outside;
+    });
+  }
+  template <class Find>
+  FXQUANT_UNROLLED void load(const Find& find) {
+    unroll<Stride>([&](auto phase) FXQUANT_UNROLLED {
+      Int row[4];
+      unroll<kKernel>([&](auto i) FXQUANT_UNROLLED {
+        const uint8_t* pixels[kPixels];
+        unroll<kPixels>([&](auto p) FXQUANT_UNROLLED { pixels[p] = find(i, Index<phase + p * Stride>{}); });
+        row[i] = V::load_pixels(pixels, task_.channels);
+      });
+      row[kKernel] = V::zero();
+      interleave<V>(row, quads_[phase][kKept - 1]);
+    });
+  }
+
+  FXQUANT_UNROLLED void compute(const OutputPixels& out, int pixels) const {
+    Int rounded[4], residual;
+    if (!Plain && out.residual) residual = load_residual(out, pixels);
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      Int acc = V::load_block(task_.block + v * V::kBlock);
+      unroll<kKernel>([&](auto j) FXQUANT_UNROLLED {
+        constexpr int kPhase = j % Stride, kFirst = j / Stride / kPixels, kShift = j / Stride % kPixels;
+        constexpr int kNext = kShift > 0 ? kFirst + 1 : kFirst;
+        const Int column = V::template shifted<kShift>(quads_[kPhase][kFirst][v], quads_[kPhase][kNext][v]);
+        acc = V::dot(acc, column, weights_[j][v]);
+      });
+      if constexpr (Plain) {
+        rounded[v] = epilogue_.template round_plain<v>(acc);
+      } else {
+        rounded[v] = epilogue_.template round<v>(acc, out.residual ? &residual : nullptr);
+      }
+    });
+    const Int low = epilogue_.words(rounded[0], rounded[1]), high = epilogue_.words(rounded[2], rounded[3]);
+    const Int bytes = Plain ? epilogue_.plain_bytes(low, high) : epilogue_.bytes(low, high);
+    V::store_pixels(out.y, out.step_y, bytes, task_.channels, pixels);
+  }
+
+  // Where there is none, that of the first pixel.
+  FXQUANT_UNROLLED Int load_residual(const OutputPixels& out, int pixels) const {
+    const uint8_t* pixel[kPixels];
+    unroll<kPixels>([&](auto p) FXQUANT_UNROLLED { pixel[p] = out.residual + (p < pixels ? p * out.step_residual : 0); });
+    return V::load_pixels(pixel, task_.channels);
+  }
+
+  const DepthwiseTask task_;  // a copy, which stores of bytes cannot change
+  const Epilogue<V> epilogue_;
+  Int weights_[kKernel][4];
+  Int quads_[Stride][kKept][4];  // of the pixels phase, phase + Stride, ...; the last ones are those loaded last
+};
+
+}  // namespace
+}  // namespace fxquant
