@@ -101,7 +101,7 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
-    precision = "boundary" if boundary else "int8" if node in integers else "float"
+    precision = "boundary" if boundary else "int8" if layer is not None or node in integers else "float"
     return Row(
         node=node.name,
         op=op_name(gm, node),

@@ -8,6 +8,7 @@
 //   Weights weights(const uint8_t*)        kStepBytes of packed weights
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   store<Rows, Vectors, HasResidual, Finish>(...)     requantizes and writes one or two rows
+//   store_floats(Acc, int v, const Panel&, float*)     to_float of vector v of a panel, kLanes of them as they lie
 //   kHalves                                whether there are panels that are `half`; if so
 //   Half                                   the Machine of these, which takes them for one vector
 //   kSpreads                               whether weights may be packed as `spread`; if so
@@ -85,11 +86,14 @@ class MovingRows {
 struct Panel {
   const int32_t* bias;
   const float* multiplier;
+  const float* float_bias;  // of float outputs, else null
+  int64_t float_step;       // bytes from a column of these to the next
   const uint8_t* weights;
   int64_t a_offset;  // of the panel's group
   int64_t column;    // first column of the output
   int64_t columns;   // how many of the panel's columns exist
   Requantize output;
+  FloatOutput float_output;
   Residual residual;
   const uint8_t* table;  // or null
   bool plain;            // all of Finish::plain holds
@@ -106,14 +110,16 @@ Panel panel_of(const PackedHeader& header, const uint8_t* packed, int vectors, i
   panel.vectors = vectors;
   panel.bias = reinterpret_cast<const int32_t*>(packed);
   panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
-  panel.weights = packed + 8 * columns;
+  panel.float_bias = header.gives_floats ? reinterpret_cast<const float*>(packed + 8 * columns) : nullptr;
+  panel.weights = packed + epilogue_bytes(header.gives_floats) * columns;
   panel.columns = rest < columns ? rest : columns;
   panel.output = header.output;
+  panel.float_output = header.float_output;
   panel.residual = header.residual;
   panel.table = header.has_table ? header.table() : nullptr;
   panel.spread_steps = header.spread / 4;
-  panel.plain =
-      panel.columns == columns && !panel.table && panel.output.quant_min == 0 && panel.output.quant_max == 255;
+  panel.plain = panel.columns == columns && !panel.table && !panel.float_bias && panel.output.quant_min == 0 &&
+                panel.output.quant_max == 255;
   return panel;
 }
 
@@ -199,6 +205,38 @@ struct Accumulate {
   }
 };
 
+// Writes a row of float outputs. Four columns that follow each other lie so in a vector too, see pack.h.
+template <class Machine, int Vectors>
+__attribute__((noinline)) void store_float_row(const typename Machine::Acc (&acc)[Vectors], uint8_t* y,
+                                               const Panel& panel) {
+  for (int v = 0; v < Vectors; ++v) {
+    alignas(64) float values[Machine::kLanes];
+    Machine::store_floats(acc[v], v, panel, values);
+    for (int quad = 0; quad < Machine::kLanes / 4; ++quad) {
+      const int64_t column = Vectors == 2 ? 8 * quad + 4 * v : 4 * quad, left = panel.columns - column;
+      uint8_t* to = y + panel.float_step * (panel.column + column);
+      if (left >= 4 && panel.float_step == 4) {
+        __builtin_memcpy(to, values + 4 * quad, 16);
+      } else {
+        for (int i = 0; i < 4 && i < left; ++i) __builtin_memcpy(to + panel.float_step * i, values + 4 * quad + i, 4);
+      }
+    }
+  }
+}
+
+// Writes a tile of float outputs.
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void finish_floats(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+                                  const Panel& panel) {
+  uint8_t* y = rows.y;
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    typename Machine::Acc row[Vectors];  // a copy: `acc` itself would have to lie in memory, for all stores
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { row[v] = acc[m][v]; });
+    store_float_row<Machine, Vectors>(row, y, panel);
+    y += rows.y_step;
+  });
+}
+
 // Requantizes and writes a tile, two rows at a time.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
 FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& shared_rows,
@@ -253,6 +291,9 @@ FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Pa
     Accumulate<Machine>::template run<Rows, Vectors, kCareful>(acc, a, taps, shared_panel.weights, ahead);
   }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
+  if constexpr (How != Finish::plain && !HasResidual) {
+    if (panel.float_bias) return finish_floats<Machine, Rows, Vectors>(acc, rows, panel);
+  }
   finish<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);
 }
 
@@ -476,6 +517,7 @@ class Run {
     panel.half = panels_.half(at);
     panel.a_offset = group * header_.group_inputs;
     panel.column = group * panels_.group_outputs + first;
+    panel.float_step = p_.y_stride_c;
     return panel;
   }
 

@@ -1,0 +1,54 @@
+"""dequantize(quantize(act(linear(dequantize(x, p), ...)), q), q), read in float alone -> act(linear(...))
+
+where act is nothing, relu or clamp; likewise for convolutions. Rounding to q serves ops that read integers; where none
+does, it only loses accuracy, and so does saturating at the range that calibration saw. The op computes in int8 as
+before, see fold_float_output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import GraphModule, Node
+
+from fxquant import ops
+from fxquant.graph.annotation import stays_float
+from fxquant.graph.pipeline import register_pass
+from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.ops.op import op_of
+
+_WITH_FLOAT_OUTPUT = (
+    *(ops.conv1d, ops.conv2d, ops.conv3d, ops.conv_transpose1d, ops.conv_transpose2d, ops.conv_transpose3d),
+    ops.linear,
+)
+_BOUNDS = (ops.relu, ops.clamp)
+
+
+class ReadInFloat(Rule):
+    def pattern(self, x: Any, q: Any) -> Any:
+        return ops.dequantize(ops.quantize(x, q), q)
+
+    def check(self, m: Match) -> None:
+        if not all(user.op == "output" or stays_float(user) for user in m.root.users):
+            m.refuse("an op that may run in int8 reads it")
+        x = m.x
+        if x.target in _BOUNDS and len(x.users) == 1:
+            x = x.args[0]
+        if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
+            m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
+        if not all(_is_dequantized(x, name) for name in ("x", "weight")):
+            m.refuse("the op does not run in int8")
+
+    def rewrite(self, m: Match, x: Any, q: Any) -> Any:
+        return x
+
+
+def _is_dequantized(node: Node, name: str) -> bool:
+    row = op_of(node)
+    assert row is not None
+    return getattr(row.bind(node)[name], "target", None) is ops.dequantize
+
+
+@register_pass(stage="fold")
+def fold_float_read(gm: GraphModule) -> GraphModule:
+    return apply_rules(gm, [ReadInFloat()])
