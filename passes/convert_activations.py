@@ -4,7 +4,7 @@ Values that share an observer without being watched (the output of max-pool, res
 computed in float, or is the graph's own input, keeps its exact value for everything else that reads it in float, unless
 the user wants it as integers.
 Signed activations become unsigned ones of the same reals: q + 128 with zero_point + 128. Where half of the integers are
-used, as torch.ao does for kernels that saturate (0..127), the scale stays, and the other half is headroom as it is there.
+used, as torch.ao does for kernels that saturate (0..127), the scale stays, and the other half is headroom as there.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from fxquant import ops
 from fxquant.graph.annotation import stays_float
@@ -36,17 +36,21 @@ class ReadInFloat(Rule):
             x = x.args[0]
         if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
             m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
-        if not all(_is_dequantized(x, name) for name in ("x", "weight")):
+        row = op_of(x)
+        assert row is not None
+        arguments = row.bind(x)
+        if any(getattr(arguments[name], "target", None) is not ops.dequantize for name in ("x", "weight")):
             m.refuse("the op does not run in int8")
+        if _is_depthwise(m, arguments):
+            m.refuse("the depthwise kernels give integers only, and are much faster than the others")
 
     def rewrite(self, m: Match, x: Any, q: Any) -> Any:
         return x
 
 
-def _is_dequantized(node: Node, name: str) -> bool:
-    row = op_of(node)
-    assert row is not None
-    return getattr(row.bind(node)[name], "target", None) is ops.dequantize
+def _is_depthwise(m: Match, arguments: dict[str, Any]) -> bool:
+    weight = m.fetch(arguments["weight"].args[0])
+    return weight.shape[1] == 1 and arguments.get("groups") == weight.shape[0]
 
 
 @register_pass(stage="fold")

@@ -42,6 +42,15 @@ def test_nor_is_what_an_op_reads_that_stays_float() -> None:
     assert not quantizes(fold_float_read(gm))
 
 
+def test_depthwise_kernels_give_integers_only() -> None:
+    def build(x: Any, w: Any) -> Any:
+        real = ops.conv2d(ops.dequantize(x, X), ops.dequantize(w, weight_qparams(0.002)), groups=4)
+        return rounded(real)
+
+    assert quantizes(fold_float_read(graph_of(build, w=int8(4, 1, 3, 3))))
+    assert not quantizes(fold_float_read(graph_of(build, w=int8(4, 2, 3, 3))))
+
+
 def both(x: Any, **p: Any) -> Any:
     y = rounded(real(x, **p))
     return y, ops.softmax(y, -1)
