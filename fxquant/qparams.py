@@ -3,6 +3,7 @@
     quantize    q = clamp(round_half_even(x / scale) + zero_point, quant_min, quant_max)
     dequantize  x = (q - zero_point) * scale
     requantize  q = clamp(round_half_even(acc * multiplier + residual_term) + zero_point, quant_min, quant_max)
+    to_float    y = clamp(acc * multiplier + bias, low, high)
 
 after Jacob et al. 2017, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", section 2.1 and 2.2. 0.0 is always exactly `zero_point`. All float arithmetic is float32, each operation
@@ -11,6 +12,7 @@ rounded on its own.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -42,6 +44,13 @@ class Requantize(NamedTuple):
     zero_point: int
     quant_min: int = 0
     quant_max: int = 255
+
+
+class FloatOutput(NamedTuple):
+    """What every output of an integer op goes through that gives float32. relu and clamp after the op are bounds."""
+
+    low: float = -math.inf
+    high: float = math.inf
 
 
 class Residual(NamedTuple):
@@ -99,6 +108,11 @@ def requantize(acc: Tensor, multiplier: float | Tensor, output: Requantize, term
     return round_and_saturate(value, output.zero_point, output.quant_min, output.quant_max).to(torch.uint8)
 
 
+def to_float(acc: Tensor, multiplier: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
+    """int32 accumulators to float32. `multiplier` and `bias` (float32) broadcast against `acc`."""
+    return (acc.float() * multiplier + bias).clamp(output.low, output.high)
+
+
 class IntegerParameters(NamedTuple):
     """Weights of a linear op as its kernel wants them, for `channels` output channels (dimension 0 of the weight).
 
@@ -139,6 +153,15 @@ def integer_parameters(
         bias=torch.round(real_bias / (x_scale * wide)).to(torch.int32),
         multiplier=(x_scale * wide / y_scale).float(),
     )
+
+
+def float_parameters(
+    weight: Tensor, weight_scale: float | Tensor, bias: Tensor | None, x_scale: float
+) -> IntegerParameters:
+    """The same of an op whose output is float: bias float32, and no y_scale."""
+    real_bias = torch.zeros(weight.shape[0]) if bias is None else bias.float()
+    found = integer_parameters(weight, weight_scale, None, x_scale, 1.0)
+    return found._replace(bias=real_bias + 0.0)  # -0.0 would show in the sign of a zero
 
 
 def float32(value: float) -> float:

@@ -3,7 +3,8 @@
 Values that share an observer without being watched (the output of max-pool, reshape …) get the same pair. What is
 computed in float, or is the graph's own input, keeps its exact value for everything else that reads it in float, unless
 the user wants it as integers.
-Signed activations become unsigned ones of the same reals: q + 128 with zero_point + 128.
+Signed activations become unsigned ones of the same reals: q + 128 with zero_point + 128. Where half of the integers are
+used, as torch.ao does for kernels that saturate (0..127), the scale stays, and the other half is headroom as there.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ def _quantize_dequantize(x: Node, q: QParams) -> Node:
 
 
 def _unsigned(q: QParams) -> QParams:
-    if q.dtype is torch.uint8:
-        return q
-    return q._replace(
-        zero_point=q.zero_point + 128, quant_min=q.quant_min + 128, quant_max=q.quant_max + 128, dtype=torch.uint8
-    )
+    offset = 0 if q.dtype is torch.uint8 else 128
+    low, high = q.quant_min + offset, q.quant_max + offset
+    if high - low == 127:
+        low, high = 0, 255
+    return q._replace(zero_point=q.zero_point + offset, quant_min=low, quant_max=high, dtype=torch.uint8)
 
 
 def _warn_unobserved(gm: GraphModule) -> None:

@@ -15,11 +15,12 @@ from torch.fx import GraphModule
 from fxquant import ops, qparams
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.qparams import FloatOutput, Requantize
 
 from .fold_linear import integer_parameters, residual_params
 
 
-class _Convolution(Rule):
+class Convolution(Rule):
     """`conv`, whose settings stand in the graph as of `settings`, becomes `int8`; `flat`: an image of height 1."""
 
     def __init__(self, conv: Callable[..., Any], int8: Callable[..., Any], flat: bool = False) -> None:
@@ -34,11 +35,11 @@ class _Convolution(Rule):
         both_sides = (*padding, *padding) if self.int8 is ops.int8_conv2d else padding
         return self.sizes(m.stride, 1), both_sides, self.sizes(m.dilation, 1), m.groups
 
-    def parameters(self, m: Match) -> tuple[Any, Any, Any]:
-        return integer_parameters(m, height=self.flat)
+    def parameters(self, m: Match, output: Requantize | FloatOutput) -> tuple[Any, Any, Any]:
+        return integer_parameters(m, output, height=self.flat)
 
-    def integer(self, m: Match, x: Any, **residual: Any) -> Any:
-        weights, output = self.parameters(m), qparams.bounds(m.q)
+    def integer(self, m: Match, x: Any, output: Requantize | FloatOutput, **residual: Any) -> Any:
+        weights = self.parameters(m, output)
         y = self.int8(self.images(x), *weights, m.p.zero_point, output, *self.settings(m), **residual)
         return ops.squeeze(y, (2,)) if self.flat else y
 
@@ -50,20 +51,20 @@ class _Convolution(Rule):
         return (flat, *value) if self.flat else tuple(value)
 
     def summed(self, m: Match, x: Any, r: Any) -> Any:
-        return self.integer(m, x, residual=self.images(r), residual_params=residual_params(m))
+        return self.integer(m, x, qparams.bounds(m.q), residual=self.images(r), residual_params=residual_params(m))
 
 
-class Conv(_Convolution):
+class Conv(Convolution):
     def pattern(
         self, x: Any, p: Any, w: Any, s: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: Any, q: Any
     ) -> Any:
         return ops.quantize(self.real(x, p, w, s, b, stride, padding, dilation, groups), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        return self.integer(m, x)
+        return self.integer(m, x, qparams.bounds(m.q))
 
 
-class ConvAdd(_Convolution):
+class ConvAdd(Convolution):
     def pattern(
         self,
         x: Any,
@@ -86,16 +87,16 @@ class ConvAdd(_Convolution):
         return self.summed(m, x, r)
 
 
-class _Transposed(_Convolution):
+class TransposedConvolution(Convolution):
     def settings(self, m: Match) -> tuple[Any, ...]:
         extra = self.sizes(m.output_padding, 0)
         return self.sizes(m.stride, 1), self.sizes(m.padding, 0), extra, m.groups, self.sizes(m.dilation, 1)
 
-    def parameters(self, m: Match) -> tuple[Any, Any, Any]:
-        return integer_parameters(m, height=self.flat, inputs_first=True)
+    def parameters(self, m: Match, output: Requantize | FloatOutput) -> tuple[Any, Any, Any]:
+        return integer_parameters(m, output, height=self.flat, inputs_first=True)
 
 
-class ConvTranspose(_Transposed):
+class ConvTranspose(TransposedConvolution):
     def pattern(
         self,
         x: Any,
@@ -113,10 +114,10 @@ class ConvTranspose(_Transposed):
         return ops.quantize(self.real(x, p, w, s, b, stride, padding, output_padding, groups, dilation), q)
 
     def rewrite(self, m: Match, x: Any, **_: Any) -> Any:
-        return self.integer(m, x)
+        return self.integer(m, x, qparams.bounds(m.q))
 
 
-class ConvTransposeAdd(_Transposed):
+class ConvTransposeAdd(TransposedConvolution):
     def pattern(
         self,
         x: Any,
@@ -140,12 +141,12 @@ class ConvTransposeAdd(_Transposed):
         return self.summed(m, x, r)
 
 
-_ORDINARY: tuple[Any, ...] = (
+ORDINARY: tuple[Any, ...] = (
     (ops.conv1d, ops.int8_conv2d, True),
     (ops.conv2d, ops.int8_conv2d),
     (ops.conv3d, ops.int8_conv3d),
 )
-_TRANSPOSED: tuple[Any, ...] = (
+TRANSPOSED: tuple[Any, ...] = (
     (ops.conv_transpose1d, ops.int8_conv_transpose2d, True),
     (ops.conv_transpose2d, ops.int8_conv_transpose2d),
     (ops.conv_transpose3d, ops.int8_conv_transpose3d),
@@ -154,6 +155,6 @@ _TRANSPOSED: tuple[Any, ...] = (
 
 @register_pass(stage="fold")
 def fold_conv(gm: GraphModule) -> GraphModule:
-    rules: list[Rule] = [rule(*forms) for forms in _ORDINARY for rule in (Conv, ConvAdd)]
-    rules += [rule(*forms) for forms in _TRANSPOSED for rule in (ConvTranspose, ConvTransposeAdd)]
+    rules: list[Rule] = [rule(*forms) for forms in ORDINARY for rule in (Conv, ConvAdd)]
+    rules += [rule(*forms) for forms in TRANSPOSED for rule in (ConvTranspose, ConvTransposeAdd)]
     return apply_rules(gm, rules)

@@ -18,7 +18,7 @@ from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.ops.integer.conv import other_side_first
-from fxquant.qparams import Residual
+from fxquant.qparams import FloatOutput, Requantize, Residual
 
 
 class Linear(Rule):
@@ -29,7 +29,7 @@ class Linear(Rule):
         scale = surgery.fetch(m.gm, m.s.scale) if isinstance(m.s.scale, Node) else m.s.scale
         if isinstance(scale, Tensor) and scale.dim() == 2:
             return _grouped(m, x, scale)
-        return ops.int8_linear(x, *integer_parameters(m), m.p.zero_point, qparams.bounds(m.q))
+        return integer_linear(m, x, qparams.bounds(m.q))
 
 
 class LinearAdd(Rule):
@@ -38,11 +38,7 @@ class LinearAdd(Rule):
         return ops.quantize(ops.add(real, ops.dequantize(r, t)), q)
 
     def rewrite(self, m: Match, x: Any, r: Any, **_: Any) -> Any:
-        return ops.int8_linear(
-            *(x, *integer_parameters(m), m.p.zero_point, qparams.bounds(m.q)),
-            residual=r,
-            residual_params=residual_params(m),
-        )
+        return integer_linear(m, x, qparams.bounds(m.q), residual=r, residual_params=residual_params(m))
 
 
 def _grouped(m: Match, x: Any, scale: Tensor) -> Any:
@@ -58,7 +54,14 @@ def fold_linear(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [Linear(), LinearAdd()])
 
 
-def integer_parameters(m: Match, height: bool = False, inputs_first: bool = False) -> tuple[Any, Any, Any]:
+def integer_linear(m: Match, x: Any, output: Requantize | FloatOutput, **residual: Any) -> Any:
+    """The integer op for the linear that `m` matched."""
+    return ops.int8_linear(x, *integer_parameters(m, output), m.p.zero_point, output, **residual)
+
+
+def integer_parameters(
+    m: Match, output: Requantize | FloatOutput, height: bool = False, inputs_first: bool = False
+) -> tuple[Any, Any, Any]:
     """Weight, bias and multiplier of the op that `m` matched, as new buffers.
 
     `height`: the weight of a conv1d gets a height of 1. `inputs_first`: the weight is that of a transposed convolution,
@@ -71,7 +74,10 @@ def integer_parameters(m: Match, height: bool = False, inputs_first: bool = Fals
         if isinstance(scale, Tensor) and m.s.axis == 1:  # a scale for each output of a group
             scale = scale.repeat(m.groups)
         weight = other_side_first(weight, m.groups)
-    found = qparams.integer_parameters(weight, scale, bias, m.p.scale, m.q.scale)
+    if isinstance(output, FloatOutput):
+        found = qparams.float_parameters(weight, scale, bias, m.p.scale)
+    else:
+        found = qparams.integer_parameters(weight, scale, bias, m.p.scale, m.q.scale)
     weight = found.weight.unsqueeze(2) if height else found.weight
     return m.constant("weight", weight), m.constant("bias", found.bias), m.constant("multiplier", found.multiplier)
 

@@ -11,13 +11,13 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
-from fxquant.graph.annotation import quant_of
+from fxquant.graph.annotation import activations, quant_of
 from fxquant.graph.integers import integer_values, layer_of
 from fxquant.graph.kept import meta_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import Capture, captures_of, parts_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
-from fxquant.ops.op import op_name
+from fxquant.ops.op import op_name, op_of
 from fxquant.placement.estimate import Microseconds, microseconds
 
 
@@ -101,7 +101,7 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
-    precision = "boundary" if boundary else "int8" if node in integers else "float"
+    precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
     return Row(
         node=node.name,
         op=op_name(gm, node),
@@ -112,6 +112,14 @@ def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> 
         int8_us=us.int8,
         float_us=us.float,
     )
+
+
+def _in_int8(gm: GraphModule, node: Node) -> bool:
+    """Whether it is an int8 layer, maybe of floats, or what the compiler put behind one: the squeeze of a conv1d."""
+    row = op_of(node)
+    if row is None or not row.moves or not quant_of(node).int8:
+        return layer_of(gm, node) is not None
+    return all(layer_of(gm, x) is not None for x in activations(node))
 
 
 def _number(us: float | None) -> str:

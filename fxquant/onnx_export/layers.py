@@ -19,7 +19,7 @@ from fxquant.errors import UnsupportedError
 from fxquant.onnx_export.builder import Builder, Export, registering
 from fxquant.onnx_export.floats import averaged, conv_attributes, largest, padded, pooled, resized
 from fxquant.ops.integer.pool import known_size
-from fxquant.qparams import Requantize
+from fxquant.qparams import FloatOutput, Requantize
 from fxquant.runtime.layer import OUTPUT_SCALE, Layer
 
 LAYER_EXPORTS: dict[Callable[..., Any], Export] = {}
@@ -87,24 +87,34 @@ def _linear(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> 
 
 def _operands(b: Builder, layer: Layer, x: Node, transposed: bool = False) -> tuple[str, str, str]:
     """Input, weight and bias as real numbers."""
-    x_scale = scale_of(b, x, 1.0)
-    weight_scale = layer.constant("multiplier").double() * (output_scale(layer) / x_scale)
+    x_scale, bias = scale_of(b, x, 1.0), layer.constant("bias")
+    y_scale = output_scale(layer) if layer.gives_integers else 1.0
+    weight_scale = layer.constant("multiplier").double() * (y_scale / x_scale)
     weight = layer.constant("weight")
     return (
         b.dequantize(b.name(x), x_scale, layer.constant("x_zero_point")),
         b.dequantize_weight(weight.T if transposed else weight, weight_scale, 1 if transposed else 0),
-        b.dequantize_weight(layer.constant("bias"), weight_scale * x_scale, 0),
+        b.dequantize_weight(bias, weight_scale * x_scale, 0) if layer.gives_integers else b.constant(bias),
     )
 
 
 def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str:
-    """Adds the residual, requantizes and looks up."""
+    """Adds the residual, requantizes and looks up; or bounds what stays float."""
+    if not layer.gives_integers:
+        return _bounded(b, real, layer.constant("output"))
     scale, table = output_scale(layer), layer.constant("table")
     if residual is not None:
         r = layer.constant("residual_params")
         real = b.add("Add", real, b.dequantize(b.name(residual), r.multiplier * scale, r.zero_point))
     y = b.quantize(real, scale, layer.constant("output"))
     return y if table is None else _looked_up(b, y, table)
+
+
+def _bounded(b: Builder, real: str, output: FloatOutput) -> str:
+    if output == FloatOutput():
+        return real
+    low, high = (b.constant(np.float32(bound)) for bound in output)
+    return str(b.add("Clip", real, low, high))
 
 
 @_exports(ops.int8_add)

@@ -3,11 +3,13 @@
 The signature of the integer op says the types. Names say the rest, as they mean the same in all layers:
 
     weight int8, bias int32, multiplier float32, table uint8 [256] or [C, 256]
+    bias float32, and neither residual nor table, where output is a FloatOutput
     gain, shift float32, rows uint8
     zero_point, code, quant_min, quant_max    in 0..255
     scale, x_scale                            a finite number above 0
     eps                                       finite, and not below 0
     multiplier                                finite
+    low, high                                 a number, or an infinity
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fxquant.errors import InputError
+from fxquant.qparams import FloatOutput
 
 _DTYPES = {
     "weight": torch.int8,
@@ -44,7 +47,11 @@ def check_constants(integer_op: Callable[..., Any], constants: Mapping[str, Any]
     for name, value in constants.items():
         if not fits(value, hints[name]):
             raise InputError(f"{name} cannot be {_shown(value)}")
-        _check_value(name, value)
+        _check_value(name, value, constants.get("output"))
+    if isinstance(constants.get("output"), FloatOutput):
+        given = [name for name in ("residual_params", "table") if constants.get(name) is not None]
+        if given:
+            raise InputError(f"a layer whose output is float has no {given[0]}")
 
 
 def check_names(given: Collection[str], known: Sequence[str]) -> None:
@@ -81,13 +88,14 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def _check_value(name: str, value: Any) -> None:
+def _check_value(name: str, value: Any, output: Any = None) -> None:
     if hasattr(value, "_fields"):
         for field in value._fields:
             _check_value(field, getattr(value, field))
         _check_order(value)
     elif isinstance(value, Tensor):
-        _check_tensor(name, value)
+        floats = name == "bias" and isinstance(output, FloatOutput)
+        _check_tensor(name, value, torch.float32 if floats else _DTYPES.get(name, value.dtype))
     elif isinstance(value, int) and name.endswith(_CODES) and not 0 <= value <= 255:
         raise InputError(f"{name} must be in 0..255, not {value}")
     elif isinstance(value, float) and name in ("scale", "x_scale"):
@@ -102,10 +110,11 @@ def _check_order(value: Any) -> None:
     low, high = getattr(value, "quant_min", 0), getattr(value, "quant_max", 255)
     if low > high:
         raise InputError(f"quant_min = {low} is above quant_max = {high}")
+    if isinstance(value, FloatOutput) and not value.low <= value.high:
+        raise InputError(f"low = {value.low} is not below high = {value.high}")
 
 
-def _check_tensor(name: str, value: Tensor) -> None:
-    expected = _DTYPES.get(name, value.dtype)
+def _check_tensor(name: str, value: Tensor, expected: torch.dtype) -> None:
     if value.dtype is not expected or value.layout is not torch.strided or value.device.type != "cpu":
         raise InputError(f"{name} must be a dense {expected} CPU tensor, not {value.dtype} on {value.device}")
     if name == "table" and (value.dim() not in (1, 2) or value.shape[-1] != 256):

@@ -177,8 +177,8 @@ class Layer(nn.Module):
 
     @property
     def at_boundary(self) -> bool:
-        """Whether the layer turns real numbers into integers or back."""
-        return self.takes_integers != self.gives_integers
+        """Whether all that the layer does is to turn real numbers into integers or back."""
+        return self.takes_integers != self.gives_integers and self.constant("weight") is None
 
     def extra_repr(self) -> str:
         settings = [f"{k}={v}" for k, v in self._settings.items() if not isinstance(v, type) and v is not None]

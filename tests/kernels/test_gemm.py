@@ -9,7 +9,7 @@ from torch import Tensor
 from fxquant.errors import InputError
 from fxquant.kernels import linear, pack_linear
 from fxquant.ops.integer.linear import int8_linear
-from fxquant.qparams import Requantize, Residual
+from fxquant.qparams import FloatOutput, Requantize, Residual
 from fxquant.target import active_isa, supported_isas
 
 # leading shape of x, in_features, out_features
@@ -39,6 +39,33 @@ class Layer:
 
 def codes(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("leading", "in_features", "out_features"), SHAPES)
+@pytest.mark.parametrize("output", [FloatOutput(), FloatOutput(0.0, 6.0)])
+def test_float_outputs_equal_the_integer_op(
+    leading: tuple[int, ...], in_features: int, out_features: int, output: FloatOutput, isa: str, threads: int
+) -> None:
+    layer = Layer(in_features, out_features, seed=in_features)
+    x, bias = codes(*leading, in_features), torch.randn(out_features)
+    packed = pack_linear(layer.weight, bias, layer.multiplier, x_zero_point=layer.x_zero_point, output=output)
+    y = linear(x, packed, None, out_features, True)
+    expected = int8_linear(x, layer.weight, bias, layer.multiplier, layer.x_zero_point, output)
+    assert y.dtype is torch.float32
+    assert torch.equal(y, expected)
+    with pytest.raises(InputError, match="packed for another output"):
+        linear(codes(3, in_features), packed, None, out_features)
+
+
+def test_refuses_a_table_for_float_outputs() -> None:
+    layer = Layer(8, 8, seed=0)
+    weights = (layer.weight, torch.zeros(8), layer.multiplier)
+    with pytest.raises(InputError, match="neither a residual nor a table"):
+        pack_linear(*weights, x_zero_point=0, output=FloatOutput(), table=codes(256))
+    with pytest.raises(InputError, match="low <= high"):
+        pack_linear(*weights, x_zero_point=0, output=FloatOutput(1.0, 0.0))
+    with pytest.raises(InputError, match=r"bias must be a torch\.int32"):
+        pack_linear(*weights, x_zero_point=0, output=layer.output)
 
 
 @pytest.mark.parametrize(("leading", "in_features", "out_features"), SHAPES)

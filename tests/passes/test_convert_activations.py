@@ -80,3 +80,14 @@ def test_observers_that_saw_nothing_are_named() -> None:
     gm = observed(lambda m, x: m.conv(x), conv=nn.Conv2d(4, 4, 1))
     with pytest.warns(CalibrationWarning, match=r"(?s)2 of 2 observers saw no data.*calibrate.*\n  x\n  conv \(Conv2d"):
         convert_activations(gm)
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [(torch.uint8, 0, 127), (torch.int8, -64, 63)])
+def test_where_half_of_the_integers_are_used_the_others_are_headroom(dtype: torch.dtype, low: int, high: int) -> None:
+    half = MinMaxObserver.with_args(dtype=dtype, quant_min=low, quant_max=high)
+    gm = calibrated(lambda m, x: torch.relu(x), activation=half)
+    before = gm.activation_post_process_0.qparams()
+    gm = convert_activations(gm)
+    q = qparams(gm)[0]
+    assert (q.scale, q.quant_min, q.quant_max) == (before.scale, 0, 255)
+    assert torch.equal(dequantize(quantize(IMAGE, q), q), dequantize(quantize(IMAGE, before), before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from regions import regions_of
 from torch import Tensor
 
 from fxquant.graph.pipeline import run_stage
-from fxquant.qparams import Requantize, Residual
+from fxquant.qparams import FloatOutput, Requantize, Residual
 
 
 def assert_program_computes(integer_op: Callable[..., Any], *inputs: Tensor, **constants: Any) -> None:
@@ -40,7 +41,7 @@ def assert_program_computes(integer_op: Callable[..., Any], *inputs: Tensor, **c
 
 
 def random_weights(random: Random, outputs: int, reduction: int, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The constants of a convolution whose results lie all over uint8; sometimes with a table."""
+    """The constants of a convolution whose results lie all over uint8, or are floats; sometimes with a table."""
     weight = torch.randint(-128, 128, (outputs, *shape), dtype=torch.int8)
     spread = 74 * 74 * max(reduction, 1) ** 0.5
     found: dict[str, Any] = {
@@ -50,13 +51,15 @@ def random_weights(random: Random, outputs: int, reduction: int, shape: tuple[in
         "x_zero_point": random.choice((0, 128, 255, random.randint(0, 255))),
         "output": Requantize(random.randint(0, 255), random.choice((0, 3)), random.choice((255, 240))),
     }
-    if random.random() < 0.3:
+    if random.random() < 0.25:
+        found.update(bias=torch.randn(outputs), output=FloatOutput(random.choice((-math.inf, 0.0)), math.inf))
+    elif random.random() < 0.3:
         found["table"] = uint8(256)
     return found
 
 
-def residual_of(random: Random, shape: Any) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
-    """Now and then a residual, as an input and its constant."""
-    if random.random() < 0.7:
+def residual_of(random: Random, y: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    """Now and then a residual, as an input and its constant; none for floats."""
+    if random.random() < 0.7 or y.dtype is torch.float32:
         return (), {}
-    return (uint8(*shape),), {"residual_params": Residual(random.randint(0, 255), random.uniform(0.1, 1.0))}
+    return (uint8(*y.shape),), {"residual_params": Residual(random.randint(0, 255), random.uniform(0.1, 1.0))}

@@ -46,8 +46,8 @@ def test_a_convolution_of_volumes(seed: int) -> None:
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     shape = (inputs // groups, *kernel)
     weights = random_weights(random, outputs, torch.Size(shape).numel(), shape)
-    y = F.conv3d(x.double(), weights["weight"].double(), None, *settings.values())  # type: ignore[call-overload]
-    residual, params = residual_of(random, y.shape)
+    y = ops.int8_conv3d(x, **weights, **settings)
+    residual, params = residual_of(random, y)
     assert_program_computes(ops.int8_conv3d, x, *residual, **weights, **settings, **params)
 
 
@@ -86,7 +86,7 @@ def test_a_transposed_convolution(dims: int, seed: int) -> None:
     weights = random_weights(random, outputs, torch.Size(shape).numel(), shape)
     op = {2: ops.int8_conv_transpose2d, 3: ops.int8_conv_transpose3d}[dims]
     y = op(x, **weights, **settings, groups=groups)
-    residual, params = residual_of(random, y.shape)
+    residual, params = residual_of(random, y)
     assert_program_computes(op, x, *residual, **weights, **settings, groups=groups, **params)
 
 

@@ -14,7 +14,7 @@ from graphs import int8, uint8
 from torch import Tensor
 
 from fxquant.errors import InputError
-from fxquant.qparams import QParams, Requantize, Residual, quantize
+from fxquant.qparams import FloatOutput, QParams, Requantize, Residual, quantize
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.layers import Dequantize, Int8Add, Int8Conv2d, Int8Linear, Quantize
 
@@ -144,11 +144,22 @@ def test_plain_layers_hold_their_arguments_in_the_kernels_order() -> None:
     assert layer.derived_arguments == [pytest.approx(0.1), 0.5, 1, 2, 3, 4, 5]
 
 
+def test_a_layer_of_floats_keeps_its_bounds_in_its_state() -> None:
+    layer = linear(bias=torch.randn(6), output=FloatOutput(0.0, 6.0))
+    other = linear(bias=torch.randn(6), output=FloatOutput())
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(X), layer(X))
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(X), layer(X))
+    with pytest.raises(InputError, match=r"bias must be a torch\.float32"):
+        linear(output=FloatOutput())
+
+
 def test_boundaries_round_trip() -> None:
     q = QParams(0.25, 100)
     x = torch.randn(2, 3, 4, 5) * 9
     there, back = Quantize({"q": q}), Dequantize({"q": q})
     assert (there.at_boundary, back.at_boundary, linear().at_boundary) == (True, True, False)
+    assert not linear(bias=torch.randn(6), output=FloatOutput()).at_boundary
     assert torch.equal(there(x), quantize(x, q))
     assert there(x).is_contiguous(memory_format=torch.channels_last)
     assert back(there(x)).is_contiguous()

@@ -1,7 +1,8 @@
-// How an int32 accumulator becomes a uint8 output: the one place where the scalar formula is written.
+// How an int32 accumulator becomes a uint8 or a float32 output: the one place where the scalar formulas are written.
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace fxquant {
 
@@ -37,6 +38,20 @@ static inline float residual_term(uint8_t r, const Residual& residual) {
 // The product and the sum each round to float32: compile with -ffp-contract=off.
 static inline uint8_t requantize(int32_t acc, float multiplier, float residual_term, const Requantize& q) {
   return round_and_saturate(static_cast<float>(acc) * multiplier + residual_term, q);
+}
+
+// What every float32 output of an integer op goes through, in place of Requantize.
+//   y = clamp(acc * multiplier + bias, low, high)
+// relu, relu6 and clamp after the op are bounds. A NaN stays one.
+struct FloatOutput {
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+};
+
+// The product and the sum each round to float32, as above.
+static inline float to_float(int32_t acc, float multiplier, float bias, const FloatOutput& output) {
+  const float value = static_cast<float>(acc) * multiplier + bias;
+  return value < output.low ? output.low : value > output.high ? output.high : value;
 }
 
 }  // namespace fxquant

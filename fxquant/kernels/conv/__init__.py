@@ -2,6 +2,7 @@
 
 acc = bias[o] + sum over the window of (x - x_zero_point) * weight[o]; padding reads x_zero_point
 y = table[clamp(rne(float(acc) * multiplier[o] + residual_term) + zero_point, quant_min, quant_max)]
+or, in float32, y = clamp(float(acc without bias) * multiplier[o] + bias[o], low, high)
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.gemm import Layer, pack_product, same_shape_residual
+from fxquant.kernels.gemm import Layer, output_dtype, pack_product, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.library import torch_op, view
-from fxquant.qparams import Requantize, Residual
+from fxquant.qparams import FloatOutput, Requantize, Residual
 from fxquant.target import active_isa
 
 __all__ = ["ConvGeometry", "conv2d", "pack_conv2d"]
@@ -29,11 +30,13 @@ def pack_conv2d(
     *,
     geometry: ConvGeometry,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     residual: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
     """Packs int8 `weight` [O, I / groups, kh, kw], int32 `bias` [O] and float32 `multiplier` [O] for `conv2d`.
+
+    For a FloatOutput `bias` is float32.
 
     Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
     and for a reduction too long for int32.
@@ -76,23 +79,33 @@ def _output_shape(shape: tuple[int, ...], geometry: tuple[int, ...]) -> tuple[in
     return (shape[0], g.out_channels, out_h, out_w)
 
 
-def _conv2d_shape(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
+def _conv2d_shape(
+    x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int], floats: bool = False
+) -> Tensor:
     g = ConvGeometry(*geometry)
     shape = (x.shape[0], g.out_channels, *g.output_size(x.shape[2], x.shape[3]))
-    return x.new_empty(shape).to(memory_format=torch.channels_last)
+    return x.new_empty(shape, dtype=output_dtype(floats)).to(memory_format=_memory_format(floats))
 
 
-@torch_op("conv2d(Tensor x, Tensor packed, Tensor? residual, int[] geometry) -> Tensor", fake=_conv2d_shape)
-def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int]) -> Tensor:
+def _memory_format(floats: bool) -> torch.memory_format:
+    return torch.contiguous_format if floats else torch.channels_last
+
+
+@torch_op(
+    "conv2d(Tensor x, Tensor packed, Tensor? residual, int[] geometry, bool floats=False) -> Tensor",
+    fake=_conv2d_shape,
+)
+def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int], floats: bool = False) -> Tensor:
     """Uint8 `x` [N, I, H, W] convolved: uint8 channels_last [N, O, OH, OW]. `geometry` is a ConvGeometry as integers.
 
-    `residual` has the output's shape. Raises InputError for another dtype or shape, or weights packed for another ISA
-    or geometry.
+    `residual` has the output's shape. `floats`: the weights were packed for a FloatOutput, and the result is float32,
+    contiguous. Raises InputError for another dtype or shape, or weights packed for another ISA or geometry.
     """
     if x.dtype is not torch.uint8 or x.dim() != 4:
         raise InputError(f"conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.empty(_output_shape(x.shape, tuple(geometry)), dtype=torch.uint8, memory_format=torch.channels_last)
+    shape = _output_shape(x.shape, tuple(geometry))
+    y = torch.empty(shape, dtype=output_dtype(floats), memory_format=_memory_format(floats))
     residual = same_shape_residual(residual, y, torch.channels_last)
     images, weights = (view(y), view(x)), (packed.data_ptr(), packed.numel())
     constants, threads = (geometry, False, active_isa()), torch.get_num_threads()
@@ -100,7 +113,7 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
         size = _kernels.conv2d_scratch_size(*images, *weights, *constants, threads)
         scratch = torch.empty(size, dtype=torch.uint8) if size else None
         operands, rows = (*images, view(residual), view(scratch)), (0, y.shape[2])
-        _kernels.conv2d(threads, *operands, *rows, *weights, 0, 0, *constants)
+        _kernels.conv2d(threads, *operands, *rows, *weights, 0, 0, geometry, False, floats, active_isa())
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None
     return y

@@ -16,6 +16,21 @@ ConvGeometry geometry_of(const std::vector<int64_t>& g) {
   return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11]};
 }
 
+// What a run writes: bytes or, in any order of dimensions, floats.
+void set_output(Conv& conv, const View& y) {
+  if (!conv.packed->gives_floats) {
+    conv.y = images_of<uint8_t>(y);
+    return;
+  }
+  if (y.shape.size() != 4) throw nb::value_error("an image tensor has four dimensions");
+  const auto stride = [&](size_t dim) { return y.strides[dim] * conv.packed->output_size(); };
+  conv.y = {nullptr, y.shape[0], y.shape[2], y.shape[3], y.shape[1], stride(0), stride(2), stride(3)};
+  conv.y_stride_c = stride(1);
+  // Torch leaves any number as the stride of a single element: one that keeps rows at one distance.
+  if (conv.y.h == 1) conv.y.stride_h = conv.y.w == 1 ? conv.y.stride_n : conv.y.w * conv.y.stride_w;
+  if (conv.y.w == 1) conv.y.stride_w = conv.y.stride_h;
+}
+
 const PackedHeader& weights_at(uintptr_t packed, int64_t packed_bytes, int isa) {
   return packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
 }
@@ -26,20 +41,23 @@ int64_t scratch_size(const View& y, const View& x, uintptr_t packed, int64_t pac
   conv.packed = &weights_at(packed, packed_bytes, isa);
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
-  conv.y = images_of<uint8_t>(y);
+  set_output(conv, y);
   conv.x_has_halo = x_has_halo;
   return conv_scratch_size(conv, threads);
 }
 
 Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
                  int64_t row_end, uintptr_t packed, int64_t packed_bytes, uintptr_t next, int64_t next_bytes,
-                 const std::vector<int64_t>& geometry, bool x_has_halo, int isa) {
+                 const std::vector<int64_t>& geometry, bool x_has_halo, bool gives_floats, int isa) {
   Conv conv;
   conv.packed = &weights_at(packed, packed_bytes, isa);
+  if (gives_floats != (conv.packed->gives_floats != 0)) {
+    throw nb::value_error("conv2d: the weights were packed for another output");
+  }
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
   conv.residual = images_of<const uint8_t>(residual);
-  conv.y = images_of<uint8_t>(y);
+  set_output(conv, y);
   conv.x_has_halo = x_has_halo;
   conv.next = {pointer<const uint8_t>(next), next_bytes};
   conv.row_begin = row_begin;

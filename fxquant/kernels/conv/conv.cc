@@ -117,6 +117,7 @@ void run_on(const Conv& c, const Nhwc<const uint8_t>& input, const uint8_t* inpu
   p.a_end = input_end;
   p.taps = {g.kernel_h, one_tap ? 1 : g.kernel_w, g.dilation_h * input.stride_h, g.dilation_w * input.stride_w,
             one_tap ? g.kernel_w * input.c : c.packed->tap_bytes};
+  p.y_stride_c = c.y_stride_c;
   p.next = c.next;
   run_product(p, threads);
 }

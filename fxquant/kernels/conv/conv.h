@@ -5,6 +5,7 @@
 //          ih = oh * stride_h - pad_top + ky * dilation_h, iw = ow * stride_w - pad_left + kx * dilation_w,
 //     and x = x_zero_point outside the image
 //   y = table[ requantize(acc, multiplier[o], residual_term(r[n, oh, ow, o])) ]       (base/requantize.h)
+// or y = to_float(acc, multiplier[o], float_bias[o]), see gemm/gemm.h
 //
 // Dense 3x3 kernels that slide by one mostly run as winograd/winograd.h says. All others run on the product of
 // gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where
@@ -32,6 +33,7 @@ struct Conv {
   Nhwc<const uint8_t> x;
   Nhwc<const uint8_t> residual;  // data is null where the layer has none
   Nhwc<uint8_t> y;
+  int64_t y_stride_c = 4;   // as of Product, and so are the strides of y
   bool x_has_halo = false;  // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
   Span next;                // as of Product
   int64_t row_begin = 0, row_end = INT64_MAX;  // which rows of y to compute; a part of them only without scratch

@@ -19,7 +19,7 @@ struct Problem {
   ConvGeometry geometry;
   int64_t n = 1, h = 1, w = 1, c = 1;
   Gaps x_gaps, y_gaps;
-  bool residual = false, table = false, halo = false;
+  bool residual = false, table = false, halo = false, floats = false;
   int threads = 1;
   int input = -1;  // the value of all inputs, or -1 for random ones
 };
@@ -48,6 +48,7 @@ inline std::string text(const Problem& p) {
                           int64_t{p.residual},
                           int64_t{p.table},
                           int64_t{p.halo},
+                          int64_t{p.floats},
                           int64_t{p.threads}}) {
     s += std::to_string(v) + " ";
   }
@@ -112,28 +113,37 @@ struct ConvKernel {
   bool (*fits)(const Conv& conv);
 };
 
+// The output: of floats, one channel after the other, its strides in bytes.
+inline Nhwc<uint8_t> output_view(const Problem& p) {
+  const int64_t h = p.geometry.output_h(p.h), w = p.geometry.output_w(p.w), c = p.geometry.out_channels;
+  if (!p.floats) return view_of<uint8_t>(p.n, h, w, c, p.y_gaps);
+  return {nullptr, p.n, h, w, c, 4 * c * h * w, 4 * w, 4};
+}
+
 inline void expect_reference(const Problem& p, TestLayer& test, Random& random, const ConvKernel& kernel) {
   SCOPED_TRACE(text(p));
-  LayerWeights layer = test.weights();
+  LayerWeights layer = p.floats ? test.float_weights() : test.weights();
   layer.layer = Layer::conv;
   layer.dense_w = p.geometry.dilation_w == 1;
-  layer.has_residual = p.residual;
-  layer.table = p.table ? test.table.data() : nullptr;
+  layer.has_residual = p.residual && !p.floats;
+  layer.table = p.table && !p.floats ? test.table.data() : nullptr;
   const Input input(p, layer.x_zero_point, random);
   Conv conv;
   conv.geometry = p.geometry;
   conv.x = input.view;
   conv.x_has_halo = p.halo;
-  conv.y = view_of<uint8_t>(p.n, p.geometry.output_h(p.h), p.geometry.output_w(p.w), p.geometry.out_channels, p.y_gaps);
-  Guarded<uint8_t> y(extent(conv.y)), residual(extent(conv.y)), expected(extent(conv.y));
+  conv.y = output_view(p);
+  conv.y_stride_c = p.floats ? 4 * conv.y.h * conv.y.w : 1;
+  const size_t bytes = p.floats ? static_cast<size_t>(conv.y.n * conv.y.stride_n) : extent(conv.y);
+  Guarded<uint8_t> y(bytes), residual(bytes), expected(bytes);
   randomize(residual, random, -1);
-  if (p.residual) {
+  if (layer.has_residual) {
     conv.residual = {residual.data(), conv.y.n,        conv.y.h,        conv.y.w,
                      conv.y.c,        conv.y.stride_n, conv.y.stride_h, conv.y.stride_w};
   }
   expected.fill(kCanary);
   conv.y.data = expected.data();
-  reference_conv(layer, p.geometry, conv.x, conv.residual, conv.y);
+  reference_conv(layer, p.geometry, conv.x, conv.residual, conv.y, conv.y_stride_c);
   conv.y.data = y.data();
   for (const Isa isa : supported_isas()) {
     SCOPED_TRACE(isa_name(isa));
@@ -167,6 +177,7 @@ inline void choose_surroundings(Problem& p, Random& random) {
   p.residual = up_to(1);
   p.table = up_to(3) == 0;
   p.halo = up_to(2) == 0;
+  p.floats = up_to(3) == 0;
   p.threads = static_cast<int>(1 + up_to(1));
 }
 

@@ -128,7 +128,8 @@ class Slide {
   // Where there is none, that of the first pixel.
   FXQUANT_UNROLLED Int load_residual(const OutputPixels& out, int pixels) const {
     const uint8_t* pixel[kPixels];
-    unroll<kPixels>([&](auto p) FXQUANT_UNROLLED { pixel[p] = out.residual + (p < pixels ? p * out.step_residual : 0); });
+    unroll<kPixels>([&](auto p)
+                        FXQUANT_UNROLLED { pixel[p] = out.residual + (p < pixels ? p * out.step_residual : 0); });
     return V::load_pixels(pixel, task_.channels);
   }
 

@@ -56,6 +56,11 @@ struct Avx512Vnni::Half {
             _mm256_dpbusd_epi32(acc.second, _mm512_castsi512_si256(x), w.second)};
   }
 
+  static FXQUANT_INLINE void store_floats(const Acc& acc, int, const Panel& panel, float* to) {
+    Zmm::store_floats(acc.first, 0, panel, to);
+    Zmm::store_floats(_mm512_castsi256_si512(acc.second), 1, panel, to + 16);
+  }
+
   // Words: in every 128-bit lane four columns of the first vector, then four of the second.
   template <bool HasResidual, Finish How>
   static FXQUANT_INLINE __m512i words(const Acc& acc, const uint8_t* residual, const Panel& panel) {

@@ -17,7 +17,7 @@ struct BenchLayer {
   LayerWeights layer;
   std::vector<int8_t> weight;
   std::vector<int32_t> bias;
-  std::vector<float> multiplier;
+  std::vector<float> multiplier, float_bias;
   uint8_t* packed;
 
   BenchLayer(LayerWeights description, Isa isa) : layer(description) {
@@ -29,6 +29,8 @@ struct BenchLayer {
     layer.weight = weight.data();
     layer.bias = bias.data();
     layer.multiplier = multiplier.data();
+    float_bias.assign(bias.size(), 0.0F);
+    layer.float_bias = float_bias.data();
     layer.output.zero_point = 100;
     const int64_t size = packed_size(layer, isa);
     packed = static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(size + 63) / 64 * 64));

@@ -4,11 +4,14 @@
 //   acc[m, c] = bias[c] + sum over taps t, bytes k of
 //                   (a_m[tap_offset(t) + g * group_inputs + k] - x_zero_point) * w[c, t, k]
 //   y[m, c] = table[ requantize(acc[m, c], multiplier[c], residual_term(r[m, c])) ]       (base/requantize.h)
+// or, for layers of which nothing reads integers,
+//   y[m, c] = to_float(acc[m, c], multiplier[c], float_bias[c])       float32; without residual and table
 // a_m is the m-th row pointer. A 1x1 convolution and linear have one tap at offset 0.
 //
 // Weights are packed once (`pack_product`) for one ISA:
 //   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
-//   panel: bias[columns] int32 | multiplier[columns] float | weights[step][columns][4], a step being four k of a tap
+//   panel: bias[columns] int32 | multiplier[columns] float | float_bias[columns], of float outputs only
+//          | weights[step][columns][4], a step being four k of a tap
 // with (activation_offset - x_zero_point) * sum(w) folded into the bias, and zeros where k or a column is padding. The
 // columns of a panel are permuted, and some ISAs take other steps of k, see pack.h.
 #pragma once
@@ -29,13 +32,16 @@ struct LayerWeights {
   int64_t in_channels = 0, out_channels = 0, kernel_h = 1, kernel_w = 1, groups = 1;
   bool dense_w = true;  // dilation_w == 1: the taps of a kernel row touch, so they may be packed as one
   const int8_t* weight = nullptr;
-  const int32_t* bias = nullptr;
+  const int32_t* bias = nullptr;  // or null, for zeros
   const float* multiplier = nullptr;
   int32_t x_zero_point = 0;
   Requantize output;
   bool has_residual = false;
   Residual residual;
   const uint8_t* table = nullptr;  // 256 entries, or null
+  bool gives_floats = false;       // float_output in place of output, residual and table
+  const float* float_bias = nullptr;
+  FloatOutput float_output;
 };
 
 // What packed weights begin with.
@@ -44,8 +50,9 @@ struct PackedHeader {
   uint32_t magic;
   Layer layer;
   Isa isa;
-  int32_t has_residual, has_table, x_zero_point;
+  int32_t has_residual, has_table, gives_floats, x_zero_point;
   Requantize output;
+  FloatOutput float_output;
   Residual residual;
   int32_t bounded;     // no input makes acc * multiplier + residual_term leave int32
   int32_t merged_row;  // a whole kernel row is one tap: kernel_w * in_channels bytes
@@ -55,6 +62,7 @@ struct PackedHeader {
   int64_t in_channels, out_channels, kernel_h, kernel_w, groups;        // as described
   int64_t packed_groups, group_inputs, group_outputs, taps, tap_bytes;  // as packed: small groups are joined
 
+  int64_t output_size() const { return gives_floats ? 4 : 1; }  // bytes of an output
   const uint8_t* table() const;
   const uint8_t* panels() const;
 };
@@ -81,7 +89,8 @@ struct Span {
 
 // One run over packed weights. `a`, `residual` and `y` have the same n, h, w: the grid of output rows. a.at(n, h, w) is
 // the row pointer of that output row; residual.data is null where the layer has none. Bytes of `a` are read only in
-// front of a_end, bytes of y written only where an output is. y may be the residual itself.
+// front of a_end, bytes of y written only where an output is. y may be the residual itself. Where outputs are floats
+// the strides of y are in bytes, and its channels need not lie side by side.
 struct Product {
   const PackedHeader* packed = nullptr;
   Nhwc<const uint8_t> a;
@@ -89,13 +98,15 @@ struct Product {
   Taps taps;
   Nhwc<const uint8_t> residual;
   Nhwc<uint8_t> y;
-  Span next;  // packed weights that are wanted next, to be fetched into the cache meanwhile; or none
+  int64_t y_stride_c = 4;  // bytes from a float to that of the next channel
+  Span next;               // packed weights that are wanted next, to be fetched into the cache meanwhile; or none
 };
 
 // Computes the product on at most `threads` threads with the ISA that the weights were packed for.
 void run_product(const Product& product, int threads);
 
-// y[m, n] for x [rows, in_channels] and y [rows, out_channels] with row strides; residual (or null) is laid out as y.
+// y[m, n] for x [rows, in_channels] and y [rows, out_channels] with row strides in bytes; residual (or null) is laid
+// out as y.
 void linear(const PackedHeader& packed, const uint8_t* x, int64_t rows, int64_t x_stride, const uint8_t* residual,
             int64_t residual_stride, uint8_t* y, int64_t y_stride, int threads, Span next = {});
 

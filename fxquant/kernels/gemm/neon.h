@@ -39,6 +39,17 @@ struct Neon {
     return V::mul(V::to_float(centered), V::splat(panel.residual.multiplier));
   }
 
+  // vmaxq and vminq hand a NaN on.
+  static FXQUANT_INLINE void store_floats(const Acc& acc, int v, const Panel& panel, float* to) {
+    const V::Float low = V::splat(panel.float_output.low), high = V::splat(panel.float_output.high);
+    unroll<2>([&](auto half) FXQUANT_UNROLLED {
+      const int slot = kLanes * v + 4 * half;
+      const V::Float product = vmulq_f32(vcvtq_f32_s32(acc.quad[half]), vld1q_f32(panel.multiplier + slot));
+      const V::Float value = V::add(product, vld1q_f32(panel.float_bias + slot));
+      vst1q_f32(to + 4 * half, vminq_f32(high, vmaxq_f32(low, value)));
+    });
+  }
+
   template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE void store_row(const Acc (&acc)[Vectors], uint8_t* y, const uint8_t* residual,
                                        const Panel& panel) {

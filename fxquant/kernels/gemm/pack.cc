@@ -28,6 +28,8 @@ PackedHeader header_of(const LayerWeights& layer, Isa isa) {
   h.isa = isa;
   h.has_residual = layer.has_residual;
   h.has_table = layer.table != nullptr;
+  h.gives_floats = layer.gives_floats;
+  h.float_output = layer.float_output;
   h.x_zero_point = layer.x_zero_point;
   h.output = layer.output;
   h.residual = layer.residual;
@@ -66,7 +68,8 @@ class Column {
     uint8_t* base = group_panels + panel * panels.bytes;
     bias_ = reinterpret_cast<int32_t*>(base) + slot_;
     multiplier_ = reinterpret_cast<float*>(base + 4 * columns_) + slot_;
-    weights_ = base + 8 * columns_;
+    float_bias_ = h_.gives_floats ? reinterpret_cast<float*>(base + 8 * columns_) + slot_ : nullptr;
+    weights_ = base + epilogue_bytes(h_.gives_floats) * columns_;
   }
 
   // `input` counts from the first channel of the packed group.
@@ -94,13 +97,14 @@ class Column {
     *bias_ = bias;
     *multiplier_ = multiplier;
   }
+  void float_bias(float bias) { *float_bias_ = bias; }
 
  private:
   const PackedHeader& h_;
   PanelLayout layout_;
   int64_t columns_, slot_, step_bytes_;
   int32_t* bias_;
-  float* multiplier_;
+  float *multiplier_, *float_bias_;
   uint8_t* weights_;
 };
 
@@ -128,7 +132,8 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
   const int64_t inputs = layer.in_channels / layer.groups, outputs = layer.out_channels / layer.groups;
   const int64_t first_input = channel % h.group_outputs / outputs * inputs;
   const int8_t* w = layer.weight + channel * inputs * layer.kernel_h * layer.kernel_w;
-  Reach reach{layer.bias[channel], layer.x_zero_point};
+  const int64_t bias = layer.bias ? layer.bias[channel] : 0;
+  Reach reach{bias, layer.x_zero_point};
   for (int64_t i = 0; i < inputs; ++i) {
     for (int64_t ky = 0; ky < layer.kernel_h; ++ky) {
       for (int64_t kx = 0; kx < layer.kernel_w; ++kx, ++w) {
@@ -139,8 +144,9 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
   }
   // The folded bias is the accumulator of an input that is activation_offset everywhere, and a partial sum that of an
   // input that is so from there on: both lie within `reach`, so neither leaves int32 if that does not.
-  const int64_t folded = layer.bias[channel] - (layer.x_zero_point - activation_offset(h.isa)) * reach.weights();
+  const int64_t folded = bias - (layer.x_zero_point - activation_offset(h.isa)) * reach.weights();
   column.epilogue(static_cast<int32_t>(folded), layer.multiplier[channel]);
+  if (layer.gives_floats) column.float_bias(layer.float_bias[channel]);
   return reach;
 }
 
@@ -158,7 +164,8 @@ int64_t pack_product(const LayerWeights& layer, Isa isa, uint8_t* packed) {
     const Reach reach = pack_channel(layer, header, panels, c, group_panels);
     if (!reach.in_int32()) return c;
     header.largest_sum = std::max(header.largest_sum, reach.largest_sum());
-    if (!reach.bounded(layer.multiplier[c], layer.has_residual ? layer.residual.multiplier : 0.0F)) header.bounded = 0;
+    const float residual = layer.has_residual ? layer.residual.multiplier : 0.0F;
+    if (!layer.gives_floats && !reach.bounded(layer.multiplier[c], residual)) header.bounded = 0;
   }
   std::memcpy(packed, &header, sizeof header);
   PackedHeader& written = *reinterpret_cast<PackedHeader*>(packed);

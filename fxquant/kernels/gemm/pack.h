@@ -25,6 +25,9 @@ constexpr int64_t kHeaderBytes = (sizeof(PackedHeader) + 63) / 64 * 64;
 // k: [vectors][2][lanes][2]. A step of eight k. octets: int8 [columns][8].
 enum class WeightLayout { bytes, planes, words, octets };
 
+// What a panel holds of a column in front of its weights.
+constexpr int64_t epilogue_bytes(bool gives_floats) { return gives_floats ? 12 : 8; }
+
 struct PanelLayout {
   int rows, lanes, vectors;
   WeightLayout weights;
@@ -57,11 +60,12 @@ struct Panels {
   int64_t per_group;      // panels of a group
   int last_vectors;       // vectors of the last panel of a group
   bool last_half;         // of the last panel's second vector only the first half is computed
-  int64_t bytes;          // of a panel of all vectors
+  bool gives_floats;
+  int64_t bytes;  // of a panel of all vectors
   int64_t group_bytes;
 
-  Panels(PanelLayout panel, bool halves, int64_t all_steps, int64_t outputs)
-      : layout(panel), steps(all_steps), group_outputs(outputs) {
+  Panels(PanelLayout panel, bool halves, bool floats, int64_t all_steps, int64_t outputs)
+      : layout(panel), steps(all_steps), group_outputs(outputs), gives_floats(floats) {
     per_group = (outputs + layout.columns() - 1) / layout.columns();
     const int64_t rest = outputs - (per_group - 1) * layout.columns();
     last_vectors = static_cast<int>((rest + layout.lanes - 1) / layout.lanes);
@@ -69,7 +73,9 @@ struct Panels {
     bytes = panel_bytes(layout.vectors);
     group_bytes = (per_group - 1) * bytes + panel_bytes(last_vectors);
   }
-  int64_t panel_bytes(int vectors) const { return layout.lanes * vectors * 8 + steps * layout.step_bytes(vectors); }
+  int64_t panel_bytes(int vectors) const {
+    return layout.lanes * vectors * epilogue_bytes(gives_floats) + steps * layout.step_bytes(vectors);
+  }
   int vectors(int64_t panel) const { return panel + 1 == per_group ? last_vectors : layout.vectors; }
   bool half(int64_t panel) const { return panel + 1 == per_group && last_half; }
 };
@@ -80,8 +86,8 @@ struct Panels {
 }
 
 [[maybe_unused]] Panels panels_of(const PackedHeader& header) {
-  return Panels(panel_layout(header.isa), header.isa == Isa::avx512vnni, header.taps * steps_of_tap(header),
-                header.group_outputs);
+  return Panels(panel_layout(header.isa), header.isa == Isa::avx512vnni, header.gives_floats != 0,
+                header.taps * steps_of_tap(header), header.group_outputs);
 }
 
 // The slot that column `column` of a panel has, whose vectors have `lanes` lanes.

@@ -33,6 +33,11 @@ struct Scalar {
     }
     return acc;
   }
+  static void store_floats(const Acc& acc, int, const Panel& panel, float* to) {
+    for (int i = 0; i < kLanes; ++i) {
+      to[i] = to_float(acc.lane[i], panel.multiplier[i], panel.float_bias[i], panel.float_output);
+    }
+  }
   template <int Rows, int Vectors, bool HasResidual, Finish How>
   static void store(const Acc (*acc)[Vectors], uint8_t* const* y, const uint8_t* const* residual, const Panel& panel) {
     for (int i = 0; i < panel.columns; ++i) {

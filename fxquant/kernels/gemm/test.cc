@@ -134,6 +134,46 @@ TEST(Linear, TiesRoundToEven) {
   }
 }
 
+// Rows of floats at a distance, the last one up to a guard page.
+void expect_float_reference(TestLayer& c, int64_t rows, int64_t gap, int threads, Random& random) {
+  const LayerWeights& layer = c.float_weights();
+  const int64_t k = layer.in_channels, n = layer.out_channels, stride = 4 * (n + gap);
+  Guarded<uint8_t> x(static_cast<size_t>(rows * k)), y(static_cast<size_t>((rows - 1) * stride + 4 * n));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(random.integer(0, 255));
+  std::vector<uint8_t> expected(y.size(), kCanary);
+  reference_linear(layer, x.data(), rows, k, nullptr, expected.data(), stride);
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) + " N=" + std::to_string(n) +
+                 " K=" + std::to_string(k) + " gap=" + std::to_string(gap) + " seed=" + std::to_string(test_seed()));
+    const Packed packed(layer, isa);
+    ASSERT_EQ(packed.refused, -1);
+    y.fill(kCanary);
+    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x.data(), rows, k, nullptr, 0, y.data(), stride,
+           threads);
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
+  }
+}
+
+TEST(Linear, WritesFloats) {
+  Random random(14);
+  for (int64_t n = 1; n <= 70; ++n) {
+    TestLayer c(1 + n % 9, n, random);
+    for (auto& m : c.multiplier) m *= 100.0F;
+    expect_float_reference(c, 1 + n % 16, n % 3, 1, random);
+  }
+  TestLayer wide(64, 640, random);
+  expect_float_reference(wide, 29, 0, 2, random);
+}
+
+TEST(Linear, WritesFloatsBeyondInt32AndNaN) {
+  Random random(15);
+  TestLayer c(9, 48, random);
+  const float values[] = {1e6F, 1e30F, std::numeric_limits<float>::infinity(), 0.0F, 1e-30F};
+  for (size_t i = 0; i < c.multiplier.size(); ++i) c.multiplier[i] = values[i % 5];
+  for (size_t i = 0; i < c.float_bias.size(); i += 7) c.float_bias[i] = std::nanf("");
+  expect_float_reference(c, 15, 0, 1, random);
+}
+
 TEST(Linear, MayOverwriteItsResidual) {
   Random random(11);
   TestLayer c(32, 75, random);

@@ -16,7 +16,7 @@ struct TestLayer {
   LayerWeights layer;
   std::vector<int8_t> weight;
   std::vector<int32_t> bias;
-  std::vector<float> multiplier;
+  std::vector<float> multiplier, float_bias;
   std::vector<uint8_t> table;
 
   TestLayer(int64_t in, int64_t out, Random& random) : TestLayer(in, out, 1, 1, 1, random) {}
@@ -30,10 +30,12 @@ struct TestLayer {
     weight.resize(static_cast<size_t>(summands * out));
     bias.resize(static_cast<size_t>(out));
     multiplier.resize(static_cast<size_t>(out));
+    float_bias.resize(static_cast<size_t>(out));
     table.resize(256);
     for (auto& w : weight) w = static_cast<int8_t>(random.integer(-128, 127));
     for (auto& b : bias) b = static_cast<int32_t>(random.integer(-100000, 100000));
     for (auto& m : multiplier) m = random.real(0.1F, 2.0F) / (300.0F * static_cast<float>(summands));
+    for (auto& b : float_bias) b = random.real(-1.0F, 1.0F);
     for (auto& t : table) t = static_cast<uint8_t>(random.integer(0, 255));
     layer.x_zero_point = static_cast<int32_t>(random.integer(0, 3) == 0 ? 255 : random.integer(0, 255));
     layer.output.zero_point = static_cast<int32_t>(random.integer(0, 255));
@@ -45,6 +47,15 @@ struct TestLayer {
     layer.weight = weight.data();
     layer.bias = bias.data();
     layer.multiplier = multiplier.data();
+    return layer;
+  }
+  // The same layer with float outputs, some of them at a bound.
+  const LayerWeights& float_weights() {
+    weights();
+    layer.bias = nullptr;
+    layer.gives_floats = true;
+    layer.float_bias = float_bias.data();
+    layer.float_output = {-1.5F, 1.5F};
     return layer;
   }
 };

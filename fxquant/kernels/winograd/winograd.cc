@@ -132,7 +132,7 @@ bool winograd_fits(const Conv& conv) {
   const ConvGeometry& g = conv.geometry;
   const bool dense = packed.kernel_h == 3 && packed.kernel_w == 3 && packed.groups == 1;
   const bool by_one = g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1;
-  const bool exact = packed.bounded && packed.largest_sum <= INT32_MAX / 64;
+  const bool exact = packed.bounded && !packed.gives_floats && packed.largest_sum <= INT32_MAX / 64;
   const bool columns_in_pairs = !panels_of(packed).last_half;  // the others are rare
   const bool all_rows = conv.row_begin == 0 && conv.row_end >= conv.y.h;
   return row_of(packed.isa).kernels && dense && by_one && exact && columns_in_pairs && all_rows &&

@@ -2,19 +2,22 @@
 
 acc[o] = bias[o] + sum over taps and channels of (x - x_zero_point) * weight[o]        (padding reads x_zero_point)
 y      = table[requantize(acc * multiplier[o] + residual_term)]
+or, in float32 and without the bias in acc, y = clamp(acc * multiplier[o] + bias[o], low, high)
 
-Bias is int32 [O], multiplier float32 [O], table uint8 [256]; a residual is uint8, of the output's shape. Every weight
-is int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first.
+Bias is int32 [O] (float32 for a FloatOutput), multiplier float32 [O], table uint8 [256]; a residual is uint8, of the
+output's shape. Every weight is int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from fxquant.ops.integer.lookup import lookup
+from fxquant.ops.integer.epilogue import finished
 from fxquant.ops.op import op
-from fxquant.qparams import Requantize, Residual, requantize, residual_term
+from fxquant.qparams import FloatOutput, Requantize, Residual
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
@@ -27,7 +30,7 @@ def int8_conv2d(
     bias: Tensor,
     multiplier: Tensor,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     stride: Pair,
     padding: tuple[int, int, int, int],
     dilation: Pair,
@@ -36,12 +39,12 @@ def int8_conv2d(
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
-    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8. `padding`: top, left, bottom, right."""
+    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8 or float32. `padding`: top, left, bottom, right."""
     top, left, bottom, right = padding
     # float64 holds every int32 sum exactly.
     centered = F.pad(x.double() - x_zero_point, (left, right, top, bottom))
-    acc = F.conv2d(centered, weight.double(), bias.double(), stride, 0, dilation, groups)
-    return _finished(acc, multiplier, output, residual, residual_params, table)
+    acc = F.conv2d(centered, weight.double(), None, stride, 0, dilation, groups)
+    return _finished(acc, bias, multiplier, output, residual, residual_params, table)
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -51,7 +54,7 @@ def int8_conv3d(
     bias: Tensor,
     multiplier: Tensor,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     stride: Triple,
     padding: Triple,
     dilation: Triple,
@@ -60,10 +63,10 @@ def int8_conv3d(
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
-    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8."""
+    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8 or float32."""
     centered = x.double() - x_zero_point
-    acc = F.conv3d(centered, weight.double(), bias.double(), stride, padding, dilation, groups)
-    return _finished(acc, multiplier, output, residual, residual_params, table)
+    acc = F.conv3d(centered, weight.double(), None, stride, padding, dilation, groups)
+    return _finished(acc, bias, multiplier, output, residual, residual_params, table)
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -73,7 +76,7 @@ def int8_conv_transpose2d(
     bias: Tensor,
     multiplier: Tensor,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     stride: Pair,
     padding: Pair,
     output_padding: Pair,
@@ -83,11 +86,11 @@ def int8_conv_transpose2d(
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
-    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8."""
+    """x uint8 [N, I, H, W], weight [O, I / groups, KH, KW] -> uint8 or float32."""
     centered, inputs_first = x.double() - x_zero_point, other_side_first(weight, groups).double()
     settings = (stride, padding, output_padding, groups, dilation)
-    acc = F.conv_transpose2d(centered, inputs_first, bias.double(), *settings)
-    return _finished(acc, multiplier, output, residual, residual_params, table)
+    acc = F.conv_transpose2d(centered, inputs_first, None, *settings)
+    return _finished(acc, bias, multiplier, output, residual, residual_params, table)
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -97,7 +100,7 @@ def int8_conv_transpose3d(
     bias: Tensor,
     multiplier: Tensor,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     stride: Triple,
     padding: Triple,
     output_padding: Triple,
@@ -107,11 +110,11 @@ def int8_conv_transpose3d(
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
-    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8."""
+    """x uint8 [N, I, D, H, W], weight [O, I / groups, KD, KH, KW] -> uint8 or float32."""
     centered, inputs_first = x.double() - x_zero_point, other_side_first(weight, groups).double()
     settings = (stride, padding, output_padding, groups, dilation)
-    acc = F.conv_transpose3d(centered, inputs_first, bias.double(), *settings)
-    return _finished(acc, multiplier, output, residual, residual_params, table)
+    acc = F.conv_transpose3d(centered, inputs_first, None, *settings)
+    return _finished(acc, bias, multiplier, output, residual, residual_params, table)
 
 
 def other_side_first(weight: Tensor, groups: int) -> Tensor:
@@ -120,15 +123,7 @@ def other_side_first(weight: Tensor, groups: int) -> Tensor:
     return by_group.transpose(1, 2).flatten(0, 1)
 
 
-def _finished(
-    acc: Tensor,
-    multiplier: Tensor,
-    output: Requantize,
-    residual: Tensor | None,
-    residual_params: Residual | None,
-    table: Tensor | None,
-) -> Tensor:
-    """Sums [N, O, ...] in float64, requantized and looked up."""
-    term = None if residual is None or residual_params is None else residual_term(residual, residual_params)
-    y = requantize(acc.int(), multiplier.reshape(-1, *[1] * (acc.dim() - 2)), output, term)
-    return y if table is None else lookup(y, table)
+def _finished(sums: Tensor, bias: Tensor, multiplier: Tensor, *rest: Any) -> Tensor:
+    """Of sums [N, O, ...] in float64."""
+    shape = (-1, *[1] * (sums.dim() - 2))
+    return finished(sums, bias.reshape(shape), multiplier.reshape(shape), *rest)

@@ -2,6 +2,7 @@
 
 acc[n] = sum over k of x[k] * w[n, k]  -  x_zero_point * sum over k of w[n, k]  +  bias[n]
 y      = table[requantize(acc * multiplier[n] + residual_term)]
+or, in float32 and without the bias in acc, y = clamp(acc * multiplier[n] + bias[n], low, high)
 
 and with a scale for each output and group g of inputs
 
@@ -15,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fxquant.ops.integer.lookup import lookup
+from fxquant.ops.integer.epilogue import finished
 from fxquant.ops.op import op
-from fxquant.qparams import Requantize, Residual, requantize, residual_term, round_and_saturate
+from fxquant.qparams import FloatOutput, Requantize, Residual, round_and_saturate
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -27,21 +28,19 @@ def int8_linear(
     bias: Tensor,
     multiplier: Tensor,
     x_zero_point: int,
-    output: Requantize,
+    output: Requantize | FloatOutput,
     residual: Tensor | None = None,
     residual_params: Residual | None = None,
     table: Tensor | None = None,
 ) -> Tensor:
     """x uint8 [..., K], weight int8 [N, K], bias int32 [N], multiplier float32 [N] -> uint8 [..., N].
 
-    `residual`: uint8, of the output's shape. `table`: uint8 [256].
+    `residual`: uint8, of the output's shape. `table`: uint8 [256]. With a FloatOutput neither of them, bias float32 and
+    float32 [..., N].
     """
     # float64 holds every int32 sum exactly.
-    products = F.linear(x.double(), weight.double())
-    acc = (products - x_zero_point * weight.double().sum(1) + bias.double()).int()
-    term = None if residual is None or residual_params is None else residual_term(residual, residual_params)
-    y = requantize(acc, multiplier, output, term)
-    return y if table is None else lookup(y, table)
+    sums = F.linear(x.double(), weight.double()) - x_zero_point * weight.double().sum(1)
+    return finished(sums, bias, multiplier, output, residual, residual_params, table)
 
 
 @op(weight="weight", bias="shift")

@@ -19,15 +19,16 @@ from fxquant.target import active_isa
 
 @computes(ops.int8_conv2d)
 class Int8Conv2d(Weighted):
-    """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last."""
+    """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last; or float32, contiguous."""
 
     def derive(self) -> None:
+        self._derive_output()
         weight, bias, multiplier = self._tensors()
         geometry = ConvGeometry(
             *(weight.shape[0], weight.shape[2], weight.shape[3]),
             *(*self.constant("stride"), *self.constant("padding"), *self.constant("dilation"), self.constant("groups")),
         )
-        depthwise = weight.shape[1] == 1 and geometry.groups == weight.shape[0]
+        depthwise = self._runs_depthwise(weight, geometry)
         pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
         self.derived_packed = pack(weight, bias, multiplier, geometry=geometry, **self._packing())
         self.derived_geometry = list(geometry)
@@ -37,7 +38,8 @@ class Int8Conv2d(Weighted):
         self.halo = Halo() if depthwise else _halo(geometry)
 
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
-        return self.derived_kernel(x, self.derived_packed, residual, self.derived_geometry)
+        floats = (True,) if self._floats else ()
+        return self.derived_kernel(x, self.derived_packed, residual, self.derived_geometry, *floats)
 
     def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
         x, residual = emitter.images(x), self._residual(y, residual)
@@ -47,13 +49,15 @@ class Int8Conv2d(Weighted):
         shape = {"rows": (0, y.shape[2]), "packed": packed}
         if self.derived_kernel is kernels.depthwise_conv2d:
             window = self._window() if _kernels.depthwise_in_rows(packed[0]) else None
-            return emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), window=window, **shape)
-        constants = (geometry, has_halo, active_isa())
-        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *constants, torch.get_num_threads())
+            emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), window=window, **shape)
+            return
+        reading = (geometry, has_halo, active_isa())
+        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
         scratch = emitter.scratch(needed)
         window = self._window() if scratch is None else None
         operands = (y, x, residual, scratch)
-        return emitter.call("conv2d", operands, *constants, window=window, ahead=NOTHING, **shape)
+        constants = (geometry, has_halo, self._floats, active_isa())
+        emitter.call("conv2d", operands, *constants, window=window, ahead=NOTHING, **shape)
 
     def _window(self) -> Window:
         g = ConvGeometry(*self.derived_geometry)

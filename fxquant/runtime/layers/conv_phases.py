@@ -58,6 +58,7 @@ class _InPhases(Weighted):
         raise NotImplementedError
 
     def derive(self) -> None:
+        self._derive_output()
         phases = self.derived_phases = self._phases()
         self.derived_zero_point = self.constant("x_zero_point")
         self.derived_borders = [border(along) for along in phases]
@@ -80,7 +81,7 @@ class _InPhases(Weighted):
             *(weight.shape[0], weight.shape[2], weight.shape[3], rows.stride * in_turn, columns.stride, 0, 0, 0, 0),
             *(1 if in_turn > 1 else rows.dilation, columns.dilation, self.constant("groups")),
         )
-        depthwise = weight.shape[1] == 1 and geometry.groups == weight.shape[0]
+        depthwise = self._runs_depthwise(weight, geometry)
         pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
         packed = pack(weight.contiguous(), bias, multiplier, geometry=geometry, **self._packing())
         return Part(phases, list(geometry), packed, depthwise, in_turn)
@@ -113,8 +114,9 @@ class _InPhases(Weighted):
 
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         self.check(x)
-        memory_format = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-        y = torch.empty(self._shape(x), dtype=torch.uint8, device=x.device, memory_format=memory_format)
+        last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        memory_format, dtype = (torch.contiguous_format, torch.float32) if self._floats else (last, torch.uint8)
+        y = torch.empty(self._shape(x), dtype=dtype, device=x.device, memory_format=memory_format)
         if residual is not None and residual.shape != y.shape:
             raise InputError(f"the residual must be of shape {list(y.shape)}, not {list(residual.shape)}")
         for part in self.derived_parts if not x.is_meta else ():
@@ -124,7 +126,7 @@ class _InPhases(Weighted):
             image = self._image(part, x)
             term = None if residual is None else _as_images(part.of(residual, _sliced))
             kernel = kernels.depthwise_conv2d if part.depthwise else kernels.conv2d
-            result = kernel(image, part.packed, term, part.geometry)
+            result = kernel(image, part.packed, term, part.geometry, *((True,) if self._floats else ()))
             to.copy_(result if x.dim() == 4 else result.unflatten(0, (x.shape[0], -1)).transpose(1, 2))
         return y
 
@@ -190,11 +192,13 @@ class _InPhases(Weighted):
         packed = (emitter.constant(part.packed), part.packed.numel())
         shape: dict[str, Any] = {"rows": (0, y.shape[2]), "packed": packed}
         if part.depthwise:
-            return emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), **shape)
-        constants = (part.geometry, False, active_isa())
-        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *constants, torch.get_num_threads())
+            emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), **shape)
+            return
+        reading = (part.geometry, False, active_isa())
+        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
         operands = (y, x, residual, emitter.scratch(needed))
-        return emitter.call("conv2d", operands, *constants, ahead=NOTHING, **shape)
+        constants = (part.geometry, False, self._floats, active_isa())
+        emitter.call("conv2d", operands, *constants, ahead=NOTHING, **shape)
 
 
 def _sliced(x: Tensor, dim: int, start: int, length: int, step: int) -> Tensor:
@@ -212,7 +216,7 @@ def _each(*settings: Any) -> Iterator[tuple[Any, ...]]:
 
 @computes(ops.int8_conv3d)
 class Int8Conv3d(_InPhases):
-    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last."""
+    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last; or float32, contiguous."""
 
     def _phases(self) -> list[list[Phase]]:
         settings = map(self.constant, ("stride", "padding", "dilation"))
@@ -227,9 +231,9 @@ class _Transposed(_InPhases):
 
 @computes(ops.int8_conv_transpose2d)
 class Int8ConvTranspose2d(_Transposed):
-    """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last."""
+    """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last; or float32, contiguous."""
 
 
 @computes(ops.int8_conv_transpose3d)
 class Int8ConvTranspose3d(_Transposed):
-    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last."""
+    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last; or float32, contiguous."""

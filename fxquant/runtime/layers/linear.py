@@ -18,14 +18,15 @@ from fxquant.target import active_isa
 
 @computes(ops.int8_linear)
 class Int8Linear(Weighted):
-    """uint8 [..., K] -> uint8 [..., N]."""
+    """uint8 [..., K] -> uint8 or float32 [..., N]."""
 
     def derive(self) -> None:
+        self._derive_output()
         self.derived_packed = kernels.pack_linear(*self._tensors(), **self._packing())
         self.derived_features = self.constant("weight").shape[0]
 
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
-        return kernels.linear(x, self.derived_packed, residual, self.derived_features)
+        return kernels.linear(x, self.derived_packed, residual, self.derived_features, self._floats)
 
     overwrites = (1,)
     any_strides = False
@@ -34,7 +35,7 @@ class Int8Linear(Weighted):
         residual = self._residual(y, residual)
         operands = (emitter.rows(y), emitter.rows(x), None if residual is None else emitter.rows(residual))
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
-        emitter.call("linear", operands, active_isa(), packed=packed, ahead=NOTHING)
+        emitter.call("linear", operands, self._floats, active_isa(), packed=packed, ahead=NOTHING)
 
 
 @computes(ops.int8_linear_grouped)

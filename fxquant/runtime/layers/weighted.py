@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from fxquant.errors import InputError
+from fxquant.kernels import ConvGeometry
+from fxquant.qparams import FloatOutput
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.value import Value
 
@@ -15,6 +17,18 @@ class Weighted(Layer):
     """A layer with packed weights and an optional residual."""
 
     inputs = ("x", "residual")
+
+    def _derive_output(self) -> None:
+        """Whether the results are integers, as every `derive` has to know."""
+        self.gives_integers = not isinstance(self.constant("output"), FloatOutput)
+
+    @property
+    def _floats(self) -> bool:
+        return not self.gives_integers
+
+    def _runs_depthwise(self, weight: Tensor, geometry: ConvGeometry) -> bool:
+        """Whether the depthwise kernels compute a convolution with this weight; they give integers only."""
+        return self.gives_integers and weight.shape[1] == 1 and geometry.groups == weight.shape[0]
 
     def _packing(self) -> dict[str, Any]:
         names = {"x_zero_point": "x_zero_point", "output": "output", "residual": "residual_params", "table": "table"}

@@ -4,6 +4,11 @@
 // the two by itself: what waits for a tile's last product fills its schedulers. Here both stand side by side in the
 // code: a step over k of a tile is followed by the stores of some rows of the one before. Both tiles' accumulators
 // share the registers, so tiles are half as high.
+#pragma once
+#include "gemm/tile.h"
+
+namespace fxquant {
+namespace {
 
 // The steps over k of a tile, one at a time.
 template <class Machine, int Rows, int Vectors, bool OneTap>
@@ -67,9 +72,8 @@ void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared
   load_bias<Machine>(acc, panel.bias);
   run(steps_of_tile());
   for (; rows.count >= 2 * Rows; rows.count -= Rows) {
-    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { done[m][v] = acc[m][v]; });
-    });
+    unroll<Rows>([&](auto m)
+                     FXQUANT_UNROLLED { unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { done[m][v] = acc[m][v]; }); });
     load_bias<Machine>(acc, panel.bias);
     rows.a += Rows * rows.a_step;
     auto steps = steps_of_tile();
@@ -109,16 +113,19 @@ struct Tiling {
   bool pipelined;
 };
 
-// Of `rows` rows and products of `steps` steps. Long products hide the stores behind the next ones' beginning.
+// Of `rows` rows and products of `steps` steps. Where products are long, stores are a small part.
 template <class Machine, int Vectors, int SpreadSteps>
-Tiling tiling_of(int64_t rows, [[maybe_unused]] int64_t steps) {
+Tiling tiling_of(int64_t rows, [[maybe_unused]] int64_t steps, [[maybe_unused]] const Panel& panel) {
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
     constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>, kLong = 80;
     const int64_t rest = rows % kTile;
     const bool even = rest == 0 || rest >= kTile / 2 || rows >= 16 * kTile;
-    if (rows >= 2 * kTile && even && kTile / kTogether <= steps && steps <= kLong) return {kTile, true};
+    const bool fit = kTile / kTogether <= steps && steps <= kLong && !panel.float_bias;
+    if (rows >= 2 * kTile && even && fit) return {kTile, true};
   }
   return {even_tile(rows, Machine::kRows), false};
 }
 
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,356 @@
+// The tiles of the product, written once for all ISAs.
+//
+// A Machine is an ISA's instruction table:
+//   kRows, kLanes, kVectors                its row of kernels.inc
+//   Acc, Activations, Weights              kLanes accumulators; four bytes of a row, broadcast; one step of weights
+//   Acc load(const int32_t*)               kLanes consecutive int32
+//   Activations broadcast(uint32_t)        the same four bytes for every lane
+//   Weights weights(const uint8_t*)        kStepBytes of packed weights
+//   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
+//   kStoredRows<Vectors>                   rows that are requantized together; and
+//   store<Rows, Vectors, HasResidual, Finish>(...)     which writes at most so many
+//   store_floats(Acc, int v, const Panel&, float*)     to_float of vector v of a panel, kLanes of them as they lie
+//   kPipelinedRows<Vectors>                rows of a tile in pipelined.h, a multiple of kStoredRows; 0: never so
+//   kHalves                                whether there are panels that are `half`; if so
+//   Half                                   the Machine of these, which takes them for one vector
+//   kSpreads                               whether weights may be packed as `spread`; if so
+//   Activations spread<Steps, Step>(const uint8_t*)    for every lane its group's four bytes, of a row's 16 of a tap
+//
+// Everything is in an anonymous namespace and uses no library template: this header is compiled once an ISA, and the
+// linker must not merge two ISAs' copies. Loops over accumulators are unrolled by construction, since an array that a
+// run-time loop walks stays in memory.
+#pragma once
+#include <cstdint>
+#include <utility>
+
+#include "base/unroll.h"
+#include "gemm/gemm.h"
+#include "gemm/pack.h"
+#include "gemm/run.h"
+
+#define FXQUANT_INLINE inline __attribute__((always_inline))
+
+namespace fxquant {
+namespace {
+
+// What the stores of a panel have to see to. plain: every column of the panel exists, there is no table, and the bounds
+// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
+enum class Finish { plain, any, careful };
+
+// Output rows that follow each other at one distance, and so do their inputs and residuals.
+struct RowRun {
+  const uint8_t *a, *residual;  // residual: or null, then with step 0
+  uint8_t* y;
+  int64_t a_step, residual_step, y_step, count;
+
+  FXQUANT_INLINE RowRun from(int64_t row) const {
+    return {a + row * a_step, residual + row * residual_step, y + row * y_step, a_step, residual_step, y_step,
+            count - row};
+  }
+  FXQUANT_INLINE RowRun first(int64_t rows) const { return {a, residual, y, a_step, residual_step, y_step, rows}; }
+};
+
+// `value`, of which the compiler knows nothing: what is computed from it is computed where it is used, not ahead of a
+// loop where it would take one of too few registers.
+template <class T>
+FXQUANT_INLINE T opaque(T value) {
+  asm("" : "+r"(value));
+  return value;
+}
+
+// The inputs of a tile's rows.
+struct InputRows {
+  const uint8_t* first;
+  int64_t step;
+
+  FXQUANT_INLINE const uint8_t* operator[](int row) const { return first + row * step; }
+};
+
+// The same on the way along their bytes. Three rows share a pointer: a pointer each would be too many registers.
+template <int Rows>
+class MovingRows {
+ public:
+  FXQUANT_INLINE MovingRows(const InputRows& rows, int64_t offset) : step_(rows.step) {
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { at_[i] = opaque(rows[3 * i] + offset); });
+  }
+  FXQUANT_INLINE const uint8_t* operator[](int row) const { return at_[row / 3] + row % 3 * step_; }
+  FXQUANT_INLINE void advance(int64_t bytes) {
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { at_[i] += bytes; });
+  }
+
+ private:
+  static constexpr int kPointers = (Rows + 2) / 3;
+  const uint8_t* at_[kPointers];
+  int64_t step_;
+};
+
+// One panel, and what the stores need to know.
+struct Panel {
+  const int32_t* bias;
+  const float* multiplier;
+  const float* float_bias;  // of float outputs, else null
+  int64_t float_step;       // bytes from a column of these to the next
+  const uint8_t* weights;
+  int64_t a_offset;  // of the panel's group
+  int64_t column;    // first column of the output
+  int64_t columns;   // how many of the panel's columns exist
+  Requantize output;
+  FloatOutput float_output;
+  Residual residual;
+  const uint8_t* table;  // or null
+  bool plain;            // all of Finish::plain holds
+  int vectors;
+  bool half;         // of two vectors, in natural order, half of the second is empty
+  int spread_steps;  // of a tap; 0: not spread
+};
+
+// The panel packed at `packed`, whose first column is followed by `rest` - 1 others of its group.
+template <class Machine>
+Panel panel_of(const PackedHeader& header, const uint8_t* packed, int vectors, int64_t rest) {
+  const int64_t columns = static_cast<int64_t>(Machine::kLanes) * vectors;
+  Panel panel{};
+  panel.vectors = vectors;
+  panel.bias = reinterpret_cast<const int32_t*>(packed);
+  panel.multiplier = reinterpret_cast<const float*>(packed + 4 * columns);
+  panel.float_bias = header.gives_floats ? reinterpret_cast<const float*>(packed + 8 * columns) : nullptr;
+  panel.weights = packed + epilogue_bytes(header.gives_floats) * columns;
+  panel.columns = rest < columns ? rest : columns;
+  panel.output = header.output;
+  panel.float_output = header.float_output;
+  panel.residual = header.residual;
+  panel.table = header.has_table ? header.table() : nullptr;
+  panel.spread_steps = header.spread / 4;
+  panel.plain = panel.columns == columns && !panel.table && !panel.float_bias && panel.output.quant_min == 0 &&
+                panel.output.quant_max == 255;
+  return panel;
+}
+
+// What tiles fetch into the L2 cache while they compute: `step` bytes further with every step over k, so `tile` bytes
+// with every tile.
+struct Ahead {
+  const uint8_t* at;
+  int64_t step, tile;
+};
+
+FXQUANT_INLINE void fetch(Ahead& ahead) {
+  __builtin_prefetch(ahead.at, 0, 2);
+  ahead.at += ahead.step;
+}
+
+FXQUANT_INLINE uint32_t load_step(const uint8_t* p) {
+  uint32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return value;
+}
+
+// The last `count` (1 to 3) bytes of a tap, nothing behind them read.
+FXQUANT_INLINE uint32_t load_rest(const uint8_t* p, int64_t count) {
+  uint32_t value = p[0];
+  if (count > 1) value |= static_cast<uint32_t>(p[1]) << 8;
+  if (count > 2) value |= static_cast<uint32_t>(p[2]) << 16;
+  return value;
+}
+
+// acc[row][vector] += the product of one step, whose bytes of a row `load` fetches.
+template <class Machine, int Rows, int Vectors, class Load>
+FXQUANT_INLINE void multiply_step(typename Machine::Acc (&acc)[Rows][Vectors], const MovingRows<Rows>& row,
+                                  const uint8_t* weights, const Load& load) {
+  typename Machine::Weights b[Vectors];
+  unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = Machine::weights(weights + v * Machine::kStepBytes); });
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    const auto x = Machine::broadcast(load(row[m]));
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::dot(acc[m][v], x, b[v]); });
+  });
+}
+
+// acc[row][vector] += the product over all taps. A tap of 4 * j + r bytes takes j full steps and, for r > 0, one step
+// that reads 4 - r bytes too many (they meet zero weights), or none too many if Careful.
+template <class Machine, int Rows, int Vectors, bool Careful>
+FXQUANT_INLINE void accumulate(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
+                               const uint8_t* weights, Ahead ahead) {
+  const auto step = [&](const MovingRows<Rows>& row, const auto& load) FXQUANT_UNROLLED {
+    multiply_step<Machine>(acc, row, weights, load);
+    weights += Vectors * Machine::kStepBytes;
+    fetch(ahead);
+  };
+  const int64_t steps = Careful ? taps.bytes / 4 : (taps.bytes + 3) / 4;
+  for (int64_t i = 0; i < taps.h; ++i) {
+    for (int64_t j = 0; j < taps.w; ++j) {
+      MovingRows<Rows> row(a, i * taps.stride_h + j * taps.stride_w);
+      for (int64_t left = steps; left > 0; --left, row.advance(4)) step(row, load_step);
+      if (Careful && steps * 4 < taps.bytes) {
+        step(row, [&](const uint8_t* p) FXQUANT_UNROLLED { return load_rest(p, taps.bytes - steps * 4); });
+      }
+    }
+  }
+}
+
+// The same for weights packed as `spread`: kSpreadInputs bytes of a tap in `Steps` steps.
+template <class Machine, int Rows, int Steps>
+FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], const InputRows& a, const Taps& taps,
+                                      const uint8_t* weights, Ahead ahead) {
+  for (int64_t i = 0; i < taps.h; ++i) {
+    for (int64_t j = 0; j < taps.w; ++j, weights += Steps * Machine::kStepBytes) {
+      const MovingRows<Rows> row(a, i * taps.stride_h + j * taps.stride_w);
+      typename Machine::Weights b[Steps];
+      unroll<Steps>([&](auto s) FXQUANT_UNROLLED { b[s] = Machine::weights(weights + s * Machine::kStepBytes); });
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        unroll<Steps>([&](auto s) FXQUANT_UNROLLED {
+          acc[m][0] = Machine::dot(acc[m][0], Machine::template spread<Steps, s>(row[m]), b[s]);
+        });
+      });
+      fetch(ahead);
+    }
+  }
+}
+
+// How a Machine runs over k. One whose registers hold more than a step of a row specializes it.
+template <class Machine>
+struct Accumulate {
+  template <int Rows, int Vectors, bool Careful>
+  static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
+                                 const uint8_t* weights, Ahead ahead) {
+    accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
+  }
+};
+
+// Writes a row of float outputs. Four columns that follow each other lie so in a vector too, see pack.h.
+template <class Machine, int Vectors>
+__attribute__((noinline)) void store_float_row(const typename Machine::Acc (&acc)[Vectors], uint8_t* y,
+                                               const Panel& panel) {
+  for (int v = 0; v < Vectors; ++v) {
+    alignas(64) float values[Machine::kLanes];
+    Machine::store_floats(acc[v], v, panel, values);
+    for (int quad = 0; quad < Machine::kLanes / 4; ++quad) {
+      const int64_t column = Vectors == 2 ? 8 * quad + 4 * v : 4 * quad, left = panel.columns - column;
+      uint8_t* to = y + panel.float_step * (panel.column + column);
+      if (left >= 4 && panel.float_step == 4) {
+        __builtin_memcpy(to, values + 4 * quad, 16);
+      } else {
+        for (int i = 0; i < 4 && i < left; ++i) __builtin_memcpy(to + panel.float_step * i, values + 4 * quad + i, 4);
+      }
+    }
+  }
+}
+
+// Writes a tile of float outputs.
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void finish_floats(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+                                  const Panel& panel) {
+  uint8_t* y = rows.y;
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    typename Machine::Acc row[Vectors];  // a copy: `acc` itself would have to lie in memory, for all stores
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { row[v] = acc[m][v]; });
+    store_float_row<Machine, Vectors>(row, y, panel);
+    y += rows.y_step;
+  });
+}
+
+// Requantizes and writes the first Rows rows, and moves on to those behind them.
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
+FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
+  uint8_t* to[Rows];
+  const uint8_t* added[Rows];
+  unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
+    to[i] = rows.y + i * rows.y_step;
+    added[i] = rows.residual + i * rows.residual_step;
+  });
+  Machine::template store<Rows, Vectors, HasResidual, How>(acc, to, added, panel);
+  rows.y = opaque(rows.y + Rows * rows.y_step);
+  if constexpr (HasResidual) rows.residual = opaque(rows.residual + Rows * rows.residual_step);
+}
+
+// Requantizes and writes a tile.
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
+FXQUANT_INLINE void finish(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& shared_rows,
+                           const Panel& panel) {
+  constexpr int kTogether = Machine::template kStoredRows<Vectors>, kRest = Rows % kTogether;
+  RowRun rows = shared_rows;
+  unroll<Rows / kTogether>([&](auto i) FXQUANT_UNROLLED {
+    store_rows<Machine, kTogether, Vectors, HasResidual, How>(&acc[kTogether * i], rows, panel);
+  });
+  if constexpr (kRest > 0) store_rows<Machine, kRest, Vectors, HasResidual, How>(&acc[Rows - kRest], rows, panel);
+}
+
+// The same for accumulators that need no care, in the cheapest way that the panel allows.
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void store_tile(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+                               const Panel& panel) {
+  const auto store = [&](auto how) FXQUANT_UNROLLED {
+    constexpr Finish kHow = static_cast<Finish>(static_cast<int>(how));
+    if (rows.residual) {
+      finish<Machine, Rows, Vectors, true, kHow>(acc, rows, panel);
+    } else {
+      finish<Machine, Rows, Vectors, false, kHow>(acc, rows, panel);
+    }
+  };
+  if (Vectors == Machine::kVectors && panel.plain) {
+    store(Index<static_cast<int>(Finish::plain)>{});
+  } else {
+    store(Index<static_cast<int>(Finish::any)>{});
+  }
+}
+
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void load_bias(typename Machine::Acc (&acc)[Rows][Vectors], const int32_t* bias) {
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = Machine::load(bias + v * Machine::kLanes); });
+  });
+}
+
+// One tile: the first Rows rows, times one panel.
+template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
+FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Panel& shared_panel, const Ahead& ahead) {
+  typename Machine::Acc acc[Rows][Vectors];
+  load_bias<Machine>(acc, shared_panel.bias);
+  const InputRows a = {rows.a + shared_panel.a_offset, rows.a_step};
+  if constexpr (SpreadSteps > 0) {
+    accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);
+  } else {
+    constexpr bool kCareful = How == Finish::careful;
+    Accumulate<Machine>::template run<Rows, Vectors, kCareful>(acc, a, taps, shared_panel.weights, ahead);
+  }
+  const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
+  if constexpr (How != Finish::plain && !HasResidual) {
+    if (panel.float_bias) return finish_floats<Machine, Rows, Vectors>(acc, rows, panel);
+  }
+  finish<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);
+}
+
+// All rows, in tiles of Rows of them, times one panel.
+template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
+void multiply_tiles(RowRun rows, const Taps& taps, const Panel& panel, Ahead ahead) {
+  for (; rows.count >= Rows; rows = rows.from(Rows)) {
+    multiply_tile<Machine, Rows, Vectors, SpreadSteps, HasResidual, How>(rows, taps, panel, ahead);
+    ahead.at += ahead.tile;
+  }
+}
+
+template <class Machine>
+using MultiplyTiles = void (*)(RowRun, const Taps&, const Panel&, Ahead);
+
+// The size of tiles of at most `most` rows that are as even as possible.
+inline int64_t even_tile(int64_t rows, int64_t most) {
+  const int64_t tiles = (rows + most - 1) / most;
+  return tiles < 1 ? 1 : (rows + tiles - 1) / tiles;
+}
+
+// Whichever has tiles of `rows` rows.
+template <class Machine, int Vectors, int SpreadSteps, bool HasResidual, Finish How, int... Rows>
+MultiplyTiles<Machine> tiles_of_rows(int64_t rows, std::integer_sequence<int, Rows...>) {
+  static constexpr MultiplyTiles<Machine> tiles[] = {
+      multiply_tiles<Machine, Rows + 1, Vectors, SpreadSteps, HasResidual, How>...};
+  return tiles[rows - 1];
+}
+
+template <class Machine, int Vectors, int SpreadSteps, bool HasResidual>
+MultiplyTiles<Machine> tiles_of(int64_t rows, bool plain) {
+  const auto all_rows = std::make_integer_sequence<int, Machine::kRows>{};
+  if constexpr (Vectors == Machine::kVectors) {
+    if (plain) return tiles_of_rows<Machine, Vectors, SpreadSteps, HasResidual, Finish::plain>(rows, all_rows);
+  }
+  return tiles_of_rows<Machine, Vectors, SpreadSteps, HasResidual, Finish::any>(rows, all_rows);
+}
+
+}  // namespace
+}  // namespace fxquant

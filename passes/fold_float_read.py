@@ -1,0 +1,58 @@
+"""dequantize(quantize(act(linear(dequantize(x, p), ...)), q), q), read in float alone -> act(linear(...))
+
+where act is nothing, relu or clamp; likewise for convolutions. Rounding to q serves ops that read integers; where none
+does, it only loses accuracy, and so does saturating at the range that calibration saw. The op computes in int8 as
+before, see fold_float_output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import GraphModule
+
+from fxquant import ops
+from fxquant.graph.annotation import stays_float
+from fxquant.graph.pipeline import register_pass
+from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.ops.op import op_of
+
+_WITH_FLOAT_OUTPUT = (
+    *(ops.conv1d, ops.conv2d, ops.conv3d, ops.conv_transpose1d, ops.conv_transpose2d, ops.conv_transpose3d),
+    ops.linear,
+)
+_BOUNDS = (ops.relu, ops.clamp)
+
+
+class ReadInFloat(Rule):
+    def pattern(self, x: Any, q: Any) -> Any:
+        return ops.dequantize(ops.quantize(x, q), q)
+
+    def check(self, m: Match) -> None:
+        if not all(user.op == "output" or stays_float(user) for user in m.root.users):
+            m.refuse("an op that may run in int8 reads it")
+        x = m.x
+        if x.target in _BOUNDS and len(x.users) == 1:
+            x = x.args[0]
+        if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
+            m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
+        row = op_of(x)
+        assert row is not None
+        arguments = row.bind(x)
+        if any(getattr(arguments[name], "target", None) is not ops.dequantize for name in ("x", "weight")):
+            m.refuse("the op does not run in int8")
+        if _is_depthwise(m, arguments):
+            m.refuse("the depthwise kernels give integers only, and are much faster than the others")
+
+    def rewrite(self, m: Match, x: Any, q: Any) -> Any:
+        return x
+
+
+def _is_depthwise(m: Match, arguments: dict[str, Any]) -> bool:
+    weight = m.fetch(arguments["weight"].args[0])
+    return weight.shape[1] == 1 and arguments.get("groups") == weight.shape[0]
+
+
+@register_pass(stage="fold")
+def fold_float_read(gm: GraphModule) -> GraphModule:
+    return apply_rules(gm, [ReadInFloat()])

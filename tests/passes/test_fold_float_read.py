@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from fxquant.passes.fold_float_read import fold_float_read
+from graphs import X, Y, Z, calls, graph_of, int8, node_of, uint8, weight_qparams
+from torch.fx import GraphModule
+
+from fxquant import ops
+from fxquant.graph.annotation import decide
+
+WEIGHT = {"w": int8(3, 16), "b": torch.tensor([0.5, -1.0, 0.0])}
+
+
+def real(x: Any, w: Any, b: Any) -> Any:
+    return ops.linear(ops.dequantize(x, X), ops.dequantize(w, weight_qparams(0.002)), b)
+
+
+def rounded(x: Any) -> Any:
+    return ops.dequantize(ops.quantize(x, Y), Y)
+
+
+def quantizes(gm: GraphModule) -> bool:
+    return ops.quantize in calls(gm)
+
+
+@pytest.mark.parametrize("act", [lambda x: x, ops.relu, lambda x: ops.clamp(x, -0.5, 1.0)])
+def test_what_the_model_returns_is_not_rounded(act: Any) -> None:
+    gm = graph_of(lambda x, **p: rounded(act(real(x, **p))), **WEIGHT)
+    x = uint8(5, 16)
+    expected = graph_of(lambda x, **p: act(real(x, **p)), **WEIGHT)(x)
+    after = fold_float_read(gm)
+    assert not quantizes(after)
+    assert torch.equal(after(x), expected)
+
+
+def test_nor_is_what_an_op_reads_that_stays_float() -> None:
+    gm = graph_of(lambda x, **p: ops.gelu(rounded(real(x, **p))), **WEIGHT)
+    decide(node_of(gm, ops.gelu), int8=False, reason="no kernel")
+    assert not quantizes(fold_float_read(gm))
+
+
+def test_depthwise_kernels_give_integers_only() -> None:
+    def build(x: Any, w: Any) -> Any:
+        real = ops.conv2d(ops.dequantize(x, X), ops.dequantize(w, weight_qparams(0.002)), groups=4)
+        return rounded(real)
+
+    assert quantizes(fold_float_read(graph_of(build, w=int8(4, 1, 3, 3))))
+    assert not quantizes(fold_float_read(graph_of(build, w=int8(4, 2, 3, 3))))
+
+
+def both(x: Any, **p: Any) -> Any:
+    y = rounded(real(x, **p))
+    return y, ops.softmax(y, -1)
+
+
+def twice(x: Any, **p: Any) -> Any:
+    y = real(x, **p)
+    return rounded(y), y
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        both,
+        twice,
+        lambda x, **p: ops.dequantize(ops.quantize(real(x, **p), Y), Z),
+        lambda x, **p: rounded(ops.sigmoid(real(x, **p))),
+        lambda x, **p: rounded(ops.linear(x, p["w"], p["b"])),
+        lambda x, **p: ops.quantize(real(x, **p), Y),
+    ],
+    ids=["an int8 op reads it too", "so is the sum", "other qparams", "another op", "a float op", "integers returned"],
+)
+def test_what_else_there_is_stays_rounded(build: Any) -> None:
+    gm = graph_of(build, **WEIGHT)
+    before = calls(gm)
+    assert calls(fold_float_read(gm)) == before
