@@ -9,15 +9,15 @@ from string import Template
 from typing import Any
 
 from torch import nn
-from torch.fx import GraphModule
 
 from fxquant.debug.compare import compare
 from fxquant.debug.comparison import Comparison, cells, decibels
 from fxquant.debug.explain import Explanation, explain
 from fxquant.debug.sensitivity import Sensitivity
 from fxquant.debug.suggest import Suggestion
-from fxquant.errors import MissingError
-from fxquant.graph.draw import draw
+from fxquant.drawing.describe import described
+from fxquant.drawing.heat import heats_of
+from fxquant.drawing.page import framed
 from fxquant.graph.kept import meta_of
 
 PAGE = Path(__file__).with_name("report.html")
@@ -42,8 +42,7 @@ def report(
     """Writes to `path` a page that needs no network: the outputs' error, the numbers of `compare`, what stays float and
     why, the drawing, and, if they are given, the results of `sensitivity` and `suggest`. Returns the path.
 
-    `float_model`, `quantized`, `batches` as of `compare`. Without Graphviz's program `dot` the page says so in place of
-    the drawing.
+    `float_model`, `quantized`, `batches` as of `compare`.
     """
     compared = compare(float_model, quantized, batches)
     explained = explain(quantized) if "explanation" in meta_of(quantized) else None
@@ -55,7 +54,7 @@ def report(
         _section("Every value against the float model", _compared(compared)),
         _section("What stays float, and why", _floats(explained)) if explained else "",
         _section("How the code was captured", _captures(explained)) if explained else "",
-        _section("The graph", _drawing(quantized, Path(path))),
+        _section("The graph", _drawing(quantized, compared)),
     ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,14 +119,6 @@ def _two(*values: float | None) -> list[str]:
     return ["" if value is None else f"{value:.4g}" for value in values]
 
 
-def _drawing(quantized: nn.Module, path: Path) -> str:
-    if not isinstance(quantized, GraphModule):
-        return "<p>The model's own code runs as Python, so there is no one graph to draw.</p>"
-    picture = path.with_suffix(".svg.part.svg")
-    try:
-        svg = draw(quantized, picture).read_text(encoding="utf-8")
-    except MissingError as error:
-        return f"<p>{escape(str(error))}</p>"
-    finally:
-        picture.unlink(missing_ok=True)
-    return f'<div class="graph">{svg[svg.index("<svg") :]}</div>'
+def _drawing(quantized: nn.Module, compared: Comparison) -> str:
+    drawing, names = described(quantized)
+    return framed(drawing, heats_of(quantized, drawing, names, compared, None))

@@ -48,8 +48,12 @@ def page(drawing: Drawing, heats: Sequence[Heat] = (), colored: bool = False) ->
 
 
 def notebook_html(drawing: Drawing) -> str:
-    """The page in a frame of its own, which can neither reach the notebook nor the network."""
-    inside = html.escape(page(drawing, [memory(drawing)]))
+    return framed(drawing, [memory(drawing)])
+
+
+def framed(drawing: Drawing, heats: Sequence[Heat]) -> str:
+    """The page in a frame of its own, which can reach neither the page around it nor the network."""
+    inside = html.escape(page(drawing, heats))
     style = f"width:100%;height:{HEIGHT}px;border:1px solid #8884;border-radius:6px"
     return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{inside}"></iframe>'
 

@@ -51,11 +51,11 @@ def register_pass(stage: str, name: str | None = None) -> Callable[[PassFunction
 
 
 def passes_of(stage: str) -> list[Pass]:
-    """The passes of a stage in running order: the pipeline's list, then plug-ins."""
-    from fxquant.passes import PIPELINE
+    """The passes of a stage in running order: the pipeline's list, but for the optional ones, then plug-ins."""
+    from fxquant.passes import OPTIONAL, PIPELINE
 
     names = [*PIPELINE[stage], *(p.name for p in PASSES.values() if p.stage == stage and p.name not in PIPELINE[stage])]
-    return [PASSES[name] for name in names]
+    return [PASSES[name] for name in names if name not in OPTIONAL]
 
 
 def run_stage(model: Any, stage: str) -> Any:
