@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -735,4 +736,4 @@ def test_shared_modules_and_names() -> None:
     assert list(gm.state_dict()) == list(model.state_dict()) == ["features.0.0.weight", "features.0.0.bias"]
     first, second = [n for n in gm.graph.nodes if op_of(n) and op_of(n).name == "conv2d"]
     assert str(origin_of(first)).startswith("features.0.0 (Conv2d, test_normalize_spellings.py:")
-    assert origin_of(second) == origin_of(first)
+    assert origin_of(second) == replace(origin_of(first), call=1)
