@@ -5,10 +5,16 @@ A golden is a readable text file, compared and, with --update-golden, rewritten.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# Tests run in as many processes as there are cores: threads of their own would only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from fxquant.target import active_isa, supported_isas

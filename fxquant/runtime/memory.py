@@ -1,8 +1,8 @@
 """Where the buffers of a program lie in its arena.
 
-Two buffers may share bytes if no step finds both alive. The largest buffer is placed first, each into the lowest gap
-that holds it between those that live at the same time (greedy by size: Pisarchyk and Lee 2020, "Efficient Memory
-Management for Deep Neural Net Inference", section 4).
+Two buffers may share bytes if no step finds both alive. One after the other they are placed into the lowest gap that
+holds them between those that live at the same time: the largest first (greedy by size: Pisarchyk and Lee 2020,
+"Efficient Memory Management for Deep Neural Net Inference", section 4) or, if less is wasted so, the longest-lived.
 """
 
 from __future__ import annotations
@@ -39,8 +39,16 @@ class Buffer:
 
 def arrange(buffers: Iterable[Buffer]) -> int:
     """Sets the offsets of the arena's buffers. Returns the size of the arena in bytes."""
+    used = _used(buffers)
+    by_size = sorted(used, key=lambda b: -b.size)
+    by_life = sorted(by_size, key=lambda b: (b.first or 0) - b.last)
+    sizes = [_place(by_size), _place(by_life)]
+    return _place(by_size) if sizes[0] <= sizes[1] else sizes[1]
+
+
+def _place(buffers: Iterable[Buffer]) -> int:
     placed: list[Buffer] = []
-    for buffer in sorted(_used(buffers), key=lambda b: -b.size):
+    for buffer in buffers:
         buffer.offset = _lowest_gap(buffer, [other for other in placed if other.meets(buffer)])
         placed.append(buffer)
     return max((b.offset + _aligned(b.size) for b in placed), default=0)

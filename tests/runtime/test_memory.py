@@ -97,7 +97,7 @@ def test_lives_grow_with_use() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [resnet18, resnet50, MobileNetV2, EfficientNetLite0])
-def test_networks_waste_little(network: type[nn.Module]) -> None:
+def test_networks_waste_little(network: type[nn.Module], threads: int) -> None:
     model = quantized(network(), torch.randn(1, 3, 64, 64))
     for shape in ((1, 3, 224, 224), (4, 3, 96, 128)):
         plan = plan_of(model, torch.randn(shape))
