@@ -279,7 +279,7 @@ def _converted(part: GraphModule, placement: str, passes: Sequence[Any]) -> Quan
     return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
 
 
-def _finished(converted: GraphModule, selection: Selection) -> QuantizedModule:
+def _finished(converted: GraphModule, selection: Selection | None = None) -> QuantizedModule:
     for stage in ("convert", "fold", "lower"):
         converted = run_part(converted, stage, selection)
     explanation = explanation_of(converted)

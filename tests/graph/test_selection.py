@@ -130,9 +130,7 @@ def test_a_pass_may_take_the_place_of_another_for_one_call() -> None:
 def test_two_may_not() -> None:
     register_pass("fuse", replaces="fuse_batch_norm")(spy)
     register_pass("fuse", replaces="fuse_batch_norm")(Counted)
-    with pytest.raises(
-        ConfigError, match=r"Counted .*spy .*both replace fuse_batch_norm.*without\(\"spy\"\)|spy.*Counted"
-    ):
+    with pytest.raises(ConfigError, match=r"spy \(.*Counted \(.*both replace fuse_batch_norm"):
         names()
     assert names(without("spy")) == ["Counted", "fuse_lone_batch_norm"]
 
