@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch.fx import GraphModule
 
 from fxquant.errors import ConfigError
+from fxquant.graph.plugins import load_plugins
 
 PassFunction = Callable[[GraphModule], GraphModule]
 Declared = TypeVar("Declared", bound=Callable[..., Any])  # a PassFunction, or the class of some
@@ -122,9 +123,10 @@ def _path(each: Pass) -> tuple[str, str]:
 
 
 def registered() -> dict[str, Pass]:
-    """All passes by name, once the built-in ones are imported."""
+    """All passes by name, once the built-in ones and those of installed packages are imported."""
     import fxquant.passes  # noqa: F401  registers them
 
+    load_plugins()
     return PASSES
 
 
