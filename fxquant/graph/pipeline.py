@@ -12,6 +12,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from fxquant.errors import ConfigError
+from fxquant.graph.blame import Blame
 from fxquant.graph.parts import is_part, map_parts
 from fxquant.graph.registry import Pass, register_pass
 from fxquant.graph.selection import Selection, passes_of
@@ -33,8 +34,10 @@ def run_stage(model: Any, stage: str, selection: Selection | None = None) -> Any
 
 def run_part(gm: GraphModule, stage: str, selection: Selection | None = None) -> GraphModule:
     """Runs `stage` on one graph, whatever parts the modules that it calls may hold."""
+    blame = Blame(stage)
     for each in passes_of(stage) if selection is None else selection[stage]:
-        gm = _run(gm, each)
+        gm = _run(gm, each, blame)
+    blame.settle(gm)
     if debug_level() >= 1:
         verify(gm, stage)
     if debug_level() >= 4:
@@ -50,12 +53,12 @@ def debug_level() -> int:
     return int(text)
 
 
-def _run(gm: GraphModule, each: Pass) -> GraphModule:
+def _run(gm: GraphModule, each: Pass, blame: Blame) -> GraphModule:
     level = debug_level()
     before = str(gm.graph).splitlines() if level >= 2 else []
     snapshot(gm, f"before_{each.name}")
     start = time.perf_counter()
-    gm = each.run(gm)
+    gm = blame.run(gm, each) if level >= 1 or not each.builtin else each.run(gm)
     if level >= 1:
         print(f"{each.stage:>10} {each.name:<32} {(time.perf_counter() - start) * 1e3:8.2f} ms", file=sys.stderr)
     if level >= 2:
