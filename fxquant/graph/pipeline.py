@@ -11,8 +11,8 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from fxquant.errors import ConfigError
 from fxquant.graph.blame import Blame
+from fxquant.graph.level import debug_level
 from fxquant.graph.parts import is_part, map_parts
 from fxquant.graph.registry import Pass, register_pass
 from fxquant.graph.selection import Selection, passes_of
@@ -43,14 +43,6 @@ def run_part(gm: GraphModule, stage: str, selection: Selection | None = None) ->
     if debug_level() >= 4:
         print(f"== after {stage}\n{gm.graph}", file=sys.stderr)
     return gm
-
-
-def debug_level() -> int:
-    """FXQUANT_DEBUG: 1 timings and verification, 2 what each pass changed, 3 refusals, 4 whole graphs."""
-    text = os.environ.get("FXQUANT_DEBUG", "0")
-    if not text.isdigit():
-        raise ConfigError(f"FXQUANT_DEBUG={text!r} is not a number from 0 to 4")
-    return int(text)
 
 
 def _run(gm: GraphModule, each: Pass, blame: Blame) -> GraphModule:
