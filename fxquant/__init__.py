@@ -35,31 +35,9 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = [
-    "Match",
-    "Rule",
-    "apply_rules",
-    "calibrate",
-    "compare",
-    "debugging",
-    "diff",
-    "draw",
-    "explain",
-    "export_onnx",
-    "load",
-]
-__all__ += [
-    "export_onnx",
-    "load",
-    "ops",
-    "register_pass",
-    "report",
-    "save",
-    "sensitivity",
-    "suggest",
-    "to_networkx",
-    "without",
-]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "debugging", "diff", "draw", "explain"]
+__all__ += ["export_onnx", "load", "ops", "register_pass", "report", "save"]
+__all__ += ["sensitivity", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__
