@@ -23,8 +23,10 @@ from fxquant.drawing.diff import diff
 from fxquant.drawing.draw import draw
 from fxquant.drawing.nx import to_networkx
 from fxquant.fake_quantize import *  # noqa: F403
+from fxquant.graph.level import debugging
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.graph.selection import without
 from fxquant.observer import *  # noqa: F403
 from fxquant.onnx_export import export_onnx
 from fxquant.qconfig import *  # noqa: F403
@@ -33,8 +35,9 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "diff", "draw", "explain", "export_onnx", "load"]
-__all__ += ["ops", "register_pass", "report", "save", "sensitivity", "suggest", "to_networkx"]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "debugging", "diff", "draw", "explain"]
+__all__ += ["export_onnx", "load", "ops", "register_pass", "report", "save"]
+__all__ += ["sensitivity", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

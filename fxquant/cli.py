@@ -11,6 +11,7 @@ from fxquant.demo.demo import demo
 from fxquant.doctor import doctor
 from fxquant.drawing.command import diff_command, draw_command
 from fxquant.errors import FxquantError
+from fxquant.graph.listing import passes
 
 app = typer.Typer(
     help="Compile float PyTorch models into int8 models for the CPU.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(doctor)
 app.command()(bench)
+app.command()(passes)
 app.command("draw")(draw_command)
 app.command("diff")(diff_command)
 

@@ -28,7 +28,18 @@ class CalibrationError(FxquantError, ValueError):
 
 
 class VerifyError(FxquantError):
-    """A pass left a graph that breaks a rule of its stage."""
+    """A graph breaks a rule of its stage."""
+
+
+class PassError(VerifyError):
+    """The pass `name` failed, or broke a rule at `node` ("" if at none): `reason`. The message has the diff, too."""
+
+    def __init__(self, name: str, node: str, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.name, self.node, self.reason = name, node, reason
+
+    def __reduce__(self) -> tuple[type[PassError], tuple[str, str, str, str]]:
+        return PassError, (self.name, self.node, self.reason, str(self))
 
 
 class UnsupportedError(FxquantError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from fxquant.graph.observed import ObservedGraphModule, observed
 from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
 from fxquant.graph.pipeline import run_part, run_stage
+from fxquant.graph.selection import CONVERT, PREPARE, Selection, select
 from fxquant.graph.surgery import fetch
 from fxquant.graph.trace import in_eval_mode, trace, unwrapped
 from fxquant.ops.op import op_of
@@ -73,6 +74,8 @@ def prepare_fx(
     prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
     _equalization_config: Any = None,
     backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    passes: Sequence[Any] = (),
 ) -> nn.Module:
     """A copy of `model` that computes the same in float and observes its values.
 
@@ -81,12 +84,17 @@ def prepare_fx(
     may run in int8. Run the result on representative batches, with `calibrate` or by calling it, then hand it to
     `convert_fx`.
 
+    `passes`: what this call runs besides, or not: names of optional passes, decorated passes, instances of a pass's
+    dataclass with options, and `without(name)` for what it leaves out. The stages are normalize, fuse, annotate and
+    observe.
+
     Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
     does not take) and TraceError (code that cannot be captured). Warns with ConfigWarning of settings without effect.
     """
     if _equalization_config is not None:
         warnings.warn("_equalization_config has no effect: weights are not equalized", ConfigWarning, stacklevel=2)
-    return _prepare(model, qconfig_mapping, example_inputs, prepare_custom_config, backend_config)
+    selection = select(passes, PREPARE, "prepare_fx")
+    return _prepare(model, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection)
 
 
 def _prepare(
@@ -95,6 +103,7 @@ def _prepare(
     example_inputs: Any,
     prepare_custom_config: Any,
     backend_config: Any,
+    selection: Selection,
     trains: bool = False,
 ) -> nn.Module:
     model = unwrapped(model)
@@ -113,10 +122,10 @@ def _prepare(
     if trains:
         _report_dropouts(prepared)
     _configure(prepared, mapping, custom, backend)
-    for stage in ("normalize", "fuse", "annotate", "observe"):
-        prepared = run_stage(prepared, stage)
+    for stage in PREPARE:
+        prepared = run_stage(prepared, stage, selection)
     for _, part in parts_of(prepared):
-        prepare_standalone(part, _prepare)
+        prepare_standalone(part, partial(_prepare, selection=selection))
     made = map_parts(prepared, observed)
     attach_preserved_attrs_to_model(made, attributes_of(model, custom.preserved_attributes))
     return made
@@ -150,6 +159,7 @@ def convert_fx(
     keep_original_weights: bool = False,
     *,
     placement: str = "configured",
+    passes: Sequence[Any] = (),
 ) -> nn.Module:
     """The int8 model that a calibrated `prepare_fx` result stands for. The prepared model is not modified.
 
@@ -158,18 +168,19 @@ def convert_fx(
     result's `original_weights_lookup` holds the float [weight, bias] of each int8 op under the name of its weight.
     `placement`: "configured" runs in int8 what the QConfigMapping says and a kernel can; "fastest" measures on this
     machine, at the example's shapes and with torch's current threads, and leaves in float what is faster there (see
-    docs/placement.md).
+    docs/placement.md). `passes`: as of `prepare_fx`; the stages are convert, fold, lower and plan.
 
     Warns with CalibrationWarning where an observer saw no data. Raises ConfigError if `graph_module` was not prepared,
     or for another `placement`.
     """
     if placement not in PLACEMENTS:
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
+    select(passes, CONVERT, "convert_fx")  # raises before anything is done
     prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
     kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
     if keep_original_weights:
         kept["original_weights_lookup"] = original_weights(prepared)
-    made = map_parts(prepared, partial(_converted, placement=placement))
+    made = map_parts(prepared, partial(_converted, placement=placement, passes=passes))
     if not is_part(made):
         renote(made, captures=captures_of(made), explanation=())
     attach_preserved_attrs_to_model(made, kept)
@@ -212,15 +223,20 @@ def prepare_qat_fx(
     example_inputs: Any,
     prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
     backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    passes: Sequence[Any] = (),
 ) -> nn.Module:
     """A copy of `model`, in its mode, that computes with fake-quantizes; train it, then hand it to `convert_fx`.
 
     Batch norms are folded first, with the statistics that they have: fine-tune a trained model. Dropout is left out,
     of which ConfigWarning warns. Arguments and errors as of `prepare_fx`, but `model` may be in training mode.
     """
+    selection = select(passes, PREPARE, "prepare_qat_fx")
     model = unwrapped(model)
     settled = in_eval_mode(copy.deepcopy(model)) if isinstance(model, nn.Module) else model
-    prepared = _prepare(settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, trains=True)
+    prepared = _prepare(
+        settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection, trains=True
+    )
     return prepared.train(model.training)
 
 
@@ -257,16 +273,17 @@ def _ready(graph_module: nn.Module, convert_custom_config: Any, qconfig_mapping:
     return map_parts(prepared, partial(leave_float, mapping=interop.qconfig_mapping(qconfig_mapping)))
 
 
-def _converted(part: GraphModule, placement: str) -> QuantizedModule:
-    convert_standalone(part, partial(convert_fx, placement=placement))
-    return fastest(part, MeasuredCosts(), _finished) if placement == "fastest" else _finished(part)
+def _converted(part: GraphModule, placement: str, passes: Sequence[Any]) -> QuantizedModule:
+    convert_standalone(part, partial(convert_fx, placement=placement, passes=passes))
+    finish = partial(_finished, selection=select(passes, CONVERT, "convert_fx"))
+    return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
 
 
-def _finished(converted: GraphModule) -> QuantizedModule:
+def _finished(converted: GraphModule, selection: Selection | None = None) -> QuantizedModule:
     for stage in ("convert", "fold", "lower"):
-        converted = run_part(converted, stage)
+        converted = run_part(converted, stage, selection)
     explanation = explanation_of(converted)
-    return _done(run_part(converted, "plan"), explanation=explanation)
+    return _done(run_part(converted, "plan", selection), explanation=explanation)
 
 
 def _referenced(part: GraphModule) -> QuantizedModule:

@@ -109,6 +109,3 @@ PIPELINE: dict[str, tuple[str, ...]] = {
     "lower": ("lower_layers",),
     "plan": ("plan_regions",),
 }
-
-# Those of the pipeline that run only where they are asked for.
-OPTIONAL = frozenset({"fold_float_read"})

@@ -53,6 +53,6 @@ def _is_depthwise(m: Match, arguments: dict[str, Any]) -> bool:
     return weight.shape[1] == 1 and arguments.get("groups") == weight.shape[0]
 
 
-@register_pass(stage="fold")
+@register_pass(stage="fold", optional=True)
 def fold_float_read(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [ReadInFloat()])

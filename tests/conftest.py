@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import torch
 
+from fxquant.graph.registry import PASSES, registered
 from fxquant.target import active_isa, supported_isas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -46,6 +47,15 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture
+def own_passes() -> Iterator[None]:
+    """What the test registers is gone after it."""
+    before = dict(registered())
+    yield
+    PASSES.clear()
+    PASSES.update(before)
 
 
 @pytest.fixture(params=supported_isas())

@@ -28,8 +28,8 @@ from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.kept import meta_of, note
 from fxquant.graph.origin import number_calls, origin_of
 from fxquant.graph.parts import Capture, join, replace_module
-from fxquant.graph.pipeline import passes_of
 from fxquant.graph.plain_tracer import nn_class
+from fxquant.graph.registry import named
 from fxquant.graph.trace_error import Failure
 from fxquant.graph.tracer import Tracer
 
@@ -153,8 +153,7 @@ def bound(module: nn.Module, call: Call) -> BoundCall:
 
 def untangled(gm: GraphModule) -> GraphModule:
     """`gm` without writes into memory. Raises TraceError where the graph cannot express one."""
-    (untangle,) = (each for each in passes_of("normalize") if each.name == "normalize_inplace")
-    return untangle.run(gm)
+    return named("normalize_inplace").run(gm)
 
 
 def part(

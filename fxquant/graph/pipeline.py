@@ -5,73 +5,39 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule
 
-from fxquant.errors import ConfigError
+from fxquant.graph.blame import Blame
+from fxquant.graph.level import debug_level
 from fxquant.graph.parts import is_part, map_parts
+from fxquant.graph.registry import Pass, register_pass
+from fxquant.graph.selection import Selection, passes_of
 from fxquant.graph.verify import verify
 
-PassFunction = Callable[[GraphModule], GraphModule]
-
-STAGES = ("normalize", "fuse", "annotate", "observe", "convert", "fold", "lower", "plan")
+__all__ = ["debug_level", "passes_of", "register_pass", "run_part", "run_stage", "snapshot"]
 
 
-@dataclass(frozen=True)
-class Pass:
-    """A function from graph to graph that belongs to a stage."""
+def run_stage(model: Any, stage: str, selection: Selection | None = None) -> Any:
+    """Runs the passes of `stage` on `model`, then checks that the graph is what the stage promises.
 
-    name: str
-    stage: str
-    run: PassFunction
-
-
-PASSES: dict[str, Pass] = {}
-
-
-def register_pass(stage: str, name: str | None = None) -> Callable[[PassFunction], PassFunction]:
-    """Makes the decorated function a pass of `stage`, under its own name or `name`.
-
-    Passes that the pipeline's list does not name run at the end of their stage, in the order of registration.
-    """
-    if stage not in STAGES:
-        raise ConfigError(f"there is no stage {stage!r}; a pass joins one of {', '.join(STAGES)}")
-
-    def register(function: PassFunction) -> PassFunction:
-        key = name or function.__name__
-        PASSES[key] = Pass(key, stage, function)
-        return function
-
-    return register
-
-
-def passes_of(stage: str) -> list[Pass]:
-    """The passes of a stage in running order: the pipeline's list, but for the optional ones, then plug-ins."""
-    from fxquant.passes import OPTIONAL, PIPELINE
-
-    names = [*PIPELINE[stage], *(p.name for p in PASSES.values() if p.stage == stage and p.name not in PIPELINE[stage])]
-    return [PASSES[name] for name in names if name not in OPTIONAL]
-
-
-def run_stage(model: Any, stage: str) -> Any:
-    """Runs every pass of `stage` on `model`, then checks that the graph is what the stage promises.
-
-    Of a model whose own code runs as Python, on each of its parts. Returns the model that came about.
+    Of a model whose own code runs as Python, on each of its parts. `selection`: the passes of this call, if not those
+    of any. Returns the model that came about.
     """
     if isinstance(model, GraphModule) and not is_part(model):
-        return run_part(model, stage)
-    return map_parts(model, lambda part: run_part(part, stage))
+        return run_part(model, stage, selection)
+    return map_parts(model, lambda part: run_part(part, stage, selection))
 
 
-def run_part(gm: GraphModule, stage: str) -> GraphModule:
+def run_part(gm: GraphModule, stage: str, selection: Selection | None = None) -> GraphModule:
     """Runs `stage` on one graph, whatever parts the modules that it calls may hold."""
-    for each in passes_of(stage):
-        gm = _run(gm, each)
+    blame = Blame(stage)
+    for each in passes_of(stage) if selection is None else selection[stage]:
+        gm = _run(gm, each, blame)
+    blame.settle(gm)
     if debug_level() >= 1:
         verify(gm, stage)
     if debug_level() >= 4:
@@ -79,20 +45,12 @@ def run_part(gm: GraphModule, stage: str) -> GraphModule:
     return gm
 
 
-def debug_level() -> int:
-    """FXQUANT_DEBUG: 1 timings and verification, 2 what each pass changed, 3 refusals, 4 whole graphs."""
-    text = os.environ.get("FXQUANT_DEBUG", "0")
-    if not text.isdigit():
-        raise ConfigError(f"FXQUANT_DEBUG={text!r} is not a number from 0 to 4")
-    return int(text)
-
-
-def _run(gm: GraphModule, each: Pass) -> GraphModule:
+def _run(gm: GraphModule, each: Pass, blame: Blame) -> GraphModule:
     level = debug_level()
     before = str(gm.graph).splitlines() if level >= 2 else []
     snapshot(gm, f"before_{each.name}")
     start = time.perf_counter()
-    gm = each.run(gm)
+    gm = blame.run(gm, each) if level >= 1 or not each.builtin else each.run(gm)
     if level >= 1:
         print(f"{each.stage:>10} {each.name:<32} {(time.perf_counter() - start) * 1e3:8.2f} ms", file=sys.stderr)
     if level >= 2:

@@ -55,9 +55,19 @@ def infer_shapes(gm: GraphModule) -> GraphModule:
         row = op_of(node)
         if row is not None and "shape" not in node.meta:
             with contextlib.suppress(Unknown), torch.no_grad():
-                value = row.body(*map_arg(node.args, _stand_in), **map_arg(node.kwargs, _stand_in))
-                node.meta["shape"], node.meta["dtype"] = describe(value)
+                node.meta["shape"], node.meta["dtype"] = inferred(node)
     return gm
+
+
+def inferred(node: Node) -> tuple[Any, torch.dtype | None]:
+    """What the body of the op that `node` calls gives for inputs as node.meta describes. Raises Unknown without these.
+
+    Computes nothing; an op whose body asks for numbers raises what torch does.
+    """
+    row = op_of(node)
+    if row is None:
+        raise Unknown(node.name)
+    return describe(row.body(*map_arg(node.args, _stand_in), **map_arg(node.kwargs, _stand_in)))
 
 
 class Unknown(Exception):

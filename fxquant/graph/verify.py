@@ -79,12 +79,15 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
 }
 
 
+def problems(gm: GraphModule, stage: str) -> list[tuple[Node, str]]:
+    """Every node that breaks a promise of `stage`, and how."""
+    gm = inlined(gm, Int8Region)
+    return [each for promise in PROMISES[stage] for each in promise(gm)]
+
+
 def verify(gm: GraphModule, stage: str) -> None:
     """Raises VerifyError naming every node that breaks a promise of `stage`."""
     gm.graph.lint()
-    gm = inlined(gm, Int8Region)
-    broken = [
-        f"  {node.name}, from {where(node)}: {problem}" for promise in PROMISES[stage] for node, problem in promise(gm)
-    ]
+    broken = [f"  {node.name}, from {where(node)}: {problem}" for node, problem in problems(gm, stage)]
     if broken:
         raise VerifyError(f"after {stage} the graph is not what the stage promises:\n" + "\n".join(broken))

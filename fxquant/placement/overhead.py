@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from fxquant.graph.pipeline import passes_of
+from fxquant.graph.selection import passes_of
 from fxquant.graph.trace import trace
 from fxquant.placement.timing import least_seconds
 from fxquant.qconfig_mapping import get_default_qconfig_mapping

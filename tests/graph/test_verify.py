@@ -13,7 +13,7 @@ from fxquant import ops
 from fxquant.errors import VerifyError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
-from fxquant.graph.pipeline import STAGES
+from fxquant.graph.registry import STAGES
 from fxquant.graph.verify import PROMISES, verify
 from fxquant.observer import MinMaxObserver
 from fxquant.qparams import Requantize
