@@ -13,6 +13,7 @@ from fxquant import (
 )
 from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
+from fxquant.correct_biases import correct_biases
 from fxquant.custom_config import *  # noqa: F403
 from fxquant.debug.compare import compare
 from fxquant.debug.explain import explain
@@ -33,7 +34,19 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "diff", "draw", "explain", "export_onnx", "load"]
+__all__ = [
+    "Match",
+    "Rule",
+    "apply_rules",
+    "calibrate",
+    "compare",
+    "correct_biases",
+    "diff",
+    "draw",
+    "explain",
+    "export_onnx",
+    "load",
+]
 __all__ += ["ops", "register_pass", "report", "save", "sensitivity", "suggest", "to_networkx"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
