@@ -23,6 +23,7 @@ from fxquant.debug.suggest import suggest
 from fxquant.drawing.diff import diff
 from fxquant.drawing.draw import draw
 from fxquant.drawing.nx import to_networkx
+from fxquant.equalize_channels import equalize_channels
 from fxquant.fake_quantize import *  # noqa: F403
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
@@ -47,7 +48,7 @@ __all__ = [
     "export_onnx",
     "load",
 ]
-__all__ += ["ops", "register_pass", "report", "save", "sensitivity", "suggest", "to_networkx"]
+__all__ += ["equalize_channels", "ops", "register_pass", "report", "save", "sensitivity", "suggest", "to_networkx"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__
