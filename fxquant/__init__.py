@@ -13,6 +13,7 @@ from fxquant import (
 )
 from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
+from fxquant.correct_biases import correct_biases
 from fxquant.custom_config import *  # noqa: F403
 from fxquant.debug.compare import compare
 from fxquant.debug.explain import explain
@@ -22,6 +23,7 @@ from fxquant.debug.suggest import suggest
 from fxquant.drawing.diff import diff
 from fxquant.drawing.draw import draw
 from fxquant.drawing.nx import to_networkx
+from fxquant.equalize_channels import equalize_channels
 from fxquant.fake_quantize import *  # noqa: F403
 from fxquant.graph.level import debugging
 from fxquant.graph.pipeline import register_pass
@@ -35,8 +37,8 @@ from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "debugging", "diff", "draw", "explain"]
-__all__ += ["export_onnx", "load", "ops", "register_pass", "report", "save"]
+__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "correct_biases", "debugging", "diff", "draw"]
+__all__ += ["equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "save"]
 __all__ += ["sensitivity", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__

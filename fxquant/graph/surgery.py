@@ -114,6 +114,11 @@ def put(user: Node, node: Node, value: Any) -> None:
     user.args, user.kwargs = map_arg(user.args, put_in), map_arg(user.kwargs, put_in)
 
 
+def give(node: Node, arguments: dict[str, Any]) -> None:
+    """Lets `node` call its op with these arguments, in the order of its parameters."""
+    node.args, node.kwargs = tuple(arguments.values()), {}
+
+
 def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
     """Lets `node` call `target` with other keyword arguments."""
     node.target = target
@@ -188,11 +193,16 @@ def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing:
     If the name is taken, the parameter takes over if `replacing`; else another name is found.
     """
     name = name if replacing else _free_name(gm, name)
-    path, _, last = name.rpartition(".")
-    owner = _container(gm, path)
-    owner._buffers.pop(last, None)
-    owner.register_parameter(last, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
+    set_parameter(gm, name, tensor)
     return get_attr(gm, name, near)
+
+
+def set_parameter(gm: nn.Module, target: str, tensor: Tensor) -> None:
+    """Makes the tensor at the dotted path `target` a new parameter; what others hold of the old one stays as it is."""
+    path, _, name = target.rpartition(".")
+    owner = _container(gm, path)
+    owner._buffers.pop(name, None)
+    owner.register_parameter(name, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
 
 
 def hand_over(gm: GraphModule, root: nn.Module, path: str) -> None:
