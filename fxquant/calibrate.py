@@ -71,6 +71,13 @@ def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: st
         raise InputError(f"{name}, {given}, does not run through the model: {error}") from error
 
 
+def in_order(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments of a call, defaults included, in the order of the parameters: that of a graph's placeholders."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return list(bound.arguments.values())
+
+
 def bound_batch(signature: inspect.Signature, batch: Any, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and the keyword arguments that `batch` gives; InputError, with its `name`, if they do not fit."""
     args: tuple[Any, ...] = ()

@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Node
 
 from fxquant.calibrate import in_eval
 from fxquant.graph import surgery
-from fxquant.graph.weights import output_channels
+from fxquant.graph.weights import output_channels, readers_of
 from fxquant.lockstep import Layer, check_calibrated, layers_in_lockstep
 from fxquant.ops.op import op_of
 
@@ -50,7 +50,7 @@ def _correct(gm: GraphModule, layer: Layer) -> None:
     row = op_of(layer.prepared)
     assert row is not None
     bias_node = row.bind(layer.prepared)[row.bias] if row.bias else None
-    if bias_node is None or bias_node.op != "get_attr" or _readers(gm, bias_node) > 1:
+    if bias_node is None or bias_node.op != "get_attr" or readers_of(gm, bias_node) > 1:
         return
     axis = -1 if row.name == "linear" else 1
     expected = [_by_channel(y, axis) for y in layer.expected]
@@ -90,13 +90,6 @@ def _bounds(layer: Node) -> tuple[float | None, float | None]:
 
 def _by_channel(y: Tensor, axis: int) -> Tensor:
     return y.movedim(axis, 0).flatten(1)
-
-
-def _readers(gm: GraphModule, bias: Node) -> int:
-    """How many nodes read the parameter of `bias`, under whatever name."""
-    address = surgery.fetch(gm, bias).data_ptr()
-    every = (node for node in gm.graph.nodes if node.op == "get_attr")
-    return sum(len(node.users) for node in every if surgery.fetch(gm, node).data_ptr() == address)
 
 
 def _add_biases(gm: GraphModule) -> None:

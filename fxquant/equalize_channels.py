@@ -14,19 +14,20 @@ or beyond it.
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
+from networkx.utils import UnionFind
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from fxquant.calibrate import bound_batch, in_eval
+from fxquant.calibrate import bound_batch, in_eval, in_order
 from fxquant.errors import CalibrationError, ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.kept import meta_of
 from fxquant.graph.parts import is_part
+from fxquant.graph.weights import is_depthwise, readers_of
 from fxquant.observer import ObserverBase
 from fxquant.ops.op import op_of
 
@@ -78,9 +79,7 @@ def _ranges(gm: GraphModule, data: Iterable[Any]) -> dict[Node, Tensor]:
     signature, runner = inspect.signature(gm.forward), _Ranges(gm)
     for index, batch in enumerate(data):
         args, kwargs = bound_batch(signature, batch, f"batch {index}")
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        runner.run(*bound.arguments.values())
+        runner.run(*in_order(signature, args, kwargs))
     if not runner.found:
         raise CalibrationError("data holds no batches, or the model computes no images")
     return runner.found
@@ -99,20 +98,13 @@ def _behind(gm: GraphModule, node: Node) -> Node:
 
 def _groups(gm: GraphModule) -> list[list[Node]]:
     """The values that must be stretched alike: what is added, and what a saturation reads and gives."""
-    leader: dict[Node, Node] = {}
+    alike: UnionFind[Node] = UnionFind()
     for node in gm.graph.nodes:
         if _name(node) == "conv2d":
-            leader[node] = node
+            alike[node]
         elif _name(node) in ("add", "relu", "clamp"):
-            leader[node] = node
-            for x in [_behind(gm, each) for each in node.all_input_nodes]:
-                old = leader.get(x, x)
-                leader[x] = old
-                leader = {n: node if first is old else first for n, first in leader.items()}
-    groups = defaultdict(list)
-    for node, first in leader.items():
-        groups[first].append(node)
-    return list(groups.values())
+            alike.union(node, *(_behind(gm, x) for x in node.all_input_nodes))
+    return [list(group) for group in alike.to_sets()]
 
 
 def _readers(gm: GraphModule, node: Node) -> list[Node]:
@@ -156,14 +148,8 @@ def _weight(gm: GraphModule, layer: Node) -> Node | None:
     """The parameter that is the weight, if this layer alone reads it and its bias is no computed one."""
     arguments = op_of(layer).bind(layer)  # type: ignore[union-attr]
     weight, bias = _behind(gm, arguments["weight"]), arguments["bias"]
-    private = all(n.op == "get_attr" and _count(gm, n) == 1 for n in (weight, bias) if n is not None)
+    private = all(n.op == "get_attr" and readers_of(gm, n) == 1 for n in (weight, bias) if n is not None)
     return weight if private else None
-
-
-def _count(gm: GraphModule, parameter: Node) -> int:
-    address = surgery.fetch(gm, parameter).data_ptr()
-    every = (n for n in gm.graph.nodes if n.op == "get_attr")
-    return sum(len(n.users) for n in every if surgery.fetch(gm, n).data_ptr() == address)
 
 
 def _groups_of(layer: Node) -> int:
@@ -171,8 +157,8 @@ def _groups_of(layer: Node) -> int:
 
 
 def _depthwise(layer: Node, gm: GraphModule) -> bool:
-    weight = surgery.fetch(gm, _behind(gm, op_of(layer).bind(layer)["weight"]))  # type: ignore[union-attr]
-    return weight.shape[1] == 1 and _groups_of(layer) == weight.shape[0]
+    arguments = op_of(layer).bind(layer)  # type: ignore[union-attr]
+    return is_depthwise(surgery.fetch(gm, _behind(gm, arguments["weight"])), arguments)
 
 
 def _scale(gm: GraphModule, layer: Node, role: str, factor: Tensor) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from fxquant.calibrate import bound_batch
+from fxquant.calibrate import bound_batch, in_order
 from fxquant.errors import CalibrationError, ConfigError, InputError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.kept import meta_of
@@ -103,6 +103,4 @@ def _inputs(prepared: GraphModule, data: Iterable[Any]) -> Iterator[list[Any]]:
     signature = inspect.signature(prepared.forward)
     for index, batch in enumerate(data):
         args, kwargs = bound_batch(signature, batch, f"batch {index}")
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        yield list(bound.arguments.values())
+        yield in_order(signature, args, kwargs)

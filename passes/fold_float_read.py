@@ -15,6 +15,7 @@ from fxquant import ops
 from fxquant.graph.annotation import stays_float
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.graph.weights import is_depthwise
 from fxquant.ops.op import op_of
 
 _WITH_FLOAT_OUTPUT = (
@@ -41,16 +42,11 @@ class ReadInFloat(Rule):
         arguments = row.bind(x)
         if any(getattr(arguments[name], "target", None) is not ops.dequantize for name in ("x", "weight")):
             m.refuse("the op does not run in int8")
-        if _is_depthwise(m, arguments):
+        if is_depthwise(m.fetch(arguments["weight"].args[0]), arguments):
             m.refuse("the depthwise kernels give integers only, and are much faster than the others")
 
     def rewrite(self, m: Match, x: Any, q: Any) -> Any:
         return x
-
-
-def _is_depthwise(m: Match, arguments: dict[str, Any]) -> bool:
-    weight = m.fetch(arguments["weight"].args[0])
-    return weight.shape[1] == 1 and arguments.get("groups") == weight.shape[0]
 
 
 @register_pass(stage="fold", optional=True)

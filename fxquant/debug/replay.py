@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from fxquant.calibrate import in_order
 from fxquant.graph.parts import parts_of
 
 # The path of a part, and how many calls of it came before in this run of the model.
@@ -52,7 +53,7 @@ def watched(model: nn.Module, see: See) -> Iterator[None]:
         calls[path] += 1
         seeing = True
         try:
-            see(key, _in_order(part, args, kwargs))
+            see(key, in_order(inspect.signature(part.forward), args, kwargs))
         finally:
             seeing = False
 
@@ -71,12 +72,6 @@ def run_watched(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
     """What `model` returns, without gradients, while `see` watches its parts."""
     with torch.no_grad():
         if [part for _, part in parts_of(model)] == [model]:
-            return see(("", 0), _in_order(model, args, kwargs))
+            return see(("", 0), in_order(inspect.signature(model.forward), args, kwargs))
         with watched(model, see):
             return model(*args, **kwargs)
-
-
-def _in_order(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    bound = inspect.signature(part.forward).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return list(bound.arguments.values())

@@ -1,11 +1,13 @@
-"""Where the outputs are in an op's weight: dimension 0, but for transposed convolutions [I, O / groups, ...]."""
+"""The weights of ops. Outputs are in dimension 0, but for transposed convolutions [I, O / groups, ...]."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import Tensor
+from torch.fx import GraphModule, Node
 
+from fxquant.graph import surgery
 from fxquant.ops.op import Op
 
 TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -21,5 +23,16 @@ def scale_axis(row: Op, weight: Tensor, arguments: dict[str, Any]) -> int:
 
     In a transposed convolution of several groups those of one index are shared by the groups, unless it is depthwise.
     """
-    depthwise = weight.shape[1:2] == (1,) and arguments.get("groups") == weight.shape[0]
-    return 1 if row.name in TRANSPOSED and not depthwise else 0
+    return 1 if row.name in TRANSPOSED and not is_depthwise(weight, arguments) else 0
+
+
+def is_depthwise(weight: Tensor, arguments: dict[str, Any]) -> bool:
+    """Whether every channel has a filter of its own."""
+    return weight.shape[1:2] == (1,) and arguments.get("groups") == weight.shape[0]
+
+
+def readers_of(gm: GraphModule, parameter: Node) -> int:
+    """How many nodes read the parameter that a get_attr fetches, under whatever name."""
+    address = surgery.fetch(gm, parameter).data_ptr()
+    every = (node for node in gm.graph.nodes if node.op == "get_attr")
+    return sum(len(node.users) for node in every if surgery.fetch(gm, node).data_ptr() == address)

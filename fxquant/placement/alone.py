@@ -72,7 +72,7 @@ def in_int8(single: GraphModule) -> GraphModule:
     """What `convert_fx` would make of `single`, between a quantize and a dequantize. `single` is not modified."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)  # the conversion itself warns
-        return run_passes(copy.deepcopy(single), ("convert", "fold", "lower"), without=("fold_float_read",))
+        return run_passes(copy.deepcopy(single), ("convert", "fold", "lower"))
 
 
 def signature(single: GraphModule) -> tuple[Hashable, ...]:

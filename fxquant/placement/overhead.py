@@ -7,7 +7,7 @@ fitted to two such models, run as `convert_fx` makes them: so it holds for howev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -49,12 +49,9 @@ def _quantized(linears: int, x: torch.Tensor) -> GraphModule:
     return run_passes(prepared, ("convert", "fold", "lower", "plan"))
 
 
-def run_passes(gm: GraphModule, stages: Sequence[str], without: Collection[str] = ()) -> GraphModule:
-    """As `run_stage` for each stage, but FXQUANT_DEBUG shows nothing of it: it is not the user's model.
-
-    `without`: names of passes that are left out.
-    """
+def run_passes(gm: GraphModule, stages: Sequence[str]) -> GraphModule:
+    """As `run_stage` for each stage, but FXQUANT_DEBUG shows nothing of it: it is not the user's model."""
     for stage in stages:
         for each in passes_of(stage):
-            gm = gm if each.name in without else each.run(gm)
+            gm = each.run(gm)
     return gm

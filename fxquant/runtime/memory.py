@@ -41,9 +41,11 @@ def arrange(buffers: Iterable[Buffer]) -> int:
     """Sets the offsets of the arena's buffers. Returns the size of the arena in bytes."""
     used = _used(buffers)
     by_size = sorted(used, key=lambda b: -b.size)
+    arena = _place(by_size)
+    if arena == lower_bound(used):  # as a rule
+        return arena
     by_life = sorted(by_size, key=lambda b: (b.first or 0) - b.last)
-    sizes = [_place(by_size), _place(by_life)]
-    return _place(by_size) if sizes[0] <= sizes[1] else sizes[1]
+    return _place(min(by_size, by_life, key=_place))
 
 
 def _place(buffers: Iterable[Buffer]) -> int:
