@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import torch
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_pieces_are_aligned_and_apart(sizes: list[int]) -> None:
     spans = sorted((piece.data_ptr(), piece.data_ptr() + piece.numel()) for piece in pieces)
     assert [piece.numel() for piece in pieces] == sizes
     assert all(begin % 64 == 0 for begin, _ in spans)
-    assert all(end <= begin for (_, end), (begin, _) in zip(spans[:-1], spans[1:], strict=True))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def test_a_piece_is_saved_without_its_neighbours() -> None:
