@@ -19,6 +19,7 @@ from fxquant.kernels.conv import check_geometry
 from fxquant.kernels.gemm import check_weights, same_shape_residual
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.packed_memory import packed_memory
 from fxquant.qparams import Requantize, Residual
 from fxquant.target import active_isa
 
@@ -49,7 +50,7 @@ def pack_depthwise_conv2d(
     if weight.shape != (g.out_channels, 1, g.kernel_h, g.kernel_w):
         raise InputError(f"a weight of shape {list(weight.shape)} does not fit {g}")
     isa = active_isa() if isa is None else isa
-    packed = torch.empty(_kernels.depthwise_packed_bytes(g.out_channels, tuple(g[1:11]), isa), dtype=torch.uint8)
+    packed = packed_memory(_kernels.depthwise_packed_bytes(g.out_channels, tuple(g[1:11]), isa))
     weight, bias, multiplier = weight.contiguous(), bias.contiguous(), multiplier.contiguous()
     table = None if table is None else table.contiguous()
     term = Residual(0, 0.0) if residual is None else residual

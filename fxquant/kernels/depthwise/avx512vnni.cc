@@ -10,7 +10,7 @@ namespace {
 template <class Bytes>
 struct Vnni : Bytes {
   using Int = typename Bytes::Int;
-  static constexpr int kTogether = 4, kParts = 1;
+  static constexpr int kTogether = 7, kParts = 1;
   static void activations(Int quad, Int (&parts)[1]) { parts[0] = quad; }
   static void weights(Int quad, Int (&parts)[1]) { parts[0] = quad; }
   static FXQUANT_UNROLLED void keep(Int& value) { asm("" : "+v"(value)); }

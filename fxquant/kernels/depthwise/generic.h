@@ -76,21 +76,7 @@ class Epilogue {
         channels_(task.channels),
         clamps_(task.layer->clamps != 0) {}
 
-  // rounded[x] from acc[x], for the outputs from `out` on.
-  template <int Part, int Count>
-  FXQUANT_UNROLLED void round(const Int (&acc)[Count], const OutputPixels& out, Int (&rounded)[Count]) const {
-    if (!clamps_) {
-      unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = round_plain<Part>(acc[x]); });
-      return;
-    }
-    const typename V::Float multiplier = V::load_block_f32(multiplier_ + Part * V::kBlock);
-    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
-      typename V::Float value = V::mul(V::to_float(acc[x]), multiplier);
-      if (out.residual) value = V::add(value, term<Part>(V::load(out.residual + x * out.step_residual, channels_)));
-      rounded[x] = saturate_.round(value);
-    });
-  }
-  // The same of one output, with residual codes or null.
+  // The rounded output of an accumulator, with residual codes or null.
   template <int Part>
   FXQUANT_UNROLLED Int round(Int acc, const Int* residual) const {
     if (!clamps_) return round_plain<Part>(acc);
@@ -98,10 +84,17 @@ class Epilogue {
     if (residual) value = V::add(value, term<Part>(*residual));
     return saturate_.round(value);
   }
-  // The same of one output without a residual, and within int32.
+  // The same without a residual, and within int32.
   template <int Part>
   FXQUANT_UNROLLED Int round_plain(Int acc) const {
     return V::round(V::mul(V::to_float(acc), V::load_block_f32(multiplier_ + Part * V::kBlock)));
+  }
+  // That of the output `x` pixels from `out` on.
+  template <int Part>
+  FXQUANT_UNROLLED Int round_at(Int acc, const OutputPixels& out, int64_t x) const {
+    if (!out.residual) return round<Part>(acc, nullptr);
+    const Int residual = V::load(out.residual + x * out.step_residual, channels_);
+    return round<Part>(acc, &residual);
   }
   FXQUANT_UNROLLED Int words(Int a, Int b) const { return saturate_.words(a, b); }
   // Without a table.
@@ -109,9 +102,6 @@ class Epilogue {
   FXQUANT_UNROLLED Int bytes(Int words_a, Int words_b) const {
     const Int bytes = plain_bytes(words_a, words_b);
     return table_ ? V::lookup(table_, bytes) : bytes;
-  }
-  FXQUANT_UNROLLED void store(uint8_t* y, Int words_a, Int words_b) const {
-    V::store(y, bytes(words_a, words_b), channels_);
   }
 
  private:
@@ -131,13 +121,17 @@ class Epilogue {
 };
 
 // Layers without dilation whose kernel and stride are known: the quads of a strip of columns are made once, in a
-// scratch that stays in the L1 cache, and read by all the output rows and columns that need them.
-template <class V, int KernelH, int KernelW, int Stride>
+// scratch that stays in the L1 cache, and read by all the output rows and columns that need them. Where the rows that
+// they serve are as many as those of a quad, the lower quads are the upper ones of the rows that follow.
+//
+// `Plain`: there is neither a table nor a residual, and no value leaves int32.
+template <class V, int KernelH, int KernelW, int Stride, bool Plain>
 class Strip {
   using Int = typename V::Int;
+  using Columns = Int (*)[4][V::kParts];
   static constexpr int kGroups = (KernelH + 3) / 4;
   static constexpr int kRows = (4 * kGroups - KernelH) / Stride + 1;  // output rows that the quads of a strip serve
-  static constexpr int kUsedRows = KernelH + (kRows - 1) * Stride;
+  static constexpr bool kReused = kRows * Stride == 4;
   static constexpr int kColumns = 64 / kGroups + 4;
   static constexpr int kOutputs = ((kColumns - KernelW) / Stride + 1) / V::kTogether * V::kTogether;
 
@@ -150,17 +144,27 @@ class Strip {
     const int64_t strips = (task_.y.w + kOutputs - 1) / kOutputs;
     const int64_t even = (task_.y.w + strips - 1) / strips;
     const int64_t outputs = (even + V::kTogether - 1) / V::kTogether * V::kTogether;
-    for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += kRows) {
-      const int64_t rows = task_.row_end - oy < kRows ? task_.row_end - oy : kRows;
-      for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
-        const int64_t count = task_.y.w - ox < outputs ? task_.y.w - ox : outputs;
-        make_quads(oy, ox, (count - 1) * Stride + KernelW);
-        for (int64_t row = 0; row < rows; ++row) compute_row(row, oy + row, ox, count);
-      }
+    for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
+      compute_strip(ox, task_.y.w - ox < outputs ? task_.y.w - ox : outputs);
     }
   }
 
  private:
+  void compute_strip(int64_t ox, int64_t count) {
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += kRows) {
+      const int64_t rows = task_.row_end - oy < kRows ? task_.row_end - oy : kRows;
+      const bool has_upper = kReused && oy > task_.row_begin;
+      if (has_upper) first_group_ = (first_group_ + 1) % kGroups;
+      for (int group = has_upper ? kGroups - 1 : 0; group < kGroups; ++group) {
+        make_quads(group, oy, ox, (count - 1) * Stride + KernelW);
+      }
+      for (int64_t row = 0; row < rows; ++row) compute_row(row, oy + row, ox, count);
+    }
+  }
+
+  // The quads of the rows 4 * group to 4 * group + 3 from the first one on that an output row reads.
+  Columns quads(int group) { return quads_[(first_group_ + group) % kGroups]; }
+
   // The filters moved down by `row` strides, across the borders of quads: what that output row multiplies with.
   void shift_weights(int row) {
     const int8_t* packed = reinterpret_cast<const int8_t*>(task_.block + 8 * V::kWidth);
@@ -177,54 +181,61 @@ class Strip {
     }
   }
 
-  void make_quads(int64_t oy, int64_t ox, int64_t count) {
+  void make_quads(int group, int64_t oy, int64_t ox, int64_t count) {
     const DepthwiseGeometry& g = task_.layer->geometry;
     const int64_t ix = ox * Stride - g.pad_left, iy = oy * Stride - g.pad_top;
     const int64_t first = ix < 0 ? (-ix < count ? -ix : count) : 0;
     const int64_t inside_end = task_.x.w - ix < count ? task_.x.w - ix : count;
     const int64_t last = inside_end > first ? inside_end : first;
-    for (int group = 0; group < kGroups; ++group) {
-      FourRows rows(task_, iy + 4 * group, 1, ix + first, kUsedRows - 4 * group);
-      fill_outside(group, 0, first);
-      for (int64_t column = first; column < last; ++column) {
-        load_quads<V>(rows.pixel, task_.channels, quads_[group][column]);
-        unroll<4>([&](auto i) FXQUANT_UNROLLED { rows.pixel[i] += rows.step[i]; });
-      }
-      fill_outside(group, last, count);
+    constexpr int kUsedRows = kReused ? 4 * kGroups : KernelH + (kRows - 1) * Stride;
+    FourRows rows(task_, iy + 4 * group, 1, ix + first, kUsedRows - 4 * group);
+    const Columns made = quads(group);
+    fill_outside(made, 0, first);
+    for (int64_t column = first; column < last; ++column) {
+      load_quads<V>(rows.pixel, task_.channels, made[column]);
+      unroll<4>([&](auto i) FXQUANT_UNROLLED { rows.pixel[i] += rows.step[i]; });
     }
+    fill_outside(made, last, count);
   }
 
-  void fill_outside(int group, int64_t begin, int64_t end) {
+  void fill_outside(Columns made, int64_t begin, int64_t end) {
     const Int outside = V::splat_8(task_.layer->x_zero_point);
     for (int64_t column = begin; column < end; ++column) {
-      for (int v = 0; v < 4; ++v) V::activations(outside, quads_[group][column][v]);
+      for (int v = 0; v < 4; ++v) V::activations(outside, made[column][v]);
     }
   }
 
   void compute_row(int64_t row, int64_t oy, int64_t ox, int64_t count) {
     OutputPixels out(task_, oy, ox);
+    Columns columns[kGroups];
+    unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { columns[g] = quads(g); });
     int64_t i = 0;
-    for (; i + V::kTogether <= count; i += V::kTogether, out.advance(V::kTogether)) compute<V::kTogether>(row, i, out);
-    if (V::kTogether > 2 && count - i >= 2) {
-      compute<2>(row, i, out);
-      out.advance(2);
-      i += 2;
-    }
-    if (i < count) compute<1>(row, i, out);
+    const auto next = [&](auto together) FXQUANT_UNROLLED {
+      compute<together>(row, columns, out);
+      out.advance(together);
+      unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { columns[g] += together * Stride; });
+      i += together;
+    };
+    while (count - i >= V::kTogether) next(Index<V::kTogether>{});
+    unroll<3>([&](auto halvings) FXQUANT_UNROLLED {
+      constexpr int kFewer = 4 >> halvings;
+      if (kFewer < V::kTogether && count - i >= kFewer) next(Index<kFewer>{});
+    });
   }
 
-  // Outputs i .. i + Count - 1 of the strip; `out` is at i.
+  // Count outputs from `out` on, of which `columns` are the first ones.
   template <int Count>
-  FXQUANT_UNROLLED void compute(int64_t row, int64_t i, const OutputPixels& out) {
+  FXQUANT_UNROLLED void compute(int64_t row, const Columns (&columns)[kGroups], const OutputPixels& out) {
     Int words[Count];
     unroll<2>([&](auto half) FXQUANT_UNROLLED {
       Int a[Count], b[Count];
-      round_part<Count, 2 * half>(row, i, out, a);
-      round_part<Count, 2 * half + 1>(row, i, out, b);
+      round_part<Count, 2 * half>(row, columns, out, a);
+      round_part<Count, 2 * half + 1>(row, columns, out, b);
       unroll<Count>([&](auto x) FXQUANT_UNROLLED {
         const Int both = epilogue_.words(a[x], b[x]);
         if constexpr (half == 1) {
-          epilogue_.store(out.y + x * out.step_y, words[x], both);
+          const Int bytes = Plain ? epilogue_.plain_bytes(words[x], both) : epilogue_.bytes(words[x], both);
+          V::store(out.y + x * out.step_y, bytes, task_.channels);
         } else {
           words[x] = both;
         }
@@ -233,31 +244,38 @@ class Strip {
   }
 
   template <int Count, int Part>
-  FXQUANT_UNROLLED void round_part(int64_t row, int64_t i, const OutputPixels& out, Int (&rounded)[Count]) {
+  FXQUANT_UNROLLED void round_part(int64_t row, const Columns (&columns)[kGroups], const OutputPixels& out,
+                                   Int (&rounded)[Count]) {
     Int acc[Count];
-    accumulate<Count, Part>(row, i, acc);
-    epilogue_.template round<Part>(acc, out, rounded);
+    accumulate<Count, Part>(row, columns, acc);
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
+      if constexpr (Plain) {
+        rounded[x] = epilogue_.template round_plain<Part>(acc[x]);
+      } else {
+        rounded[x] = epilogue_.template round_at<Part>(acc[x], out, x);
+      }
+    });
   }
 
   template <int Count, int Part>
-  FXQUANT_UNROLLED void accumulate(int64_t row, int64_t i, Int (&acc)[Count]) {
+  FXQUANT_UNROLLED void accumulate(int64_t row, const Columns (&columns)[kGroups], Int (&acc)[Count]) {
     const Int bias = V::load(task_.block + Part * V::kWidth);
     unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = bias; });
     unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
       unroll<Stride>([&](auto phase) FXQUANT_UNROLLED {
-        accumulate_phase<Count, Part, k / V::kParts, k % V::kParts, phase>(row, i, acc);
+        accumulate_phase<Count, Part, k / V::kParts, k % V::kParts, phase>(row, columns[k / V::kParts], acc);
       });
     });
   }
 
   // The taps phase, phase + Stride, ...: neighbouring outputs share the columns of these.
   template <int Count, int Part, int Group, int Split, int Phase>
-  FXQUANT_UNROLLED void accumulate_phase(int64_t row, int64_t i, Int (&acc)[Count]) {
+  FXQUANT_UNROLLED void accumulate_phase(int64_t row, Columns columns, Int (&acc)[Count]) {
     constexpr int kTaps = (KernelW - Phase + Stride - 1) / Stride;
     constexpr int kTouched = Count + kTaps - 1;
     Int column[kTouched];
     unroll<kTouched>([&](auto c) FXQUANT_UNROLLED {
-      column[c] = quads_[Group][(i + c) * Stride + Phase][Part][Split];
+      column[c] = columns[c * Stride + Phase][Part][Split];
       V::keep(column[c]);
     });
     unroll<kTaps>([&](auto j) FXQUANT_UNROLLED {
@@ -270,6 +288,7 @@ class Strip {
   const Epilogue<V> epilogue_;
   Int weights_[kRows][kGroups][KernelW][4][V::kParts];
   Int quads_[kGroups][kColumns][4][V::kParts];
+  int first_group_ = 0;
 };
 
 // Any layer: the quads of every output are made for it alone.
@@ -298,13 +317,10 @@ class Any {
       accumulate(rows, ix, weights, acc);
     }
     const OutputPixels out(task_, oy, ox);
-    Int rounded[4][1];
-    unroll<4>([&](auto v) FXQUANT_UNROLLED {
-      const Int one[1] = {acc[v]};
-      epilogue_.template round<v>(one, out, rounded[v]);
-    });
-    epilogue_.store(out.y, epilogue_.words(rounded[0][0], rounded[1][0]),
-                    epilogue_.words(rounded[2][0], rounded[3][0]));
+    Int rounded[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED { rounded[v] = epilogue_.template round_at<v>(acc[v], out, 0); });
+    const Int words_low = epilogue_.words(rounded[0], rounded[1]), words_high = epilogue_.words(rounded[2], rounded[3]);
+    V::store(out.y, epilogue_.bytes(words_low, words_high), task_.channels);
   }
 
   FXQUANT_UNROLLED void accumulate(const FourRows& rows, int64_t ix, const uint8_t* weights, Int (&acc)[4]) const {
@@ -353,7 +369,11 @@ void with_whole(const DepthwiseTask& task, const Body& body) {
 
 template <template <class> class Products, int Kernel, int Stride>
 void strip(const DepthwiseTask& task) {
-  with_whole<Products>(task, [&](auto v) { Strip<decltype(v), Kernel, Kernel, Stride>(task).run(); });
+  const bool plain = !task.layer->clamps && !task.layer->has_table;
+  with_whole<Products>(task, [&](auto v) {
+    if (plain) return Strip<decltype(v), Kernel, Kernel, Stride, true>(task).run();
+    Strip<decltype(v), Kernel, Kernel, Stride, false>(task).run();
+  });
 }
 
 template <template <class> class Products>

@@ -15,6 +15,7 @@ from torch import Tensor
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.packed_memory import packed_memory
 from fxquant.qparams import FloatOutput, Requantize, Residual
 from fxquant.target import active_isa
 
@@ -52,7 +53,7 @@ def pack_product(
     isa = active_isa()
     floats = isinstance(output, FloatOutput)
     dimensions = (int(layer), inputs * groups, out_channels, kernel_h, kernel_w, groups, dense_w, floats, isa)
-    packed = torch.empty(_kernels.product_packed_size(*dimensions), dtype=torch.uint8)
+    packed = packed_memory(_kernels.product_packed_size(*dimensions))
     weight, bias, multiplier = weight.contiguous(), bias.contiguous(), multiplier.contiguous()
     table = None if table is None else table.contiguous()
     term = residual or Residual(0, 0.0)

@@ -9,6 +9,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.gemm import rows_of
 from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.packed_memory import packed_memory
 from fxquant.target import active_isa
 
 
@@ -27,7 +28,7 @@ def pack_grouped(weight: Tensor, scale: Tensor) -> Tensor:
     if scale.shape[1] == 0 or inputs % scale.shape[1]:
         raise InputError(f"{inputs} inputs cannot be divided into {scale.shape[1]} groups")
     dimensions = (inputs, outputs, inputs // scale.shape[1], active_isa())
-    packed = torch.empty(_kernels.grouped_packed_size(*dimensions), dtype=torch.uint8)
+    packed = packed_memory(_kernels.grouped_packed_size(*dimensions))
     weight, scale = weight.contiguous(), scale.contiguous()
     _kernels.grouped_pack(packed.data_ptr(), *dimensions, weight.data_ptr(), scale.data_ptr())
     return packed

@@ -46,11 +46,9 @@ struct Avx2Registers {
   struct Narrow {
     __m128i order;
     int64_t half;
-    explicit Narrow(int64_t channels) : half(4 * channels) {
-      uint8_t from[16] = {};
-      for (int64_t i = 0; i < half; ++i) from[i] = static_cast<uint8_t>(i / channels * 4 + i % channels);
-      order = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    }
+    explicit Narrow(int64_t channels)
+        : order(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kNarrowOrder.of_channels[channels]))),
+          half(4 * channels) {}
     void store(uint8_t* y, Bytes words) const {
       const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm_shuffle_epi8(low, order));

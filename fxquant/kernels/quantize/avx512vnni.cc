@@ -41,11 +41,8 @@ struct Avx512Registers {
   struct Narrow {
     __m512i order;
     __mmask64 bytes;
-    explicit Narrow(int64_t channels) : bytes(~0ULL >> (64 - kPixels * channels)) {
-      uint8_t from[64] = {};
-      for (int64_t i = 0; i < kPixels * channels; ++i) from[i] = static_cast<uint8_t>(i / channels * 4 + i % channels);
-      order = _mm512_loadu_si512(from);
-    }
+    explicit Narrow(int64_t channels)
+        : order(_mm512_loadu_si512(kNarrowOrder.of_channels[channels])), bytes(~0ULL >> (64 - kPixels * channels)) {}
     void store(uint8_t* y, Bytes words) const {
       _mm512_mask_storeu_epi8(y, bytes, _mm512_permutexvar_epi8(order, words));
     }

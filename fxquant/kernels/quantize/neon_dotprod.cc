@@ -33,11 +33,7 @@ struct NeonRegisters {
 
   struct Narrow {
     uint8x16_t order;
-    explicit Narrow(int64_t channels) {
-      uint8_t from[16] = {};
-      for (int64_t i = 0; i < kPixels * channels; ++i) from[i] = static_cast<uint8_t>(i / channels * 4 + i % channels);
-      order = vld1q_u8(from);
-    }
+    explicit Narrow(int64_t channels) : order(vld1q_u8(kNarrowOrder.of_channels[channels])) {}
     void store(uint8_t* y, Bytes words) const { vst1q_u8(y, vqtbl1q_u8(words, order)); }
   };
 };

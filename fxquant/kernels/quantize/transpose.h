@@ -12,6 +12,17 @@ namespace {
 
 constexpr int64_t kTileChannels = 16;
 
+// Where byte i of dense pixels of so many channels, at most four, lies in the words of these pixels.
+struct NarrowOrder {
+  uint8_t of_channels[5][64] = {};
+  constexpr NarrowOrder() {
+    for (int channels = 1; channels <= 4; ++channels) {
+      for (int i = 0; i < 64; ++i) of_channels[channels][i] = static_cast<uint8_t>(i / channels * 4 + i % channels);
+    }
+  }
+};
+constexpr NarrowOrder kNarrowOrder;
+
 template <class R>
 void transpose_words(typename R::Bytes (&m)[4]) {
   const typename R::Bytes low01 = R::unpack_low32(m[0], m[1]), high01 = R::unpack_high32(m[0], m[1]);

@@ -9,6 +9,7 @@ from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.library import torch_op, view
 from fxquant.kernels.matmul import dense_rows
+from fxquant.kernels.packed_memory import packed_memory
 from fxquant.ops.recurrent import GATES
 from fxquant.qparams import LONGEST_REDUCTION
 from fxquant.target import active_isa
@@ -45,7 +46,7 @@ def pack_recurrent(
     if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
         raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
     dimensions = (_KINDS.index(kind), weight_ih.shape[1], weight_hh.shape[1], active_isa())
-    packed = torch.empty(_kernels.recurrent_packed_size(*dimensions), dtype=torch.uint8)
+    packed = packed_memory(_kernels.recurrent_packed_size(*dimensions))
     kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
     addresses = [each.data_ptr() for each in kept]
     _kernels.recurrent_pack(packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point)
