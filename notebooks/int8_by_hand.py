@@ -19,7 +19,6 @@ from fxquant import (
 )
 
 torch.manual_seed(0)
-torch.set_printoptions(precision=4, sci_mode=False, linewidth=110)
 
 # %% [markdown]
 # ## A real number as a byte
