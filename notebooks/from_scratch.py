@@ -286,8 +286,8 @@ prepared(data)
 
 ours = set(qparams.values())
 observers = [m for m in prepared.modules() if isinstance(m, fxquant.MinMaxObserver)]
-theirs = {(float(scale), int(zero_point)) for scale, zero_point in (o.calculate_qparams() for o in observers)}
-assert ours == theirs
+observed = {(float(scale), int(zero_point)) for scale, zero_point in (o.calculate_qparams() for o in observers)}
+assert ours == observed
 
 # %% [markdown]
 # ## Convert
@@ -339,8 +339,8 @@ db = sqnr_db(expected, simulated)
 print(f"{len(reference)} nodes, {db:.1f} dB")
 
 theirs = fxquant.convert_to_reference_fx(prepared)(data)
-step = reference[-1].settings["scale"]
-print(f"the largest difference to fxquant's reference model: {(simulated - theirs).abs().max() / step:.0f} steps")
+steps = ((simulated - theirs).abs().max() / reference[-1].settings["scale"]).item()
+print(f"the largest difference to fxquant's reference model: {steps:.0f} steps")
 
 # %% [markdown]
 # ## Fold
