@@ -16,6 +16,8 @@ from sphinx.transforms import SphinxTransform
 project = "fxquant"
 html_title = "fxquant"
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "notebooks/*.py", "README.md"]
 exclude_patterns = ["build", ".*", "fxquant", "passes", "tests"]  # folders that need no search

@@ -18,7 +18,7 @@ from fxquant import (
     prepare_fx,
 )
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## A real number as a byte

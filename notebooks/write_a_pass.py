@@ -15,7 +15,7 @@ from torch import nn
 import fxquant
 from fxquant import Match, Rule, apply_rules, ops, register_pass
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## A network, and what is wrong with it

@@ -7,6 +7,7 @@ run in a folder that holds what they read, but for those that .ci/run runs: `sh 
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -110,3 +111,11 @@ def test_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
         subprocess.run(run, cwd=tmp_path, env={**os.environ, **snapshots, "PATH": path}, check=True)
         for file in re.findall(r"\S+\.html", block):
             assert (tmp_path / file).exists()
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    named = set(re.findall(r"^\.\. auto(?:function|class):: fxquant\.(\w+)$", page, re.MULTILINE))
+    modules = re.findall(r"^\.\. automodule:: (\S+)$", page, re.MULTILINE)
+    named |= {name for module in modules for name in getattr(importlib.import_module(module), "__all__", ())}
+    assert set(fxquant.__all__) - named == {"ops"}  # which has a page of its own
