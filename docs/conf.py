@@ -16,6 +16,7 @@ from sphinx.transforms import SphinxTransform
 project = "fxquant"
 html_title = "fxquant"
 html_theme = "furo"
+html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 root_doc = "docs/index"

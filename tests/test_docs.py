@@ -10,6 +10,7 @@ import doctest
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import nn
 
 import fxquant
 from fxquant.demo.networks import MobileNetV2
+from fxquant.demo.packages import install_command, missing_packages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))]
@@ -111,6 +113,17 @@ def test_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
         subprocess.run(run, cwd=tmp_path, env={**os.environ, **snapshots, "PATH": path}, check=True)
         for file in re.findall(r"\S+\.html", block):
             assert (tmp_path / file).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_packages()), reason=f"the demo's packages are missing: {install_command()}")
+def test_the_picture_of_the_readme_is_what_draw_makes(tmp_path: Path) -> None:
+    def labels(path: Path) -> list[str]:
+        texts: list[str] = re.findall(">([^<]+)</text>", path.read_text())
+        return [re.sub(r"scale [\d.]+, zero point \d+", "qparams", text) for text in texts]
+
+    picture = runpy.run_path(str(ROOT / "docs/pictures/block.py"))["picture"]
+    assert labels(picture(tmp_path / "block.svg")) == labels(ROOT / "docs/pictures/block.svg")
 
 
 def test_the_api_page_has_every_public_name() -> None:

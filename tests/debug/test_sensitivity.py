@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,8 @@ def test_the_report_is_one_page_without_network_that_escapes_what_is_the_users(n
     assert "Net<script>" not in page
     for place in ("stem.0", "bad", "after", "fc", "its qconfig is None"):
         assert f">{place}" in page
+    assert re.search(r"Most error of its own: [\w.]+ \(\d+\.\d dB\),", page)
+    assert re.search(r"Most values beyond the range: (none|[\w.]+ \(\d\.\d\d%\))", page)
     assert "src=" not in page
     assert 'href="http' not in page
     assert str(compare(net, quantized, BATCHES).outputs.sqnr_db)[:4] in page
