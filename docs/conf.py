@@ -1,6 +1,6 @@
 """The site:  sphinx-build -W -c docs . build/site
 
-Its sources are the pages of docs/, the notebooks and README.md, as they stand in the repository.
+Its sources are the pages of docs/, the notebooks and two README.md, as they stand in the repository.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "notebooks/*.py", "README.md"]
-exclude_patterns = ["build", ".*", "fxquant", "passes", "tests"]  # folders that need no search
+include_patterns = ["docs/*.md", "notebooks/*.py", "README.md", "fxquant/kernels/README.md"]
+exclude_patterns = ["build", ".*", "passes", "tests"]  # folders that need no search
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["html_image"]

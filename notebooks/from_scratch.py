@@ -1,7 +1,7 @@
 # %% [markdown]
 # # fxquant from scratch
 #
-# A quantizing compiler in about 200 lines, which really runs: it takes a small CNN as its author wrote it and ends with
+# A quantizing compiler in 250 lines, which really runs: it takes a small CNN as its author wrote it and ends with
 # integer arithmetic. Each step is a function from graph to graph, shown on the same network, and held against what
 # fxquant gives after the same step. In the end both give the same bytes.
 #
