@@ -90,7 +90,7 @@ for row in suspects:
 # %% [markdown]
 # A large error of a layer is no harm if the network does not care. `sensitivity` asks the outputs: it converts the
 # model once for each block (`depth=2`) with that block in float, and then once more for each with the worst one in
-# float, too. Half of the images are enough for a ranking.
+# float, too: the second row is of both together. Half of the images are enough for a ranking.
 
 # %%
 ranking = fxquant.sensitivity(model, [images[::2]], depth=2, prepared=prepared)
@@ -98,7 +98,9 @@ for row in ranking.worst(4):
     print(f"{row.layer.name:12} in float wins {row.float - ranking.int8:.1f} dB")
 
 gains = {row.layer.name: row.float - ranking.int8 for row in ranking.rows}
-print([f"{row.place}: its block wins {gains['.'.join(row.place.split('.')[:2])]:.1f} dB" for row in suspects])
+for row in suspects:
+    block = ".".join(row.place.split(".")[:2])
+    print(f"{row.place:24} its block in float wins {gains[block]:.1f} dB")
 
 # %% [markdown]
 # The suspects are acquitted: what they lose hardly matters behind them. The first two blocks are what hurts, at the
@@ -121,7 +123,8 @@ suggested_db = judge(fxquant.convert_fx(prepared, qconfig_mapping=suggestion.map
 #
 # Why do the first blocks lose so much? Some of their channels use the whole range, others a small part of it, yet all
 # share one scale. A channel can be multiplied by a constant in the layer that writes it and divided by it in those that
-# read it; relu lets both pass. `equalize_channels` does so, in the weights of the prepared model:
+# read it; relu lets a factor pass, and relu6 does up to its bound. `equalize_channels` does so, in the weights of the
+# prepared model:
 
 # %%
 prepared = prepare(fxquant.get_default_qconfig_mapping())
