@@ -28,7 +28,7 @@ from fxquant.graph import surgery
 from fxquant.graph.kept import meta_of
 from fxquant.graph.parts import is_part
 from fxquant.graph.weights import is_depthwise, readers_of
-from fxquant.observer import ObserverBase
+from fxquant.observer import ObserverBase, QScheme
 from fxquant.ops.op import op_of
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
@@ -40,15 +40,18 @@ def equalize_channels(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     `data`: batches as for calibrate. Observers forget what they saw: calibrate afterwards. A value that anything but
     convolutions, additions, relu and clamps from 0 reads or computes is left as it is, and so are shared weights.
 
-    Raises ConfigError if `prepared` is not one graph of prepare_fx, CalibrationError if `data` holds no batches, and
-    InputError if a batch does not fit.
+    Raises ConfigError if `prepared` is not one graph of prepare_fx, or if a convolution has one scale for its whole
+    weight, CalibrationError if `data` holds no batches, and InputError if a batch does not fit.
     """
     if "qconfig_mapping" not in meta_of(prepared) or not is_part(prepared):
         raise ConfigError("equalize_channels takes what prepare_fx returned, of a model that was captured as one graph")
     gm: GraphModule = prepared
+    groups = _groups(gm)
+    for layer in (n for members in groups for n in members if _name(n) == "conv2d"):
+        _refuse_one_scale(gm, layer)
     with torch.no_grad(), in_eval(gm):
         ranges = _ranges(gm, data)
-        for members in _groups(gm):
+        for members in groups:
             _stretch(gm, members, ranges)
     for module in gm.modules():
         if isinstance(module, ObserverBase):
@@ -105,6 +108,18 @@ def _groups(gm: GraphModule) -> list[list[Node]]:
         elif _name(node) in ("add", "relu", "clamp"):
             alike.union(node, *(_behind(gm, x) for x in node.all_input_nodes))
     return [list(group) for group in alike.to_sets()]
+
+
+def _refuse_one_scale(gm: GraphModule, layer: Node) -> None:
+    weight = op_of(layer).bind(layer)["weight"]  # type: ignore[union-attr]
+    if _behind(gm, weight) is weight:
+        return
+    qscheme = getattr(gm.get_submodule(str(weight.target)), "qscheme", None)
+    if qscheme is not None and not QScheme.of(qscheme).per_channel:
+        raise ConfigError(
+            f"{_behind(gm, weight).target} has one scale, of which its stretched channels would leave little to the "
+            "others; prepare the model with a weight observer per channel, such as default_per_channel_weight_observer"
+        )
 
 
 def _readers(gm: GraphModule, node: Node) -> list[Node]:

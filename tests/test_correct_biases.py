@@ -9,7 +9,18 @@ from graphs import Written
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant import calibrate, convert_fx, correct_biases, equalize_channels, get_default_qconfig_mapping, prepare_fx
+from fxquant import (
+    QConfig,
+    QConfigMapping,
+    calibrate,
+    convert_fx,
+    correct_biases,
+    default_observer,
+    default_weight_observer,
+    equalize_channels,
+    get_default_qconfig_mapping,
+    prepare_fx,
+)
 from fxquant.correct_biases import mean_shift
 from fxquant.demo import data, metrics, packages
 from fxquant.demo.demo import run
@@ -103,3 +114,13 @@ def test_the_float_model_stays_the_same(code: Any) -> None:
     x = torch.randn(4, 8, 9, 9)
     prepared = equalize_channels(prepare_fx(model, MAPPING, (x,)), [x])
     torch.testing.assert_close(prepared(x), model(x), atol=1e-4, rtol=0)
+
+
+def test_one_scale_for_a_weight_is_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    x = torch.rand(2, 3, 8, 8)
+    one_scale = QConfig(default_observer, default_weight_observer)
+    prepared = prepare_fx(model, QConfigMapping().set_global(one_scale), (x,))
+    with pytest.raises(ConfigError, match=r"0\.weight has one scale.*per channel"):
+        equalize_channels(prepared, [x])
+    torch.testing.assert_close(prepared(x), model(x))

@@ -163,3 +163,11 @@ def test_what_moves_a_constant_is_int8() -> None:
     model = Written(lambda m, x: m.conv(x) + m.bias[:, None, None], conv=nn.Conv2d(3, 4, 1))
     model.register_parameter("bias", nn.Parameter(torch.rand(4)))
     assert explained(model).float_rows == ()
+
+
+def test_a_table_is_text_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    explanation = explained(net())
+    expected = str(explanation)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(explanation) == expected
+    assert "Int8Conv2d" in expected

@@ -47,11 +47,11 @@ def compare(float_model: nn.Module, quantized: nn.Module, batches: Any) -> Compa
     there are no batches, or one does not fit.
     """
     quantized = _judged_model(quantized)
-    every = iter(each_batch(batches))
+    signature = inspect.signature(float_model.forward)
+    every = iter(_each_batch(batches, signature))
     first = next(every, None)
     if first is None:
         raise InputError("there are no batches to compare on; an iterator may be used up already")
-    signature = inspect.signature(float_model.forward)
     args, kwargs = bound_batch(signature, first, "batch 0")
     reference = fuse_fx(float_model, example_inputs=kwargs or args)
     parts = _parts(quantized, reference)
@@ -67,9 +67,23 @@ def compare(float_model: nn.Module, quantized: nn.Module, batches: Any) -> Compa
     return Comparison(tuple(row for part in parts.values() for row in part.rows()), outputs)
 
 
+def _each_batch(batches: Any, signature: inspect.Signature) -> Iterable[Any]:
+    """As `each_batch`, but a tuple is one batch. One that is too long for it raises InputError."""
+    if not isinstance(batches, tuple):
+        return each_batch(batches)
+    try:
+        signature.bind(*batches)
+    except TypeError as error:
+        raise InputError(
+            f"a tuple is one batch, and {len(batches)} values are no arguments of forward{signature}: {error}; "
+            "for several batches, as Tensor.split gives them, pass a list"
+        ) from error
+    return [batches]
+
+
 def each_batch(batches: Any) -> Iterable[Any]:
-    """One batch as a list of it; any iterable of batches as it is."""
-    if isinstance(batches, (Tensor, tuple, Mapping)):
+    """A tensor or a dict as a list of this one batch; any iterable of batches as it is."""
+    if isinstance(batches, (Tensor, Mapping)):
         return [batches]
     if not hasattr(batches, "__iter__"):
         raise InputError(f"batches is a {type(batches).__name__}; pass a batch, or an iterable of batches")

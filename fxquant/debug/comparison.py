@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fxquant.debug.measures import Error
+from fxquant.debug.printed import printed
 from fxquant.errors import ConfigError
 
 
@@ -87,10 +86,8 @@ class Comparison:
             table.add_column(heading, justify="right")
         for row in self.rows:
             table.add_row(*map(Text, (row.node, row.op, row.place, *cells(row))))
-        text = StringIO()
-        Console(file=text, width=160).print(table)
         worst = ", ".join(f"{row.place or row.node} {decibels(row.alone.sqnr_db)}" for row in self.worst(3))
-        return f"{text.getvalue()}outputs: {decibels(self.outputs.sqnr_db)} dB; worst alone: {worst}"
+        return f"{printed(table)}outputs: {decibels(self.outputs.sqnr_db)} dB; worst alone: {worst}"
 
 
 def cells(row: ComparedRow) -> tuple[str, ...]:

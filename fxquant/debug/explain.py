@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import StringIO
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from fxquant.debug.printed import printed
 from fxquant.errors import ConfigError
 from fxquant.graph.annotation import activations, quant_of
 from fxquant.graph.integers import integer_values, layer_of
@@ -59,14 +59,11 @@ class Explanation:
             table.add_column("float us", justify="right")
         for row in self.rows:
             cells = [row.node, row.op, row.precision, row.place, ", ".join(row.absorbed), row.reason]
-            table.add_row(*cells, *([_number(row.int8_us), _number(row.float_us)] if estimated else []))
-        text = StringIO()
-        console = Console(file=text, width=160)
-        if any(capture.reason or capture.cost for capture in self.captures):
-            console.print(_captures(self.captures))
-        console.print(table)
+            table.add_row(*map(Text, cells), *([_number(row.int8_us), _number(row.float_us)] if estimated else []))
+        told = any(capture.reason or capture.cost for capture in self.captures)
+        text = printed(*([_captures(self.captures)] if told else []), table)
         count = {kind: sum(row.precision == kind for row in self.rows) for kind in ("int8", "float", "boundary")}
-        return f"{text.getvalue()}{count['int8']} int8, {count['float']} float, {count['boundary']} at the boundary"
+        return f"{text}{count['int8']} int8, {count['float']} float, {count['boundary']} at the boundary"
 
 
 def explain(quantized: nn.Module) -> Explanation:
@@ -81,7 +78,7 @@ def explain(quantized: nn.Module) -> Explanation:
 def _captures(captures: tuple[Capture, ...]) -> Table:
     table = Table("module", "captured by", "reason", "cost", title="How the model's code was captured")
     for each in captures:
-        table.add_row(each.path or "the model", each.how, each.reason, each.cost)
+        table.add_row(*map(Text, (each.path or "the model", each.how, each.reason, each.cost)))
     return table
 
 

@@ -87,9 +87,11 @@ def _summary(compared: Comparison, explained: Explanation | None) -> str:
     if explained:
         kinds = [row.precision for row in explained.rows]
         lines.append(f"{kinds.count('int8')} operations in int8, {kinds.count('float')} in float.")
-    for title, by in (("Most error of its own", "alone_db"), ("Most values beyond the range", "saturated")):
-        worst = [f"{row.place or row.node} ({row.to_dict()[by]:.3g})" for row in compared.worst(5, by)]
-        lines.append(f"{title}: {', '.join(worst)}.")
+    worst = [f"{row.place or row.node} ({decibels(row.alone.sqnr_db)} dB)" for row in compared.worst(5)]
+    lines.append(f"Most error of its own: {', '.join(worst)}.")
+    saturated = [row for row in compared.worst(5, "saturated") if row.accumulated.saturated]
+    beyond = [f"{row.place or row.node} ({row.accumulated.saturated:.2%})" for row in saturated]
+    lines.append(f"Most values beyond the range: {', '.join(beyond) or 'none'}.")
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 

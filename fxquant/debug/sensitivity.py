@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +16,7 @@ from torch import nn
 
 from fxquant.debug.judge import Metric, Trial, trial_of
 from fxquant.debug.layers import Layer, layers_of, left_float, with_int8_only
+from fxquant.debug.printed import printed
 from fxquant.errors import ConfigError
 from fxquant.qconfig_mapping import QConfigMapping
 from fxquant.quantize_fx import convert_fx
@@ -74,9 +74,7 @@ class Sensitivity:
             won = None if row.float is None else row.float - self.int8
             numbers = map(_number, (row.alone, row.float, won))
             table.add_row(*map(Text, (row.layer.name, row.layer.op, row.layer.source, *numbers)))
-        text = StringIO()
-        Console(file=text, width=140).print(table)
-        return f"{text.getvalue()}all in int8: {_number(self.int8)}"
+        return f"{printed(table, width=140)}all in int8: {_number(self.int8)}"
 
 
 def sensitivity(

@@ -234,3 +234,10 @@ def test_parts_within_a_module_that_a_graph_calls() -> None:
     model = Outer().eval()
     comparison = compare(model, convert_fx(prepared_of(model, IMAGES)), IMAGES)
     assert {row.place for row in comparison.rows} >= {"stem", "inner.block.0", "inner.head"}
+
+
+def test_a_tuple_is_one_batch_and_refused_if_it_is_none(block: Block) -> None:
+    quantized = convert_fx(prepared_of(block, IMAGES))
+    assert compare(block, quantized, (IMAGES,)).outputs == compare(block, quantized, IMAGES).outputs
+    with pytest.raises(InputError, match=r"4 values are no arguments.*pass a list"):
+        compare(block, quantized, IMAGES.split(1))

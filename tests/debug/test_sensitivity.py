@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,17 @@ def test_the_report_is_one_page_without_network_that_escapes_what_is_the_users(n
     assert "Net<script>" not in page
     for place in ("stem.0", "bad", "after", "fc", "its qconfig is None"):
         assert f">{place}" in page
+    assert re.search(r"Most error of its own: [\w.]+ \(\d+\.\d dB\),", page)
+    assert re.search(r"Most values beyond the range: (none|[\w.]+ \(\d\.\d\d%\))", page)
     assert "src=" not in page
     assert 'href="http' not in page
     assert str(compare(net, quantized, BATCHES).outputs.sqnr_db)[:4] in page
     assert [each.name for each in path.parent.iterdir()] == ["net.html"]
+
+
+def test_batches_may_be_a_tuple_as_split_gives_them(net: Net) -> None:
+    def how_many(model: nn.Module, batches: list[Tensor]) -> float:
+        return float(sum(len(model(batch)) for batch in batches))
+
+    assert suggest(net, IMAGES.split(2), target=8.0, metric=how_many, progress=False).metric == 8
+    assert sensitivity(net, IMAGES.split(4), progress=False).int8 == sensitivity(net, BATCHES, progress=False).int8
