@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 import fxquant.runtime.layers  # noqa: F401  fills LAYERS
-from fxquant.debug.explain import Row
+from fxquant.analysis.explain import Row
 from fxquant.errors import FileError
 from fxquant.graph import surgery
 from fxquant.graph.parts import Capture

@@ -1,4 +1,4 @@
-"""The page of supported ops, docs/ops.md, made from the op table:  python -m fxquant.debug.ops_page > docs/ops.md"""
+"""The page of supported ops, docs/ops.md, made from the op table:  python -m fxquant.analysis.ops_page > docs/ops.md"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTRODUCTION = """\
 # Ops
 
 What runs in int8, and how, under which kind of qconfig. Every spelling of an op (module, function, method, operator,
-in place) is the same op. This page is made from the op table by `python -m fxquant.debug.ops_page > docs/ops.md`.
+in place) is the same op. This page is made from the op table by `python -m fxquant.analysis.ops_page > docs/ops.md`.
 
 | word | meaning |
 | --- | --- |

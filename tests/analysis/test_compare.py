@@ -20,7 +20,7 @@ from fxquant import (
     get_default_qconfig_mapping,
     prepare_fx,
 )
-from fxquant.debug.measures import sqnr_db
+from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import ConfigError, InputError
 from fxquant.qparams import dequantize
 

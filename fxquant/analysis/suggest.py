@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxquant.analysis.judge import Metric, Trial, trial_of
+from fxquant.analysis.layers import Layer, left_float
+from fxquant.analysis.sensitivity import Sensitivity, sensitivity
 from fxquant.bench.timing import interleaved_medians
-from fxquant.debug.judge import Metric, Trial, trial_of
-from fxquant.debug.layers import Layer, left_float
-from fxquant.debug.sensitivity import Sensitivity, sensitivity
 from fxquant.errors import ConfigError, TargetError
 from fxquant.qconfig_mapping import QConfigMapping
 

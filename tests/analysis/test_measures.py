@@ -1,4 +1,4 @@
-"""The formulas of fxquant.debug.measures, against the definitions on whole tensors."""
+"""The formulas of fxquant.analysis.measures, against the definitions on whole tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fxquant.debug.measures import Error, cosine_similarity, normalized_l2_error, outside, sqnr_db
+from fxquant.analysis.measures import Error, cosine_similarity, normalized_l2_error, outside, sqnr_db
 
 R = torch.linspace(-3, 5, 1000).sin() * 7
 V = R + 0.01 * torch.linspace(0, 40, 1000).cos()

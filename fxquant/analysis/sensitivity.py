@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from fxquant.debug.judge import Metric, Trial, trial_of
-from fxquant.debug.layers import Layer, layers_of, left_float, with_int8_only
+from fxquant.analysis.judge import Metric, Trial, trial_of
+from fxquant.analysis.layers import Layer, layers_of, left_float, with_int8_only
 from fxquant.errors import ConfigError
 from fxquant.qconfig_mapping import QConfigMapping
 from fxquant.quantize_fx import convert_fx

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fxquant.debug.measures import Error
+from fxquant.analysis.measures import Error
 from fxquant.errors import ConfigError
 
 

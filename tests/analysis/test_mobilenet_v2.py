@@ -6,8 +6,8 @@ import pytest
 from torch import nn
 
 from fxquant import calibrate, compare, convert_fx, get_default_qconfig_mapping, prepare_fx, sensitivity, suggest
-from fxquant.debug.measures import sqnr_db
-from fxquant.debug.sensitivity import Sensitivity
+from fxquant.analysis.measures import sqnr_db
+from fxquant.analysis.sensitivity import Sensitivity
 from fxquant.demo import data, metrics, packages
 from fxquant.demo.demo import run
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from fxquant.debug.measures import Error, outside
+from fxquant.analysis.measures import Error, outside
 from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.ops.op import op_of

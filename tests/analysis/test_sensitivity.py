@@ -22,8 +22,8 @@ from fxquant import (
     sensitivity,
     suggest,
 )
-from fxquant.debug.layers import layers_of
-from fxquant.debug.measures import sqnr_db
+from fxquant.analysis.layers import layers_of
+from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import ConfigError, InputError, TargetError
 
 IMAGES = torch.linspace(-1, 1.2, 8 * 3 * 8 * 8).reshape(8, 3, 8, 8).sin()

@@ -12,12 +12,12 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from fxquant import qparams
+from fxquant.analysis.comparison import ComparedRow, Comparison
+from fxquant.analysis.measures import Error, outside
+from fxquant.analysis.pairing import Pairs, nodes_by_call, pairs_of
+from fxquant.analysis.replay import CallKey, Replay, run_watched
+from fxquant.analysis.weights import weight_error
 from fxquant.calibrate import bound_batch
-from fxquant.debug.comparison import ComparedRow, Comparison
-from fxquant.debug.measures import Error, outside
-from fxquant.debug.pairing import Pairs, nodes_by_call, pairs_of
-from fxquant.debug.replay import CallKey, Replay, run_watched
-from fxquant.debug.weights import weight_error
 from fxquant.errors import ConfigError, InputError
 from fxquant.graph.extract import inlined
 from fxquant.graph.kept import meta_of

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from fxquant.debug.compare import compare
-from fxquant.debug.comparison import Comparison, cells, decibels
-from fxquant.debug.explain import Explanation, explain
-from fxquant.debug.sensitivity import Sensitivity
-from fxquant.debug.suggest import Suggestion
+from fxquant.analysis.compare import compare
+from fxquant.analysis.comparison import Comparison, cells, decibels
+from fxquant.analysis.explain import Explanation, explain
+from fxquant.analysis.sensitivity import Sensitivity
+from fxquant.analysis.suggest import Suggestion
 from fxquant.drawing.describe import described
 from fxquant.drawing.heat import heats_of
 from fxquant.drawing.page import framed

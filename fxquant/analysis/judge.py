@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxquant.analysis.compare import each_batch, real_tensors
+from fxquant.analysis.layers import mapping_of
+from fxquant.analysis.measures import Error
 from fxquant.calibrate import bound_batch, calibrate, in_eval
-from fxquant.debug.compare import each_batch, real_tensors
-from fxquant.debug.layers import mapping_of
-from fxquant.debug.measures import Error
 from fxquant.errors import ConfigError, InputError
 from fxquant.graph.kept import meta_of
 from fxquant.qconfig_mapping import QConfigMapping, get_default_qconfig_mapping
