@@ -27,7 +27,7 @@ from fxquant.equalize_channels import equalize_channels
 from fxquant.fake_quantize import *  # noqa: F403
 from fxquant.graph.level import debug
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.graph.rewrite import Match, Rule, apply_rules, rule
 from fxquant.graph.selection import without
 from fxquant.observer import *  # noqa: F403
 from fxquant.onnx_export import export_onnx
@@ -38,7 +38,7 @@ from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
 __all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "correct_biases", "debug", "diff", "draw"]
-__all__ += ["equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "save"]
+__all__ += ["equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "rule", "save"]
 __all__ += ["sensitivity", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__

@@ -36,7 +36,8 @@ class Op:
     `kernel` is true if a fold rule turns the op into an integer op. `pointwise`: each output element depends on the
     same element of the activations only, so with one activation it is a table of 256 entries. `moves`: it only moves
     data, so it computes the same on integers. An op with none of the three stays float. `follows`: it runs in int8
-    only beside others that do, although it combines two tensors. `several`: it returns a tuple.
+    only beside others that do, although it combines two tensors. `several`: it returns a tuple. `commutative`: its
+    first two activations may change places.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `rows` names a table that may be kept in integers, each row with a scale of its own, by an op that gives real
     numbers all the same. `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place the op
@@ -55,6 +56,7 @@ class Op:
     fixed: tuple[float, int] | None = None  # scale, zero_point
     kernel: bool = False
     pointwise: bool = False
+    commutative: bool = False
     moves: bool = False
     follows: bool = False
     several: bool = False
