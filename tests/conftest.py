@@ -20,6 +20,7 @@ import torch
 from fxquant.graph.registry import PASSES, registered
 from fxquant.target import active_isa, supported_isas
 
+collect_ignore = ["plugin_example"]  # which test_plugin_example.py installs and runs
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from torch.fx import GraphModule, Node, Proxy
 
+from fxquant.errors import ConfigError
+
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 
@@ -67,6 +69,12 @@ class Op:
     signature: inspect.Signature = field(default_factory=inspect.Signature)
 
     @property
+    def key(self) -> str:
+        """Its name, with that of the package or module that declares it: fxquant.relu."""
+        owner = self.body.__module__
+        return f"{'fxquant' if owner.startswith('fxquant.') else owner}.{self.name}"
+
+    @property
     def weights(self) -> tuple[str, ...]:
         """The names of all its weights."""
         return () if self.weight is None else (self.weight, *self.other_weights)
@@ -86,7 +94,8 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
     """Declares the decorated body as an op.
 
     `spellings`: what else users write for it with the same parameter order: functions, or strings for tensor methods.
-    Spellings that differ in their arguments are declared with `spelling`.
+    Spellings that differ in their arguments are declared with `spelling`. The other keywords are the fields of `Op`.
+    Raises ConfigError for the name of an op that another module declares.
     """
 
     def declare(body: Body) -> Body:
@@ -100,6 +109,7 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
             return tracer.create_proxy("call_function", call, bound.args, bound.kwargs)
 
         signature = inspect.signature(body)
+        _refuse_second(body)
         OPS[call] = Op(body.__name__, call, body, activations, signature=signature, **row)
         for target in spellings:
             SPELLINGS[target] = call
@@ -108,11 +118,21 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
     return declare
 
 
+def _refuse_second(body: Callable[..., Any]) -> None:
+    """A name may be declared again by the same module only: a notebook's cell that runs twice, a module reloaded."""
+    other = next((row for row in OPS.values() if row.name == body.__name__), None)
+    if other is not None and other.body.__module__ != body.__module__:
+        raise ConfigError(
+            f"{body.__module__} declares an op {other.name}, but there is {other.key}; choose another name"
+        )
+
+
 def spelling(*targets: Any) -> Callable[[Body], Body]:
     """Declares what `targets` mean in terms of ops: the decorated function takes the same arguments and calls ops.
 
     A target is a function, a string (a tensor method; the tensor comes first) or a module class (the module comes
-    first; its parameters are graph values, its other attributes are plain).
+    first; its parameters are graph values, its other attributes are plain). A class outside of torch.nn is then not
+    looked into, and a function must be one that torch.fx records: of torch, or wrapped with torch.fx.wrap.
     """
 
     def declare(adapter: Body) -> Body:
