@@ -160,7 +160,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     _, int8_distance = declare()
     with pytest.raises(UnsupportedError, match="no ONNX form of Int8Distance"):
         export_onnx(quantized_of(network()), tmp_path / "model.onnx")
-    with pytest.raises(ConfigError, match=r"declares an op relu, but there is fxquant\.relu; call it otherwise"):
+    with pytest.raises(ConfigError, match=r"declares an op relu, but there is fxquant\.relu; choose another name"):
 
         @op()
         def relu(x: Tensor) -> Tensor:
