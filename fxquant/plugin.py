@@ -5,6 +5,7 @@ from fxquant.graph.origin import origin_of
 from fxquant.graph.pattern import computed, parameter, scalar
 from fxquant.graph.registry import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules, rule
+from fxquant.graph.surgery import fetch
 from fxquant.ops.op import Output, op, op_of, spelling
 from fxquant.runtime.brought import integer_op, kernel_for
 
@@ -15,6 +16,7 @@ __all__ = [
     "activations",
     "apply_rules",
     "computed",
+    "fetch",
     "integer_op",
     "kernel_for",
     "leave_float",

@@ -17,6 +17,7 @@ def python_blocks(path: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.usefixtures("own_passes")
 @pytest.mark.parametrize("path", [str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/*.md"))])
 def test_examples_of_a_page_print_what_they_say(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

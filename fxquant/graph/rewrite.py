@@ -59,8 +59,17 @@ class Match:
 
     def constant(self, name: str, tensor: Tensor) -> Any:
         """A new buffer, named after the match's place in the user's model, as a value for `rewrite`."""
+        return self._value(surgery.constant(self.gm, self._path(name), tensor, self.root))
+
+    def parameter(self, name: str, tensor: Tensor) -> Any:
+        """The same as a parameter, which training changes: for the weights of a layer in float."""
+        return self._value(surgery.parameter(self.gm, self._path(name), tensor, self.root, replacing=False))
+
+    def _path(self, name: str) -> str:
         path = next((o.local_path for n in sorted(self.nodes) for o in surgery.absorbed_origins(n) if o.local_path), "")
-        node = surgery.constant(self.gm, f"{path}.{name}" if path else name, tensor, self.root)
+        return f"{path}.{name}" if path else name
+
+    def _value(self, node: Node) -> Any:
         return Proxy(node, GraphAppendingTracer(self.gm.graph))
 
     def fetch(self, value: Any) -> Tensor:

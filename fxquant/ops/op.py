@@ -108,6 +108,7 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
             bound.apply_defaults()
             return tracer.create_proxy("call_function", call, bound.args, bound.kwargs)
 
+        body.__module__ = call.__module__ = body.__module__ or "__main__"  # which code that was exec'd lacks
         signature = inspect.signature(body)
         _refuse_second(body)
         OPS[call] = Op(body.__name__, call, body, activations, signature=signature, **row)

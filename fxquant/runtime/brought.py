@@ -65,7 +65,7 @@ def integer_op(*, inputs: tuple[str, ...] = ("x",)) -> Callable[[Body], Body]:
         name = "".join(word.capitalize() for word in body.__name__.split("_"))
         call = op(activations=inputs)(body)
         if any(each.__name__ == name and OPS[of].key != OPS[call].key for of, each in LAYERS.items()):
-            raise ConfigError(f"there is an integer op with a layer {name} already; choose another name for {OPS[call].key}")
+            raise ConfigError(f"an integer op has a layer {name} already; choose another name for {OPS[call].key}")
         computes(call)(type(name, (BroughtLayer,), {"inputs": inputs, "__doc__": body.__doc__}))
         return call
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +24,13 @@ from fxquant import (
     save,
 )
 from fxquant.errors import ConfigError, UnsupportedError
-from fxquant.ops.op import OPS, SPELLINGS
-from fxquant.plugin import Match, Rule, apply_rules, integer_op, kernel_for, op, register_pass, spelling
+from fxquant.ops.op import OPS
+from fxquant.plugin import Match, Rule, apply_rules, integer_op, kernel_for, op, register_pass, rule, spelling
 from fxquant.qparams import Requantize
-from fxquant.runtime.brought import KERNELS
 from fxquant.runtime.layer import LAYERS
 
+pytestmark = pytest.mark.usefixtures("own_passes")
 X = torch.randn(4, 3, 8, 8)
-
-
-@pytest.fixture(autouse=True)
-def _forgotten(own_passes: None) -> Iterator[None]:
-    """What a test declares is gone after it."""
-    tables: list[dict[Any, Any]] = [OPS, SPELLINGS, LAYERS, KERNELS]
-    kept = [dict(table) for table in tables]
-    yield
-    for table, before in zip(tables, kept, strict=True):
-        table.clear()
-        table.update(before)
 
 
 class SquaredDistance(nn.Module):
@@ -135,6 +123,38 @@ def test_a_kernel_takes_the_place_of_the_meaning() -> None:
     assert len(calls) == 1
 
 
+def test_qparams_are_constants_too(tmp_path: Path) -> None:
+    """The integer op may say what it means in reals."""
+
+    @op(kernel=True)
+    def softest(x: Tensor) -> Tensor:
+        return x.logsumexp(1, keepdim=True)
+
+    @integer_op()
+    def int8_softest(x, p, q):  # type: ignore[no-untyped-def]
+        return ops.quantize(ops.dequantize(x, p).logsumexp(1, keepdim=True), q)
+
+    @register_pass(stage="fold")
+    def fold_softest(gm: Any) -> Any:
+        real = rule(lambda x, p, q: ops.quantize(softest(ops.dequantize(x, p)), q), int8_softest)
+        return apply_rules(gm, [real])
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(1, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(softest(self.a(x)))
+
+    model = Net().eval()
+    quantized = quantized_of(model)
+    assert {row.precision for row in explain(quantized).rows} == {"boundary", "int8"}
+    assert (quantized(X) - model(X)).abs().max() < 0.05
+    save(quantized, tmp_path / "model")
+    assert torch.equal(load(tmp_path / "model")(X), quantized(X))
+
+
 def test_without_a_fold_the_op_is_an_island_in_float() -> None:
     @op(kernel=True)
     def softest(x: Tensor) -> Tensor:
@@ -166,7 +186,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         def relu(x: Tensor) -> Tensor:
             return x
 
-    with pytest.raises(ConfigError, match="there is an integer op with a layer Lookup already"):
+    with pytest.raises(ConfigError, match="an integer op has a layer Lookup already"):
 
         @integer_op()
         def Lookup(x: Tensor) -> Tensor:  # noqa: N802
