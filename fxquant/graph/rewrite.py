@@ -26,6 +26,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from fxquant.graph import surgery
 from fxquant.graph.pattern import Fit, Pattern, call
 from fxquant.graph.pipeline import debug_level
+from fxquant.graph.weights import readers_of
 from fxquant.ops.op import op_name
 
 
@@ -61,9 +62,15 @@ class Match:
         """A new buffer, named after the match's place in the user's model, as a value for `rewrite`."""
         return self._value(surgery.constant(self.gm, self._path(name), tensor, self.root))
 
-    def parameter(self, name: str, tensor: Tensor) -> Any:
-        """The same as a parameter, which training changes: for the weights of a layer in float."""
-        return self._value(surgery.parameter(self.gm, self._path(name), tensor, self.root, replacing=False))
+    def changed(self, parameter: Any, tensor: Tensor) -> Any:
+        """A parameter with the values `tensor`, in place of one that a wildcard matched.
+
+        It keeps its name, in the state_dict too, unless others read the old one: then it is a new one.
+        """
+        node = parameter.node if isinstance(parameter, Proxy) else parameter
+        self.fetch(node)  # refuses what is computed
+        alone = readers_of(self.gm, node) == 1
+        return self._value(surgery.parameter(self.gm, str(node.target), tensor, self.root, replacing=alone))
 
     def _path(self, name: str) -> str:
         path = next((o.local_path for n in sorted(self.nodes) for o in surgery.absorbed_origins(n) if o.local_path), "")

@@ -13,7 +13,7 @@ class ScaleIntoWeights(Rule):
             m.refuse("a weight of zeros has no scale")
 
     def rewrite(self, m, x, w, b, k):
-        return ops.linear(x, m.parameter("weight", m.fetch(w) * k), m.parameter("bias", m.fetch(b) * k))
+        return ops.linear(x, m.changed(w, m.fetch(w) * k), m.changed(b, m.fetch(b) * k))
 
 
 @register_pass(stage="fuse")
