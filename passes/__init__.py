@@ -14,7 +14,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "normalize_norm",
         "normalize_dead",
     ),
-    "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm"),
+    "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm", "fuse_scale"),
     "annotate": (
         "annotate_qconfig",
         "annotate_extremes",
