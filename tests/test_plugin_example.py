@@ -43,7 +43,7 @@ def test_its_own_tests_pass(installed: Path) -> None:
 
 def test_the_command_lists_its_passes(installed: Path) -> None:
     listed = python(installed, "-c", "from fxquant.cli import main; main()", "passes")
-    for line in ("fold_maxout (plug-in)", "scale_into_weights (plug-in)", "SmallLayersInFloat (optional, plug-in)"):
+    for line in ("fold_maxout (plug-in)", "merge_linears (plug-in)", "SmallLayersInFloat (optional, plug-in)"):
         assert line in listed
 
 

@@ -27,9 +27,10 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.maxout, self.head = nn.Conv2d(3, 8, 3), Maxout(2), nn.Linear(4, 5)
+        self.wide = nn.Linear(4, 4)
 
     def forward(self, x):
-        return self.head(self.maxout(self.stem(x)).mean((2, 3))) * 0.5
+        return self.head(self.wide(self.maxout(self.stem(x)).mean((2, 3))))
 
 
 def prepared(model, **how):
@@ -40,19 +41,20 @@ def precisions(quantized):
     return {row.place: row.precision for row in explain(quantized).rows}
 
 
-def test_the_rule_puts_a_factor_into_the_weights():
+def test_the_rule_makes_one_layer_of_two():
     model = Net().eval()
     graph = prepared(model)
-    assert not any(node.target is ops.mul for node in graph.graph.nodes)
+    assert sum(node.target is ops.linear for node in graph.graph.nodes) == 1
+    assert "head.weight" in graph.state_dict()
     torch.testing.assert_close(graph(X), model(X))
 
 
 def test_the_policy_leaves_small_layers_in_float():
     model = Net().eval()
-    assert precisions(convert_fx(prepared(model)))["head"] == "int8"
+    assert precisions(convert_fx(prepared(model)))["wide"] == "int8"  # which absorbed the head
     quantized = convert_fx(prepared(model, passes=[SmallLayersInFloat(weights=100)]))
-    assert precisions(quantized) | {"stem": "int8", "head": "float"} == precisions(quantized)
-    reasons = [row.reason for row in explain(quantized).rows if row.place == "head"]
+    assert precisions(quantized) | {"stem": "int8", "wide": "float"} == precisions(quantized)
+    reasons = [row.reason for row in explain(quantized).rows if row.place == "wide"]
     assert "its qconfig is None, by SmallLayersInFloat, as it has 20 weights" in reasons
 
 
