@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,21 @@ def test_usage_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "model.html").exists()
     reference = model(images)
     assert (quantized(images) - reference).abs().max() < 0.05 * reference.abs().max()
+
+
+def test_commits_that_the_pages_name_touch_what_they_say() -> None:
+    """In a clone with its history: each commit has the subject, and the number of files, that add_a_pass.md tells."""
+    rows = re.findall(
+        r"^\| an? (.+?) \|.*\| ([0-9a-f]{7}) (.*) \|$", (ROOT / "docs/add_a_pass.md").read_text(), re.MULTILINE
+    )
+    files = {"pass": 2, "ISA to a kernel": 2, "op": 3}
+    assert [what for what, _, _ in rows] == list(files)
+    for what, commit, subject in rows:
+        shown = subprocess.run(
+            ["git", "show", "--format=%s", "--name-only", commit], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if shown.returncode != 0:
+            pytest.skip("no git history here")
+        title, *touched = shown.stdout.split("\n")
+        assert title == subject
+        assert len([path for path in touched if path and not path.startswith("tests/")]) == files[what]
