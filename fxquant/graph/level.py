@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from torch.fx import Node
 
 from fxquant.errors import ConfigError
 
@@ -24,6 +27,13 @@ def debug_level() -> int:
     if not text.isdigit():
         raise ConfigError(f"FXQUANT_DEBUG={text!r} is not a number from 0 to 4")
     return int(text)
+
+
+def note_refusal(who: str, node: Node, reason: str) -> None:
+    """Keeps with `node` why `who` left it as it is; printed from level 3 on."""
+    node.meta.setdefault("refusals", []).append(f"{who}: {reason}")
+    if debug_level() >= 3:
+        print(f"{who} refuses {node.name}: {reason}", file=sys.stderr)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ many.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +23,8 @@ from torch.fx import GraphModule, Node, Proxy
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph import surgery
+from fxquant.graph.level import note_refusal
 from fxquant.graph.pattern import Fit, Pattern, call
-from fxquant.graph.pipeline import debug_level
 from fxquant.graph.weights import readers_of
 from fxquant.ops.op import op_name
 
@@ -168,7 +167,7 @@ def _apply_first(
                 _rewrite(each, m)
             except Refusal as reason:
                 refused.add((node, each))
-                _note_refusal(each, node, str(reason))
+                note_refusal(each.name, node, str(reason))
                 continue
             return True
     return False
@@ -194,9 +193,3 @@ def _rewrite(each: Rule, m: Match) -> None:
         surgery.replace(root, value)
         surgery.move_behind(value)
     surgery.erase_unused(sources)  # or they would count as users of what is left
-
-
-def _note_refusal(each: Rule, node: Node, reason: str) -> None:
-    node.meta.setdefault("refusals", []).append(f"{each.name}: {reason}")
-    if debug_level() >= 3:
-        print(f"{each.name} refuses {node.name}: {reason}", file=sys.stderr)

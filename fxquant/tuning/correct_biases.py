@@ -20,8 +20,8 @@ from torch.fx import GraphModule, Node
 from fxquant.calibrate import in_eval
 from fxquant.graph import surgery
 from fxquant.graph.weights import output_channels, readers_of
-from fxquant.lockstep import Layer, check_calibrated, layers_in_lockstep
 from fxquant.ops.op import op_of
+from fxquant.tuning.lockstep import Layer, check_calibrated, layers_in_lockstep
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
 

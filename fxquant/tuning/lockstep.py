@@ -32,10 +32,13 @@ class Paused(Interpreter):
         self.extra_traceback = False
         self.args_iter: Iterator[Any] = iter(inputs)
         self.rest = iter(gm.graph.nodes)
+        self.given: dict[Node, Any] = {}
 
     def until(self, node: Node) -> Tensor:
-        """The value of `node`, which is still to come."""
+        """The value of `node`, which is still to come; `given` is then what it read."""
         for each in self.rest:
+            if each is node:
+                self.given = {x: self.env[x] for x in node.all_input_nodes}
             self.env[each] = self.run_node(each)
             for dead in self.user_to_last_uses.get(each, ()):
                 self.env.pop(dead, None)
