@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from graphs import Written
 from torch import Tensor, nn
 
 from fxquant import (
@@ -123,12 +124,21 @@ def test_a_kernel_takes_the_place_of_the_meaning() -> None:
     assert len(calls) == 1
 
 
-def test_qparams_are_constants_too(tmp_path: Path) -> None:
-    """The integer op may say what it means in reals."""
+def around_softest() -> tuple[nn.Module, Any]:
+    """A network around an op without an integer form, and the op."""
 
     @op(kernel=True)
     def softest(x: Tensor) -> Tensor:
         return x.logsumexp(1, keepdim=True)
+
+    model = Written(lambda m, x: m.b(softest(m.a(x))), a=nn.Conv2d(3, 8, 3), b=nn.Conv2d(1, 4, 1))
+    return model, softest
+
+
+def test_qparams_are_constants_too(tmp_path: Path) -> None:
+    """The integer op may say what it means in reals."""
+
+    model, softest = around_softest()
 
     @integer_op()
     def int8_softest(x, p, q):  # type: ignore[no-untyped-def]
@@ -139,15 +149,6 @@ def test_qparams_are_constants_too(tmp_path: Path) -> None:
         real = rule(lambda x, p, q: ops.quantize(softest(ops.dequantize(x, p)), q), int8_softest)
         return apply_rules(gm, [real])
 
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(1, 4, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.b(softest(self.a(x)))
-
-    model = Net().eval()
     quantized = quantized_of(model)
     assert {row.precision for row in explain(quantized).rows} == {"boundary", "int8"}
     assert (quantized(X) - model(X)).abs().max() < 0.05
@@ -156,19 +157,8 @@ def test_qparams_are_constants_too(tmp_path: Path) -> None:
 
 
 def test_without_a_fold_the_op_is_an_island_in_float() -> None:
-    @op(kernel=True)
-    def softest(x: Tensor) -> Tensor:
-        return x.logsumexp(1, keepdim=True)
+    model, _ = around_softest()
 
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(1, 4, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.b(softest(self.a(x)))
-
-    model = Net().eval()
     quantized = quantized_of(model)
     rows = {row.node: row.precision for row in explain(quantized).rows}
     assert rows["softest"] == "float"
