@@ -7,10 +7,9 @@ Values that are added share their s, so a residual stream is stretched as one.
 
     s = (max r / r)^e     e = 1/2 before depthwise layers, whose weights take any s without loss, and 1/4 before others
 
-Other data reach further than r: each is taken as half as large again, and as a sixteenth of the largest at least, as a
-channel that is dead on `data` may not be elsewhere. clamp(y, 0, 6) stays as it is: a channel that comes near 6 keeps
-s = 1, another is stretched up to 6 / 1.5 at most. So on `data` the float model computes the same; on other data such a
-channel may be cut at 1.5 times the largest value that `data` showed, or beyond it.
+A channel counts as a sixteenth of the largest at least, since one that is dead on `data` may not be elsewhere. clamp(y,
+0, 6) stays as it is: a channel is stretched up to 6 / 1.5 at most, one that comes nearer keeps s = 1. So on `data` the
+float model computes the same; on other data a channel may be cut, from 1.5 times the largest value of `data` on.
 """
 
 from __future__ import annotations
@@ -133,11 +132,11 @@ def _stretch(gm: GraphModule, group: _Group, ranges: dict[Node, Tensor]) -> None
     kept = [n for n in group.members if not any(name_of(r) in ("relu", "clamp") for r in readers(gm, n))]
     r = torch.stack([ranges[n] for n in kept]).amax(0)
     top = r.max()
-    r = (r * _ROOM).clamp(min=top * _LEAST, max=top).clamp(min=torch.finfo(r.dtype).tiny)
+    r = r.clamp(min=top * _LEAST).clamp(min=torch.finfo(r.dtype).tiny)
     s = (top / r) ** (_DEPTHWISE if all(_depthwise(gm, n) for n in group.readers) else _DENSE)
     for bound in (arguments_of(n)["max"] for n in group.members if name_of(n) == "clamp"):
         if bound is not None:
-            s = torch.where(r >= bound, 1.0, s.minimum(bound / r))
+            s = s.minimum(bound / (_ROOM * r)).clamp(min=1)
     for n in group.layers:
         scale(gm, n, "weight", s[:, None, None, None])
         scale(gm, n, "bias", s)
