@@ -11,23 +11,21 @@ from fxquant import (
     quantize_fx,
     stubs,
 )
+from fxquant.analysis.compare import compare
+from fxquant.analysis.explain import explain
+from fxquant.analysis.report import report
+from fxquant.analysis.sensitivity import sensitivity
+from fxquant.analysis.suggest import suggest
 from fxquant.backend_config import *  # noqa: F403
 from fxquant.calibrate import calibrate
-from fxquant.correct_biases import correct_biases
 from fxquant.custom_config import *  # noqa: F403
-from fxquant.debug.compare import compare
-from fxquant.debug.explain import explain
-from fxquant.debug.report import report
-from fxquant.debug.sensitivity import sensitivity
-from fxquant.debug.suggest import suggest
 from fxquant.drawing.diff import diff
 from fxquant.drawing.draw import draw
 from fxquant.drawing.nx import to_networkx
-from fxquant.equalize_channels import equalize_channels
 from fxquant.fake_quantize import *  # noqa: F403
-from fxquant.graph.level import debugging
+from fxquant.graph.level import debug
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.rewrite import Match, Rule, apply_rules
+from fxquant.graph.rewrite import Match, Rule, apply_rules, rule
 from fxquant.graph.selection import without
 from fxquant.observer import *  # noqa: F403
 from fxquant.onnx_export import export_onnx
@@ -36,10 +34,14 @@ from fxquant.qconfig_mapping import *  # noqa: F403
 from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
+from fxquant.tuning.ada_round import ada_round
+from fxquant.tuning.correct_biases import correct_biases
+from fxquant.tuning.equalize_channels import equalize_channels
+from fxquant.tuning.smooth_quant import smooth_quant
 
-__all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "correct_biases", "debugging", "diff", "draw"]
-__all__ += ["equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "save"]
-__all__ += ["sensitivity", "suggest", "to_networkx", "without"]
+__all__ = ["Match", "Rule", "ada_round", "apply_rules", "calibrate", "compare", "correct_biases", "debug", "diff"]
+__all__ += ["draw", "equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "rule"]
+__all__ += ["save", "sensitivity", "smooth_quant", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

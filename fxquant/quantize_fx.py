@@ -13,9 +13,9 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant import interop
+from fxquant.analysis.explain import explanation_of
 from fxquant.backend_config import BackendConfig
 from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, PrepareCustomConfig
-from fxquant.debug.explain import explanation_of
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of, note, renote

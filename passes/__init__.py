@@ -1,59 +1,6 @@
-"""The built-in passes, in running order, grouped by stage. Plug-ins run at the end of their stage."""
+"""The built-in passes, in running order, grouped by stage. Each is what its file registers; plug-ins join a stage."""
 
-from . import (  # noqa: F401  importing a pass registers it
-    annotate_absorb,
-    annotate_extremes,
-    annotate_groups,
-    annotate_int8,
-    annotate_interface,
-    annotate_qconfig,
-    annotate_rows,
-    convert_activations,
-    convert_custom,
-    convert_interface,
-    convert_weights,
-    fold_activation,
-    fold_add,
-    fold_constant,
-    fold_conv,
-    fold_div,
-    fold_embedding,
-    fold_extremes,
-    fold_float_output,
-    fold_float_read,
-    fold_interpolate,
-    fold_linear,
-    fold_lookup,
-    fold_matmul,
-    fold_movement,
-    fold_mul,
-    fold_norm,
-    fold_pad,
-    fold_pool,
-    fold_quant_dequant,
-    fold_recurrent,
-    fold_rows,
-    fold_shape,
-    fold_softmax,
-    fold_sub,
-    fold_table,
-    fuse_batch_norm,
-    fuse_lone_batch_norm,
-    lower_layers,
-    normalize_activations,
-    normalize_attention,
-    normalize_dead,
-    normalize_flatten,
-    normalize_inplace,
-    normalize_norm,
-    normalize_picked,
-    normalize_sizes,
-    normalize_spellings,
-    observe_activations,
-    observe_custom,
-    observe_weights,
-    plan_regions,
-)
+from importlib import import_module
 
 PIPELINE: dict[str, tuple[str, ...]] = {
     "normalize": (
@@ -67,7 +14,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "normalize_norm",
         "normalize_dead",
     ),
-    "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm"),
+    "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm", "fuse_scale"),
     "annotate": (
         "annotate_qconfig",
         "annotate_extremes",
@@ -109,3 +56,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
     "lower": ("lower_layers",),
     "plan": ("plan_regions",),
 }
+
+for _names in PIPELINE.values():
+    for _name in _names:
+        import_module(f"{__name__}.{_name}")  # which registers it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import torch
 
 from fxquant.graph.registry import PASSES, registered
+from fxquant.ops.op import OPS, SPELLINGS
+from fxquant.runtime.brought import KERNELS
+from fxquant.runtime.layer import LAYERS
 from fxquant.target import active_isa, supported_isas
 
+collect_ignore = ["plugin_example"]  # which test_plugin_example.py installs and runs
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -51,11 +56,14 @@ def _seeded() -> Iterator[None]:
 
 @pytest.fixture
 def own_passes() -> Iterator[None]:
-    """What the test registers is gone after it."""
-    before = dict(registered())
+    """The passes, ops and kernels that the test registers are gone after it."""
+    registered()
+    tables: list[dict[Any, Any]] = [PASSES, OPS, SPELLINGS, LAYERS, KERNELS]
+    before = [dict(table) for table in tables]
     yield
-    PASSES.clear()
-    PASSES.update(before)
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)
 
 
 @pytest.fixture(params=supported_isas())

@@ -62,6 +62,7 @@ def test_ci_runs_the_commands_that_are_left_out_here() -> None:
         assert f"run_from {page} {kind.removeprefix('sh ')}" in ci
 
 
+@pytest.mark.usefixtures("own_passes")
 @pytest.mark.parametrize("page", pages_with(lambda page: [b for b in blocks(page, "python") if ">>> " in b]))
 def test_examples_of_a_page_print_what_they_say(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -132,3 +133,21 @@ def test_the_api_page_has_every_public_name() -> None:
     modules = re.findall(r"^\.\. automodule:: (\S+)$", page, re.MULTILINE)
     named |= {name for module in modules for name in getattr(importlib.import_module(module), "__all__", ())}
     assert set(fxquant.__all__) - named == {"ops"}  # which has a page of its own
+
+
+def test_commits_that_the_pages_name_touch_what_they_say() -> None:
+    """In a clone with its history: each commit has the subject, and the number of files, that add_a_pass.md tells."""
+    rows = re.findall(
+        r"^\| an? (.+?) \|.*\| ([0-9a-f]{7}) (.*) \|$", (ROOT / "docs/add_a_pass.md").read_text(), re.MULTILINE
+    )
+    files = {"pass": 2, "ISA to a kernel": 2, "op": 3}
+    assert [what for what, _, _ in rows] == list(files)
+    for what, commit, subject in rows:
+        shown = subprocess.run(
+            ["git", "show", "--format=%s", "--name-only", commit], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if shown.returncode != 0:
+            pytest.skip("no git history here")
+        title, *touched = shown.stdout.split("\n")
+        assert title == subject
+        assert len([path for path in touched if path and not path.startswith("tests/")]) == files[what]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxquant import QConfigMapping, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
-from fxquant.debug.explain import Explanation, Row
+from fxquant.analysis.explain import Explanation, Row
 from fxquant.errors import ConfigError
 
 X = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from fxquant import ops
-from fxquant.debug.ops_page import page
+from fxquant.analysis.ops_page import page
 
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == page(), "run: python -m fxquant.debug.ops_page > docs/ops.md"
+    assert PAGE.read_text() == page(), "run: python -m fxquant.analysis.ops_page > docs/ops.md"
 
 
 def test_the_page_tells_kernels_tables_movement_and_float_apart() -> None:

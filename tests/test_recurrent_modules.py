@@ -24,7 +24,7 @@ from fxquant import (
     prepare_fx,
     prepare_qat_fx,
 )
-from fxquant.debug.explain import Explanation
+from fxquant.analysis.explain import Explanation
 from fxquant.errors import InputError
 from fxquant.runtime.layers import Int8Recurrent, Int8RecurrentStates
 

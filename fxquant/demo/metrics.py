@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fxquant.debug.measures import sqnr_db as sqnr_db
+from fxquant.analysis.measures import sqnr_db as sqnr_db
 
 
 def agreement(reference: Tensor, value: Tensor) -> float:

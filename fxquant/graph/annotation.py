@@ -8,6 +8,7 @@ from typing import Any
 from torch.fx import Node
 
 from fxquant.ops.op import Output, op_of
+from fxquant.qconfig_mapping import Match
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def stays_float(node: Node) -> bool:
 def decide(node: Node, **changes: Any) -> None:
     """Records a decision about `node`, keeping what was decided before."""
     node.meta["quant"] = replace(quant_of(node), **changes)
+
+
+def leave_float(node: Node, reason: str) -> None:
+    """Lets `node` compute in float, for `reason`, as a qconfig of None does. In annotate, before annotate_int8."""
+    node.meta["qconfig"] = Match(None, reason)
 
 
 def integer_weights(node: Node) -> tuple[str, ...]:

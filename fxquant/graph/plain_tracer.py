@@ -20,16 +20,19 @@ from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import failure
 from fxquant.graph.transformer import TRANSFORMERS, plain_transformers
 from fxquant.graph.value_proxy import RecordedProxy
+from fxquant.ops.op import SPELLINGS
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _NOT_COMPUTING = {"__init__", "__repr__", "extra_repr", "reset_parameters", "_get_name"}
 
 
 def nn_class(module: nn.Module) -> type[nn.Module] | None:
-    """The torch.nn class that says what `module` computes: its own, or the one that it extends without overriding.
+    """The class that says what `module` computes: one of torch.nn, its own or one that it extends without overriding.
 
-    None for containers and for modules with code of their own.
+    Its own, too, if there is a spelling for that. None for containers and for modules with code of their own.
     """
+    if type(module) in SPELLINGS and "forward" not in vars(module):
+        return type(module)
     lineage = type(module).__mro__
     base = next(kind for kind in lineage if kind.__module__.startswith("torch.nn."))
     if base in _CONTAINERS or "forward" in vars(module):

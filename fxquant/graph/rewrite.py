@@ -1,4 +1,4 @@
-"""Patterns and rewrites: the only matcher.
+"""Rules and rewrites: the only matcher.
 
 A rule is the code that one would have written before, the code that computes the same better, and a check between:
 
@@ -6,26 +6,27 @@ A rule is the code that one would have written before, the code that computes th
         def pattern(self, x, q): return ops.quantize(ops.dequantize(x, q), q)
         def rewrite(self, m, x, q): return x
 
-The pattern's argument names are the wildcards. A wildcard matches a node or a constant; one that occurs twice matches
-equal things. A node that was annotated to stay float matches no pattern.
+or, where there is nothing to check, rule(lambda x: ops.relu(ops.relu(x)), lambda x: ops.relu(x)). What patterns can
+say: fxquant/graph/pattern.py. A pattern that returns several values, all used outside, has a rewrite that returns as
+many.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.fx import Graph, GraphModule, Node, Proxy
+from torch.fx import GraphModule, Node, Proxy
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import stays_float
-from fxquant.graph.pipeline import debug_level
-from fxquant.ops.op import op_of
+from fxquant.graph.level import note_refusal
+from fxquant.graph.pattern import Fit, Pattern, call
+from fxquant.graph.weights import readers_of
+from fxquant.ops.op import op_name
 
 
 class Refusal(Exception):
@@ -34,12 +35,17 @@ class Refusal(Exception):
 
 @dataclass
 class Match:
-    """One place where a pattern fits: what the wildcards stand for."""
+    """One place where a pattern fits: what the wildcards stand for, each an attribute.
+
+    `root`: the node of the pattern's value; of the first one, if there are several. `roots`: those of all. `nodes`: all
+    that fit.
+    """
 
     gm: GraphModule
     root: Node
     bindings: dict[str, Any] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    roots: tuple[Node, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -53,8 +59,23 @@ class Match:
 
     def constant(self, name: str, tensor: Tensor) -> Any:
         """A new buffer, named after the match's place in the user's model, as a value for `rewrite`."""
+        return self._value(surgery.constant(self.gm, self._path(name), tensor, self.root))
+
+    def changed(self, parameter: Any, tensor: Tensor) -> Any:
+        """A parameter with the values `tensor`, in place of one that a wildcard matched.
+
+        It keeps its name, in the state_dict too, unless others read the old one: then it is a new one.
+        """
+        node = parameter.node if isinstance(parameter, Proxy) else parameter
+        self.fetch(node)  # refuses what is computed
+        alone = readers_of(self.gm, node) == 1
+        return self._value(surgery.parameter(self.gm, str(node.target), tensor, self.root, replacing=alone))
+
+    def _path(self, name: str) -> str:
         path = next((o.local_path for n in sorted(self.nodes) for o in surgery.absorbed_origins(n) if o.local_path), "")
-        node = surgery.constant(self.gm, f"{path}.{name}" if path else name, tensor, self.root)
+        return f"{path}.{name}" if path else name
+
+    def _value(self, node: Node) -> Any:
         return Proxy(node, GraphAppendingTracer(self.gm.graph))
 
     def fetch(self, value: Any) -> Tensor:
@@ -69,22 +90,51 @@ class Rule:
     """Override `pattern` and `rewrite`, and `check` to refuse.
 
     `shared`: names of ops that the pattern may look through although others use them too. Everything else inside the
-    pattern must be used by the pattern alone, or rewriting would compute it twice.
+    pattern must be used by the pattern alone, or rewriting would compute it twice. `rewrite` is given the match and
+    those wildcards that it names.
     """
 
     shared: tuple[str, ...] = ("dequantize",)
-    commutative: tuple[str, ...] = ("add", "mul")
 
     pattern: Callable[..., Any]
     rewrite: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """What a refusal calls it."""
+        return type(self).__name__
 
     def check(self, m: Match) -> None:
         """Calls m.refuse(reason) where the rule does not hold."""
 
 
+class _OneLine(Rule):
+    def __init__(self, before: Callable[..., Any], after: Callable[..., Any]) -> None:
+        self.pattern = before
+        self.after = after
+
+    @property
+    def name(self) -> str:
+        code = self.after.__code__
+        return f"the rule at {code.co_filename}:{code.co_firstlineno}"
+
+    def rewrite(self, m: Match, **wildcards: Any) -> Any:
+        return call(self.after, wildcards)
+
+
+def rule(before: Callable[..., Any], after: Callable[..., Any]) -> Rule:
+    """The rule that `after` computes what `before` does; `after` names those of its wildcards that it needs."""
+    return _OneLine(before, after)
+
+
 def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
-    """Rewrites until no rule matches anywhere, and returns `gm`, cleaned if any did."""
-    compiled = [(rule, _compile(rule)) for rule in rules]
+    """Rewrites until no rule matches anywhere, and returns `gm`, cleaned if any did.
+
+    Raises TypeError for a pattern that fits nothing, and for a rewrite that does not return what the pattern does.
+    """
+    compiled = [(each, Pattern(each.pattern, each.name)) for each in rules]
+    for each, pattern in compiled:
+        _check_names(each, pattern)
     refused: set[tuple[Node, Rule]] = set()
     rewritten = 0
     while changes := sum(_apply_first(gm, node, compiled, refused) for node in list(gm.graph.nodes)):
@@ -92,89 +142,54 @@ def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
     return surgery.clean(gm) if rewritten else gm
 
 
+def _check_names(each: Rule, pattern: Pattern) -> None:
+    code, given = (each.after, 0) if isinstance(each, _OneLine) else (each.rewrite, 1)
+    asked = list(inspect.signature(code).parameters.values())[given:]
+    unknown = [p.name for p in asked if p.kind is not p.VAR_KEYWORD and p.name not in pattern.names]
+    if unknown:
+        known = ", ".join(pattern.names)
+        raise TypeError(f"the rewrite of {each.name} asks for {unknown[0]}; the wildcards of its pattern are {known}")
+
+
 def _apply_first(
-    gm: GraphModule, node: Node, compiled: Iterable[tuple[Rule, Node]], refused: set[tuple[Node, Rule]]
+    gm: GraphModule, node: Node, compiled: Iterable[tuple[Rule, Pattern]], refused: set[tuple[Node, Rule]]
 ) -> bool:
-    for rule, pattern in compiled:
-        if (node, rule) in refused or node.op == "output" or node._erased:
+    for each, pattern in compiled:
+        if (node, each) in refused or node.op == "output" or node._erased:
             continue
-        m = Match(gm, node)
-        if not _matches(rule, pattern, node, m):
-            continue
-        try:
-            rule.check(m)
-            _rewrite(rule, m)
-        except Refusal as reason:
-            refused.add((node, rule))
-            _note_refusal(rule, node, str(reason))
-            continue
-        return True
-    return False
-
-
-def _rewrite(rule: Rule, m: Match) -> None:
-    sources = sorted(m.nodes)
-    new = surgery.emit(m.root, lambda **bindings: rule.rewrite(m, **bindings), sources=sources, **m.bindings)
-    surgery.replace(m.root, new)
-    surgery.erase_unused(sources)  # or they would count as users of what is left
-
-
-def _note_refusal(rule: Rule, node: Node, reason: str) -> None:
-    node.meta.setdefault("refusals", []).append(f"{type(rule).__name__}: {reason}")
-    if debug_level() >= 3:
-        print(f"{type(rule).__name__} refuses {node.name}: {reason}", file=sys.stderr)
-
-
-def _compile(rule: Rule) -> Node:
-    """The pattern as a small graph; returns the node that its value comes from."""
-    graph = Graph()
-    tracer = GraphAppendingTracer(graph)
-    names = list(inspect.signature(rule.pattern).parameters)
-    wildcards = [Proxy(graph.placeholder(name), tracer) for name in names]
-    result = rule.pattern(*wildcards)
-    if not isinstance(result, Proxy):
-        raise TypeError(f"the pattern of {type(rule).__name__} returns {result!r}, not the value of an op")
-    return result.node
-
-
-def _matches(rule: Rule, pattern: Any, value: Any, m: Match) -> bool:
-    """Whether `value` has the form `pattern`; fills m.bindings and m.nodes."""
-    if isinstance(pattern, Node) and pattern.op == "placeholder":
-        return _bind(str(pattern.target), value, m)
-    if isinstance(pattern, Node):
-        return isinstance(value, Node) and _matches_node(rule, pattern, value, m)
-    if isinstance(pattern, (tuple, list)):
-        return (
-            isinstance(value, (tuple, list))
-            and len(pattern) == len(value)
-            and all(_matches(rule, p, v, m) for p, v in zip(pattern, value, strict=True))
-        )
-    return bool(pattern == value)
-
-
-def _bind(name: str, value: Any, m: Match) -> bool:
-    if name in m.bindings:
-        return bool(m.bindings[name] == value)
-    m.bindings[name] = value
-    return True
-
-
-def _matches_node(rule: Rule, pattern: Node, node: Node, m: Match) -> bool:
-    row, wanted = op_of(node), op_of(pattern)
-    if row is None or row is not wanted or stays_float(node) or not _may_look_through(rule, row.name, node, m):
-        return False
-    m.nodes.append(node)
-    theirs, ours = row.bind(pattern), row.bind(node)
-    orders = [list(ours)]
-    if row.name in rule.commutative:
-        orders.append([row.activations[1], row.activations[0], *list(ours)[2:]])
-    for order in orders:
-        attempt = Match(m.gm, m.root, dict(m.bindings), list(m.nodes))
-        if all(_matches(rule, theirs[mine], ours[name], attempt) for mine, name in zip(ours, order, strict=True)):
-            m.bindings, m.nodes = attempt.bindings, attempt.nodes
+        for fit in pattern.fits(gm, node):
+            roots = tuple(fit.places[root] for root in pattern.roots)
+            if not _is_private(each, gm, fit, roots):
+                continue
+            try:
+                m = Match(gm, node, fit.bindings, list(fit.nodes), roots)
+                each.check(m)
+                _rewrite(each, m)
+            except Refusal as reason:
+                refused.add((node, each))
+                note_refusal(each.name, node, str(reason))
+                continue
             return True
     return False
 
 
-def _may_look_through(rule: Rule, name: str, node: Node, m: Match) -> bool:
-    return node is m.root or name in rule.shared or len(node.users) == 1
+def _is_private(each: Rule, gm: GraphModule, fit: Fit, roots: tuple[Node, ...]) -> bool:
+    """Whether nothing outside needs what is within."""
+    free = {node for node in fit.nodes if node in roots or op_name(gm, node) in each.shared}
+    return all(node in free or node.users.keys() <= set(fit.nodes) for node in fit.nodes)
+
+
+def _rewrite(each: Rule, m: Match) -> None:
+    if len(m.roots) > 1 and surgery.depends(m.bindings, m.roots):
+        m.refuse("one of its inputs is computed from one of its outputs")
+    sources = sorted(m.nodes)
+    build: Callable[..., Any] = lambda **bindings: call(each.rewrite, bindings, m)  # noqa: E731
+    new = surgery.emit(max(m.roots), build, sources=sources, **m.bindings)
+    values = new if len(m.roots) > 1 else (new,)
+    if not isinstance(values, tuple) or [type(value) for value in values] != [Node] * len(m.roots):
+        wanted = f"a tuple of {len(m.roots)} graph values" if len(m.roots) > 1 else "a graph value"
+        raise TypeError(f"the rewrite of {each.name} returns {new!r}, not {wanted}, as its pattern does")
+    for root, value in zip(m.roots, values, strict=True):
+        surgery.replace(root, value)
+        surgery.move_behind(value)
+    surgery.erase_unused(sources)  # or they would count as users of what is left

@@ -87,6 +87,27 @@ def replace(node: Node, new: Node) -> None:
     node.graph.erase_node(node)
 
 
+def move_behind(node: Node) -> None:
+    """Moves what reads `node`, and stands in front of it, behind it, and what reads that, and so on."""
+    for user in list(node.users):
+        if user < node:
+            node.append(user)
+            move_behind(user)
+
+
+def depends(values: Any, nodes: Iterable[Node]) -> bool:
+    """Whether any of the graph values that `values` holds is computed from one of `nodes`."""
+    waiting: list[Node] = []
+    map_arg(values, waiting.append)
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(node.all_input_nodes)
+    return not seen.isdisjoint(nodes)
+
+
 def erase_unused(nodes: Iterable[Node]) -> None:
     """Erases those of `nodes`, given in the graph's order, that nothing reads any more."""
     for node in reversed(list(nodes)):

@@ -1,6 +1,7 @@
 """Observers: see base.py for what they are; the other files for what each learns."""
 
 from fxquant.observer.base import ObserverBase, Partial, UniformQuantizationObserverBase
+from fxquant.observer.clipping import PerChannelMSEObserver
 from fxquant.observer.defaults import (
     default_affine_fixed_qparams_observer,
     default_debug_observer,
@@ -73,6 +74,7 @@ __all__ = [
     "PassiveObserver",
     "PerAxis",
     "PerBlock",
+    "PerChannelMSEObserver",
     "PerChannelMinMaxObserver",
     "PerGroup",
     "PerGroupMinMaxObserver",

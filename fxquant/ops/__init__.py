@@ -14,6 +14,7 @@ from fxquant.ops.activation import (
     relu as relu,
     sigmoid as sigmoid,
     silu as silu,
+    softplus as softplus,
     tanh as tanh,
 )
 from fxquant.ops.attention import attention as attention

@@ -87,6 +87,12 @@ def mish(x: Tensor) -> Tensor:
 
 
 @op(pointwise=True)
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
+    return F.softplus(x, beta, threshold)
+
+
+@op(pointwise=True)
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """x for x >= 0, else weight[c] * x; one weight, or one a channel along dimension 1 (a table a channel)."""
     return F.prelu(x, weight)
@@ -116,6 +122,7 @@ _spell(gelu, nn.GELU, F.gelu, fields=("approximate",))
 _spell(elu, nn.ELU, F.elu, fields=("alpha",))
 _spell(leaky_relu, nn.LeakyReLU, F.leaky_relu, fields=("negative_slope",))
 _spell(mish, nn.Mish, F.mish)
+_spell(softplus, nn.Softplus, F.softplus, fields=("beta", "threshold"))
 _spell(prelu, nn.PReLU, F.prelu, "prelu", fields=("weight",))
 
 

@@ -18,7 +18,7 @@ from fxquant.ops.op import op, spelling
 Operand = Tensor | float
 
 
-@op(activations=("a", "b"), kernel=True, pointwise=True)
+@op(activations=("a", "b"), kernel=True, pointwise=True, commutative=True)
 def add(a: Operand, b: Operand) -> Tensor:
     """a + b."""
     return a + b  # type: ignore[return-value]
@@ -30,7 +30,7 @@ def sub(a: Operand, b: Operand) -> Tensor:
     return a - b  # type: ignore[return-value]
 
 
-@op(activations=("a", "b"), kernel=True, pointwise=True)
+@op(activations=("a", "b"), kernel=True, pointwise=True, commutative=True)
 def mul(a: Operand, b: Operand) -> Tensor:
     """a * b."""
     return a * b  # type: ignore[return-value]
@@ -43,13 +43,13 @@ def div(a: Operand, b: Operand) -> Tensor:
     return a / b  # type: ignore[return-value]
 
 
-@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True)
+@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True, commutative=True)
 def maximum(a: Tensor, b: Tensor) -> Tensor:
     """The larger of both, element by element."""
     return torch.maximum(a, b)
 
 
-@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True)
+@op(activations=("a", "b"), kernel=True, pointwise=True, follows=True, commutative=True)
 def minimum(a: Tensor, b: Tensor) -> Tensor:
     """The smaller of both, element by element."""
     return torch.minimum(a, b)

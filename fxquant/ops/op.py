@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from torch.fx import GraphModule, Node, Proxy
 
+from fxquant.errors import ConfigError
+
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 
@@ -36,7 +38,8 @@ class Op:
     `kernel` is true if a fold rule turns the op into an integer op. `pointwise`: each output element depends on the
     same element of the activations only, so with one activation it is a table of 256 entries. `moves`: it only moves
     data, so it computes the same on integers. An op with none of the three stays float. `follows`: it runs in int8
-    only beside others that do, although it combines two tensors. `several`: it returns a tuple.
+    only beside others that do, although it combines two tensors. `several`: it returns a tuple. `commutative`: its
+    first two activations may change places.
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `rows` names a table that may be kept in integers, each row with a scale of its own, by an op that gives real
     numbers all the same. `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place the op
@@ -55,6 +58,7 @@ class Op:
     fixed: tuple[float, int] | None = None  # scale, zero_point
     kernel: bool = False
     pointwise: bool = False
+    commutative: bool = False
     moves: bool = False
     follows: bool = False
     several: bool = False
@@ -63,6 +67,12 @@ class Op:
     feeds_back: str | None = None
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)
+
+    @property
+    def key(self) -> str:
+        """Its name, with that of the package or module that declares it: fxquant.relu."""
+        owner = self.body.__module__
+        return f"{'fxquant' if owner.startswith('fxquant.') else owner}.{self.name}"
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -84,7 +94,8 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
     """Declares the decorated body as an op.
 
     `spellings`: what else users write for it with the same parameter order: functions, or strings for tensor methods.
-    Spellings that differ in their arguments are declared with `spelling`.
+    Spellings that differ in their arguments are declared with `spelling`. The other keywords are the fields of `Op`.
+    Raises ConfigError for the name of an op that another module declares.
     """
 
     def declare(body: Body) -> Body:
@@ -97,7 +108,9 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
             bound.apply_defaults()
             return tracer.create_proxy("call_function", call, bound.args, bound.kwargs)
 
+        body.__module__ = call.__module__ = body.__module__ or "__main__"  # which code that was exec'd lacks
         signature = inspect.signature(body)
+        _refuse_second(body)
         OPS[call] = Op(body.__name__, call, body, activations, signature=signature, **row)
         for target in spellings:
             SPELLINGS[target] = call
@@ -106,11 +119,21 @@ def op(*, activations: tuple[str, ...] = ("x",), spellings: tuple[Any, ...] = ()
     return declare
 
 
+def _refuse_second(body: Callable[..., Any]) -> None:
+    """A name may be declared again by the same module only: a notebook's cell that runs twice, a module reloaded."""
+    other = next((row for row in OPS.values() if row.name == body.__name__), None)
+    if other is not None and other.body.__module__ != body.__module__:
+        raise ConfigError(
+            f"{body.__module__} declares an op {other.name}, but there is {other.key}; choose another name"
+        )
+
+
 def spelling(*targets: Any) -> Callable[[Body], Body]:
     """Declares what `targets` mean in terms of ops: the decorated function takes the same arguments and calls ops.
 
     A target is a function, a string (a tensor method; the tensor comes first) or a module class (the module comes
-    first; its parameters are graph values, its other attributes are plain).
+    first; its parameters are graph values, its other attributes are plain). A class outside of torch.nn is then not
+    looked into, and a function must be one that torch.fx records: of torch, or wrapped with torch.fx.wrap.
     """
 
     def declare(adapter: Body) -> Body:

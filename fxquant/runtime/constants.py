@@ -45,7 +45,7 @@ def check_constants(integer_op: Callable[..., Any], constants: Mapping[str, Any]
     """
     hints = typing.get_type_hints(integer_op)
     for name, value in constants.items():
-        if not fits(value, hints[name]):
+        if not fits(value, hints.get(name, Any)):
             raise InputError(f"{name} cannot be {_shown(value)}")
         _check_value(name, value, constants.get("output"))
     if isinstance(constants.get("output"), FloatOutput):

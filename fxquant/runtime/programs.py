@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
@@ -40,3 +41,6 @@ def forget_programs() -> None:
     """Drops every plan of the process: a layer has got other weights, and programs hold addresses of the old ones."""
     for programs in list(_all):
         programs.plans = {}
+
+
+atexit.register(forget_programs)  # nanobind complains of programs that outlive its module

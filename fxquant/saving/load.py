@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 import fxquant.runtime.layers  # noqa: F401  fills LAYERS
-from fxquant.debug.explain import Row
+from fxquant.analysis.explain import Row
 from fxquant.errors import FileError
 from fxquant.graph import surgery
 from fxquant.graph.parts import Capture
+from fxquant.graph.plugins import load_plugins
 from fxquant.ops.op import OPS
 from fxquant.runtime.constants import fits
 from fxquant.runtime.layer import LAYERS, Layer
@@ -38,8 +39,9 @@ def load(path: str | os.PathLike[str]) -> QuantizedModule:
     """The model that `fxquant.save` wrote to the file `path`, in eval mode. It runs no code from the file.
 
     Raises FileError, an FxquantError, if the file is damaged, of a later version, or holds anything that this fxquant
-    does not know, and OSError if it cannot be read at all.
+    does not know, and OSError if it cannot be read at all. Ops of installed plug-ins are known, and of those imported.
     """
+    load_plugins()  # whose ops and layers the file may name
     try:
         document, tensors = container.read(Path(path))
         return _Reader(tensors).model(document)
@@ -102,7 +104,8 @@ class _Reader:
         if "layer" in content:
             kind = next((layer for layer in LAYERS.values() if layer.__name__ == content["layer"]), None)
             if kind is None:
-                raise FileError(f"it holds a layer of the unknown class {shortened(content['layer'])}")
+                what = f"it holds a layer of the unknown class {shortened(content['layer'])}"
+                raise FileError(f"{what}; if a plug-in brings it, install that, or import it first")
             return _layer(kind, content, state)
         if "nn" in content:
             return filled(leaf_class(content["nn"]), decode(content["arguments"], {}), state)

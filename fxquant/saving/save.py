@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.debug.explain import explain
+from fxquant.analysis.explain import explain
 from fxquant.errors import UnsupportedError
 from fxquant.graph.origin import where
 from fxquant.graph.parts import captures_of

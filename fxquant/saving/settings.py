@@ -8,8 +8,11 @@ from typing import Any
 
 from fxquant.errors import FileError
 from fxquant.ops.op import OPS
+from fxquant.qparams import FloatOutput, QParams, Requantize, Residual
 from fxquant.runtime.layer import Layer
 from fxquant.saving.values import decode, shortened
+
+_USUAL = (QParams, Requantize, Residual, FloatOutput)  # which an op of a plug-in may take without saying so
 
 
 def settings_of(kind: type[Layer], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def settings_of(kind: type[Layer], content: Mapping[str, Any]) -> dict[str, Any]
 def _setting(name: str, value: Any, hints: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict) or "fields" not in value:
         return decode(value, {})
-    for kind in _named_tuples(hints.get(name)):
+    for kind in (*_named_tuples(hints.get(name)), *_USUAL):
         if kind.__name__ == value["fields"]:
             return kind
     raise FileError(f"{shortened(name)} has fields of the unknown kind {shortened(value['fields'])}")

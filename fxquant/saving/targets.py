@@ -103,8 +103,7 @@ def knows_method(name: Any) -> bool:
 
 def _functions() -> Iterator[tuple[str, Any]]:
     for row in OPS.values():
-        owner = row.body.__module__
-        yield f"{'fxquant' if owner.startswith('fxquant.') else owner}.{row.name}", row.call
+        yield row.key, row.call
     for check in CHECKS:
         yield f"fxquant.{check.__name__}", check
     for module, names in _NAMES.items():

@@ -12,9 +12,9 @@ from fxquant.graph.registry import STAGES
 
 def test_a_block_has_its_own_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FXQUANT_DEBUG", "1")
-    with fxquant.debugging(2):
+    with fxquant.debug(2):
         assert debug_level() == 2
-        with fxquant.debugging(0):
+        with fxquant.debug(0):
             assert debug_level() == 0
         assert debug_level() == 2
     assert debug_level() == 1
@@ -22,14 +22,14 @@ def test_a_block_has_its_own_level(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_error_within_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FXQUANT_DEBUG", raising=False)
-    with pytest.raises(ZeroDivisionError), fxquant.debugging(3):
+    with pytest.raises(ZeroDivisionError), fxquant.debug(3):
         raise ZeroDivisionError
     assert debug_level() == 0
 
 
 @pytest.mark.parametrize("level", [-1, 5, True, "2", None])
 def test_a_level_that_is_none(level: int) -> None:
-    with pytest.raises(ConfigError, match="number from 0 to 4"), fxquant.debugging(level):
+    with pytest.raises(ConfigError, match="number from 0 to 4"), fxquant.debug(level):
         pass
 
 

@@ -82,3 +82,30 @@ class NegativeOfRelu(Rule):
 def test_what_was_rewritten_no_longer_uses_anything() -> None:
     gm = graph_of(lambda x: ops.mul(ops.relu(ops.relu(ops.relu(x))), -1))
     assert calls(apply_rules(gm, [NegativeOfRelu()])) == [ops.mul]
+
+
+class Doubled(Rule):
+    def pattern(self, x: Any, w: Any) -> Any:
+        return ops.mul(ops.linear(x, w, None), 2)
+
+    def rewrite(self, m: Match, x: Any, w: Any) -> Any:
+        return ops.linear(x, m.changed(w, m.fetch(w) * 2), None)
+
+
+def test_a_changed_parameter_keeps_its_name() -> None:
+    w, x = torch.randn(4, 3), torch.randn(2, 3)
+    gm = graph_of(lambda x, w: ops.mul(ops.linear(x, w, None), 2), w=w)
+    expected = gm(x)
+    torch.testing.assert_close(apply_rules(gm, [Doubled()])(x), expected)
+    assert list(gm.state_dict()) == ["w"]
+
+
+def test_a_parameter_that_others_read_stays_what_it_is() -> None:
+    def build(x: Any, w: Any) -> Any:
+        return ops.mul(ops.linear(x, w, None), 2), ops.linear(x, w, None)
+
+    w, x = torch.randn(4, 3), torch.randn(2, 3)
+    gm = graph_of(build, w=w)
+    expected = gm(x)
+    torch.testing.assert_close(apply_rules(gm, [Doubled()])(x), expected)
+    assert sorted(gm.state_dict()) == ["w", "w_1"]

@@ -370,6 +370,7 @@ ALIKE: dict[str, tuple[list[str], list[Code]]] = {
     "elu": (["elu"], [lambda m, x: m.elu(x), lambda m, x: F.elu(x, 0.5), lambda m, x: F.elu_(x, 0.5)]),
     "leaky": (["leaky_relu"], [lambda m, x: m.leaky(x), lambda m, x: F.leaky_relu(x, negative_slope=0.2)]),
     "mish": (["mish"], [lambda m, x: m.mish(x), lambda m, x: F.mish(x)]),
+    "softplus": (["softplus"], [lambda m, x: m.softplus(x), lambda m, x: F.softplus(x, beta=2)]),
     "tanh": (
         ["tanh"],
         [lambda m, x: m.tanh(x), lambda m, x: x.tanh(), lambda m, x: torch.tanh(x), lambda m, x: x.tanh_()],
@@ -474,6 +475,7 @@ def parts() -> dict[str, nn.Module]:
         "elu": nn.ELU(0.5),
         "leaky": nn.LeakyReLU(0.2, inplace=True),
         "mish": nn.Mish(),
+        "softplus": nn.Softplus(beta=2),
         "tanh": nn.Tanh(),
         "prelu": nn.PReLU(4),
         "softmax": nn.Softmax(-1),

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
-from fxquant.debug.explain import Explanation
+from fxquant.analysis.explain import Explanation
 
 sys.path.insert(0, str(Path(__file__).parent))
 from networks import NETWORKS, Inputs, Network, call

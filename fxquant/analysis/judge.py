@@ -1,0 +1,125 @@
+"""How good a quantized model is: a number that is larger the better, such as the SQNR of its outputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fxquant.analysis.compare import each_batch, real_tensors
+from fxquant.analysis.layers import mapping_of
+from fxquant.analysis.measures import Error
+from fxquant.calibrate import bound_batch, calibrate, in_eval
+from fxquant.errors import ConfigError, InputError
+from fxquant.graph.kept import meta_of
+from fxquant.qconfig_mapping import QConfigMapping, get_default_qconfig_mapping
+from fxquant.quantize_fx import convert_fx, prepare_fx
+
+# metric(model, batches): a number that is larger the better the model is, such as its accuracy on labelled batches.
+Metric = Callable[[nn.Module, list[Any]], float]
+
+
+@dataclass
+class Judge:
+    """Judges models on `batches`, which are kept, against what `model` gives there."""
+
+    model: nn.Module
+    batches: list[Any]
+    metric: Metric | str
+    outputs: list[list[Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not callable(self.metric) and self.metric not in BUILT_IN:
+            known = ", ".join(map(repr, BUILT_IN))
+            raise ConfigError(f"metric={self.metric!r} is none of {known}, nor a function of a model and batches")
+        if not callable(self.metric):
+            self.outputs = list(self._run(self.model))
+            if not any(self.outputs):
+                raise ConfigError("the model returns no floating point tensor; pass a metric, a function of a model")
+
+    def __call__(self, model: nn.Module) -> float:
+        """The metric of `model`. What a user's function returns must be a number, or ConfigError is raised."""
+        if not callable(self.metric):
+            return BUILT_IN[self.metric](self.outputs, self._run(model))
+        with in_eval(model), torch.no_grad():
+            value = self.metric(model, self.batches)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(f"the metric returned a {type(value).__name__}; it must return a number") from None
+
+    def first_batch(self, model: nn.Module) -> Any:
+        """What `model` returns for the first batch."""
+        args, kwargs = self._arguments(0)
+        return model(*args, **kwargs)
+
+    def _arguments(self, index: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return bound_batch(inspect.signature(self.model.forward), self.batches[index], f"batch {index}")
+
+    def _run(self, model: nn.Module) -> Iterator[list[Tensor]]:
+        with in_eval(model), torch.no_grad():
+            for index in range(len(self.batches)):
+                args, kwargs = self._arguments(index)
+                yield real_tensors(model(*args, **kwargs))
+
+
+def _sqnr(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]) -> float:
+    error = Error()
+    for expected, computed in zip(reference, values, strict=True):
+        for one, other in zip(expected, computed, strict=True):
+            error.add(one, other)
+    return error.sqnr_db
+
+
+def _agreement(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]) -> float:
+    same = [
+        expected[0].argmax(-1) == computed[0].argmax(-1)
+        for expected, computed in zip(reference, values, strict=True)
+        if expected
+    ]
+    return torch.cat([each.flatten() for each in same]).double().mean().item()
+
+
+# Of all outputs, in dB; and how often the largest value of the first output is where it is in float.
+BUILT_IN: dict[str, Callable[[Iterable[list[Tensor]], Iterable[list[Tensor]]], float]] = {
+    "sqnr": _sqnr,
+    "agreement": _agreement,
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A calibrated model, the judge, and how it is converted."""
+
+    prepared: nn.Module
+    mapping: QConfigMapping
+    judge: Judge
+
+    def converted(self, mapping: QConfigMapping | None = None) -> nn.Module:
+        """The int8 model, with what `mapping` sets to None in float."""
+        return convert_fx(self.prepared, qconfig_mapping=mapping)
+
+
+def trial_of(
+    model: nn.Module, data: Iterable[Any], metric: Metric | str, prepared: nn.Module | None, qconfig_mapping: Any
+) -> Trial:
+    """`model` prepared and calibrated on `data`, unless it is given `prepared`, and a judge on `data`.
+
+    Raises ConfigError for both `prepared` and a mapping, or a model that is no float one, and InputError without data.
+    """
+    batches = list(each_batch(data))
+    if not batches:
+        raise InputError("data holds no batches; an iterator may be used up already")
+    if prepared is not None and qconfig_mapping is not None:
+        raise ConfigError("prepared has its qconfig_mapping already; give one of the two")
+    if not isinstance(model, nn.Module) or "qconfig_mapping" in meta_of(model):
+        raise ConfigError("model must be the float nn.Module; what prepare_fx returned goes to prepared=")
+    if prepared is None:
+        args, kwargs = bound_batch(inspect.signature(model.forward), batches[0], "batch 0")
+        mapping = get_default_qconfig_mapping() if qconfig_mapping is None else qconfig_mapping
+        prepared = calibrate(prepare_fx(model, mapping, kwargs or args), batches, progress=False)
+    return Trial(prepared, mapping_of(prepared), Judge(model, batches, metric))

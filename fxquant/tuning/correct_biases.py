@@ -1,0 +1,112 @@
+"""b -> b - mean(y_int8 - y_float), per output channel: what rounding adds to a layer's mean is taken off its bias.
+
+Rounding a weight moves every sum that it is part of to the same side, and the layers behind carry the mean error on.
+Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv:1906.04721), section
+4.2 and appendix D: the empirical form, with measured activations, one layer after the other.
+
+Where relu or a clamp follows, the means behind it are made equal: what it cuts off is not an error, and would spoil the
+mean in front of it. That equation is solved by Newton's method; its slope is the fraction of elements in the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from fxquant.calibrate import in_eval
+from fxquant.graph import surgery
+from fxquant.graph.weights import output_channels, readers_of
+from fxquant.ops.op import op_of
+from fxquant.tuning.lockstep import Layer, check_calibrated, layers_in_lockstep
+
+Prepared = TypeVar("Prepared", bound=nn.Module)
+
+_NEWTON_STEPS = 4
+_SATURATIONS = {"relu": (0.0, None), "clamp": (None, None)}
+
+
+def correct_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
+    """Corrects the biases of the int8 layers of a calibrated model of prepare_fx, in place, and returns it.
+
+    `data`: batches as for calibrate, without labels; those of the calibration do. A layer without a bias gets one. Two
+    runs are kept for each batch, with the values that later layers read: memory grows with the data.
+
+    Raises ConfigError if `prepared` is not one graph of prepare_fx, CalibrationError if its observers or `data` saw
+    nothing, and InputError if a batch does not fit.
+    """
+    gm = check_calibrated(prepared)
+    with torch.no_grad(), in_eval(gm):
+        _add_biases(gm)
+        for layer in layers_in_lockstep(gm, data):
+            _correct(gm, layer)
+    return prepared
+
+
+def _correct(gm: GraphModule, layer: Layer) -> None:
+    row = op_of(layer.prepared)
+    assert row is not None
+    bias_node = row.bind(layer.prepared)[row.bias] if row.bias else None
+    if bias_node is None or bias_node.op != "get_attr" or readers_of(gm, bias_node) > 1:
+        return
+    axis = -1 if row.name == "linear" else 1
+    expected = [_by_channel(y, axis) for y in layer.expected]
+    computed = [_by_channel(y, axis) for y in layer.computed]
+    shift = mean_shift(torch.cat(expected, 1), torch.cat(computed, 1), *_bounds(layer.prepared))
+    name = str(bias_node.target)
+    surgery.set_parameter(gm, name, surgery.fetch(gm, bias_node) + shift)
+    for run in layer.runs:
+        y = run.env[layer.reference]
+        run.env[layer.reference] = y + shift.reshape([-1 if d == axis % y.dim() else 1 for d in range(y.dim())])
+
+
+def mean_shift(expected: Tensor, computed: Tensor, low: float | None, high: float | None) -> Tensor:
+    """What to add to each row of `computed` for the mean of `expected` behind a clamp; both [channels, N]."""
+    bounds = -torch.inf if low is None else low, torch.inf if high is None else high
+    wanted = expected.clamp(*bounds).mean(1)
+    within = (expected > bounds[0]) & (expected < bounds[1])
+    shift = torch.zeros_like(wanted)
+    for _ in range(_NEWTON_STEPS):
+        value = computed + shift[:, None]
+        live = (within | ((value > bounds[0]) & (value < bounds[1]))).to(value.dtype).mean(1)
+        missing = wanted - value.clamp(*bounds).mean(1)
+        shift += torch.where(live > 0, missing / live.clamp(min=torch.finfo(live.dtype).tiny), 0)
+    return shift
+
+
+def _bounds(layer: Node) -> tuple[float | None, float | None]:
+    """What follows of saturation, if all that reads the layer is one relu or clamp."""
+    readers = list(layer.users)
+    row = op_of(readers[0]) if len(readers) == 1 else None
+    if row is None or row.name not in _SATURATIONS:
+        return None, None
+    given = row.bind(readers[0])
+    low, high = _SATURATIONS[row.name]
+    return given.get("min", low), given.get("max", high)
+
+
+def _by_channel(y: Tensor, axis: int) -> Tensor:
+    return y.movedim(axis, 0).flatten(1)
+
+
+def _add_biases(gm: GraphModule) -> None:
+    """A bias of zeros for each layer that could have one and has none."""
+    for node in list(gm.graph.nodes):
+        row = op_of(node)
+        if row is None or not row.bias or not row.weight or row.bind(node)[row.bias] is not None:
+            continue
+        arguments = row.bind(node)
+        weight = next(
+            (n for n in [arguments[row.weight], *arguments[row.weight].all_input_nodes] if n.op == "get_attr"), None
+        )
+        if weight is None:
+            continue
+        real = surgery.fetch(gm, weight)
+        owner, dot, _ = str(weight.target).rpartition(".")
+        zeros = real.new_zeros(output_channels(row, real, arguments))
+        bias = surgery.parameter(gm, f"{owner}{dot}bias", zeros, node, replacing=False)
+        surgery.give(node, {**arguments, row.bias: bias})
+    gm.recompile()

@@ -1,0 +1,97 @@
+"""linear(norm(x; g, h); w)   ->   linear(norm(x; g / s, h / s); w * s)      s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)
+
+The activations of language models have channels that are a hundred times as large as the others, and one scale for all;
+weights have a scale for each row, and no outliers. Part of the difference moves from the one to the other. Xiao et al.
+2023, "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models" (arXiv:2211.10438),
+equation 4. X_j is channel j of what a layer norm or RMS norm gives, W_j the column that multiplies it, in all linear
+layers that read it; the norm's own gain and shift take the division, so that nothing is computed at run time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from fxquant.calibrate import in_eval
+from fxquant.errors import ConfigError, ConfigWarning
+from fxquant.graph.level import note_refusal
+from fxquant.graph.origin import where
+from fxquant.tuning.prepared import (
+    arguments_of,
+    behind,
+    forget,
+    is_private,
+    largest,
+    name_of,
+    one_graph,
+    parameter_of,
+    readers,
+    scale,
+)
+
+Prepared = TypeVar("Prepared", bound=nn.Module)
+
+_NORMS = ("layer_norm", "rms_norm")
+
+
+def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) -> Prepared:
+    """Moves outliers of activations into weights, in a model of prepare_fx, in place, and returns it.
+
+    `data`: batches as for calibrate. `alpha`: 0 leaves activations as they are, 1 makes all their channels equal.
+    Observers forget what they saw: calibrate afterwards. In float the model computes the same as before.
+
+    Where a norm is left as it is, the reason is in meta["refusals"] of its node, and printed under fxquant.debug(3).
+    Warns with ConfigWarning if that is so of all. Raises ConfigError if `prepared` is not one graph of prepare_fx or
+    alpha is not in 0..1, CalibrationError if `data` holds no batches, and InputError if a batch does not fit.
+    """
+    gm = one_graph(prepared, "smooth_quant")
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha={alpha!r} is not between 0 and 1")
+    norms = [node for node in gm.graph.nodes if name_of(node) in _NORMS]
+    with torch.no_grad(), in_eval(gm):
+        limits = {norm: _limit(gm, norm) for norm in norms}
+        ranges = largest(gm, data, {norm: -1 for norm, limit in limits.items() if limit is None})
+        for norm, limit in limits.items():
+            if limit is None:
+                _smooth(gm, norm, ranges[norm], alpha)
+            else:
+                note_refusal("smooth_quant", norm, limit)
+    if not ranges:
+        why = f": {next(iter(limits.values()))}" if limits else ", as it has none"
+        warnings.warn(f"smooth_quant could not smooth any norm of the model{why}", ConfigWarning, stacklevel=2)
+    forget(gm)
+    return prepared
+
+
+def _limit(gm: GraphModule, norm: Node) -> str | None:
+    """Why the channels of this norm cannot be scaled, or None."""
+    given = arguments_of(norm)
+    if given["weight"] is None or not is_private(gm, norm, *_parameters(norm)):
+        return f"{where(norm)} has no gain and shift of its own"
+    if len(given["normalized_shape"]) != 1:
+        return f"{where(norm)} normalizes several dimensions"
+    for reader in readers(gm, norm):
+        if name_of(reader) != "linear" or behind(gm, arguments_of(reader)["x"]) is not norm:
+            return f"{where(reader)} reads it, and is no linear layer"
+        if not is_private(gm, reader, "weight"):
+            return f"the weight of {where(reader)} is shared or computed"
+    return None
+
+
+def _parameters(norm: Node) -> tuple[str, ...]:
+    return ("weight", "bias") if name_of(norm) == "layer_norm" else ("weight",)
+
+
+def _smooth(gm: GraphModule, norm: Node, x: Tensor, alpha: float) -> None:
+    layers = list(dict.fromkeys(readers(gm, norm)))
+    w = torch.stack([parameter_of(gm, layer, "weight").abs().amax(0) for layer in layers]).amax(0)
+    s = torch.where((x > 0) & (w > 0), x**alpha / w ** (1 - alpha), 1.0)
+    for role in _parameters(norm):
+        scale(gm, norm, role, 1 / s)
+    for layer in layers:
+        scale(gm, layer, "weight", s)
