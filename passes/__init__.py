@@ -9,6 +9,7 @@ from . import (  # noqa: F401  importing a pass registers it
     annotate_qconfig,
     annotate_rows,
     convert_activations,
+    convert_biases,
     convert_custom,
     convert_interface,
     convert_weights,
@@ -51,6 +52,7 @@ from . import (  # noqa: F401  importing a pass registers it
     normalize_spellings,
     observe_activations,
     observe_custom,
+    observe_means,
     observe_weights,
     plan_regions,
 )
@@ -77,8 +79,8 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "annotate_groups",
         "annotate_interface",
     ),
-    "observe": ("observe_activations", "observe_weights", "observe_custom"),
-    "convert": ("convert_custom", "convert_activations", "convert_interface", "convert_weights"),
+    "observe": ("observe_activations", "observe_weights", "observe_means", "observe_custom"),
+    "convert": ("convert_custom", "convert_activations", "convert_interface", "convert_biases", "convert_weights"),
     "fold": (
         "fold_float_read",
         "fold_lookup",

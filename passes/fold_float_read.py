@@ -49,6 +49,6 @@ class ReadInFloat(Rule):
         return x
 
 
-@register_pass(stage="fold", optional=True)
+@register_pass(stage="fold")
 def fold_float_read(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [ReadInFloat()])

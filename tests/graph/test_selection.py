@@ -135,11 +135,11 @@ def test_two_may_not() -> None:
     assert names(without("spy")) == ["Counted", "fuse_lone_batch_norm"]
 
 
-def test_float_outputs_on_request() -> None:
+def test_outputs_are_rounded_on_request() -> None:
     prepared = prepare()
     x = torch.randn(100, 3, 6, 6)
     prepared(x)
-    rounded, real = convert_fx(prepared)(x), convert_fx(prepared, passes=["fold_float_read"])(x)
+    rounded, real = convert_fx(prepared, passes=[without("fold_float_read")])(x), convert_fx(prepared)(x)
     step = torch.diff(rounded.unique()).min()
     assert ((rounded / step) - (rounded / step).round()).abs().max() < 1e-3
     assert ((real / step) - (real / step).round()).abs().max() > 0.1

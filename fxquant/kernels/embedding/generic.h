@@ -25,7 +25,7 @@ inline void fetch_row(const Bags<Int>& p, int64_t j) {
 template <class L, bool kFourBits, int kVectors, class Int>
 inline void elements(const Bags<Int>& p, float* y, int64_t bag, int64_t e, int64_t count) {
   typename L::F32 sum[kVectors];
-  for (int v = 0; v < kVectors; ++v) sum[v] = L::set(0.0F);
+  unroll<kVectors>([&](int v) FXQUANT_UNROLLED { sum[v] = L::set(0.0F); });
   const Table& t = p.table;
   const int64_t bytes = t.row_bytes(), end = p.end(bag), lanes = kVectors > 1 ? L::kCount : count;
   float shift = 0.0F;
@@ -49,11 +49,12 @@ inline void elements(const Bags<Int>& p, float* y, int64_t bag, int64_t e, int64
     shift += t.zero_point[row] * multiplier;
     ++members;
   }
-  for (int v = 0; v < kVectors; ++v) {
-    sum[v] = L::sub(sum[v], L::set(shift));
-    if (p.mean && members > 0) sum[v] = L::div(sum[v], L::set(static_cast<float>(members)));
-    L::store_f32(y + e + v * L::kCount, lanes, sum[v]);
-  }
+  const bool divides = p.mean && members > 0;
+  const auto shifts = L::set(shift), count_of_members = L::set(divides ? static_cast<float>(members) : 1.0F);
+  unroll<kVectors>([&](int v) FXQUANT_UNROLLED {
+    const auto value = L::sub(sum[v], shifts);
+    L::store_f32(y + e + v * L::kCount, lanes, divides ? L::div(value, count_of_members) : value);
+  });
 }
 
 template <class L, bool kFourBits, class Int>
