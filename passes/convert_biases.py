@@ -30,7 +30,6 @@ def convert_biases(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         if is_statistic(node):
             _correct(gm, node)
-            surgery.erase_unused([node])
     return surgery.clean(gm)
 
 
@@ -39,7 +38,7 @@ def _correct(gm: GraphModule, node: Node) -> None:
     assert isinstance(observer, MeanObserver)
     assert isinstance(observed, Node)
     layer = next((user for user in observed.users if user is not node and quant_of(user).int8), None)
-    if layer is None or float(observer.count) == 0:
+    if layer is None or not observer.observed:
         return
     row = op_of(layer)
     assert row is not None

@@ -11,6 +11,7 @@ from fxquant import ops, qparams
 from fxquant.fake_quantize import FakeQuantizeBase
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.watching import is_statistic
 from fxquant.observer import ObserverBase
 from fxquant.qparams import QParams
 
@@ -18,7 +19,9 @@ from fxquant.qparams import QParams
 @register_pass(stage="convert")
 def convert_weights(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        if node.op == "call_module" and isinstance(gm.get_submodule(str(node.target)), ObserverBase):
+        if is_statistic(node):
+            surgery.erase_unused([node])
+        elif node.op == "call_module" and isinstance(gm.get_submodule(str(node.target)), ObserverBase):
             _convert(gm, node)
     return surgery.clean(gm)
 

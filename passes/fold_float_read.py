@@ -2,7 +2,7 @@
 
 where act is nothing, relu or clamp; likewise for convolutions. Rounding to q serves ops that read integers; where none
 does, it only loses accuracy, and so does saturating at the range that calibration saw. The op computes in int8 as
-before, see fold_float_output.
+before, see fold_float_output. A model of prepare_qat_fx keeps what it was trained with.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class ReadInFloat(Rule):
         return ops.dequantize(ops.quantize(x, q), q)
 
     def check(self, m: Match) -> None:
+        if m.gm.meta.get("trains"):
+            m.refuse("the model was trained with this rounding")
         if not all(user.op == "output" or stays_float(user) for user in m.root.users):
             m.refuse("an op that may run in int8 reads it")
         x = m.x
