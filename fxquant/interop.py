@@ -4,8 +4,9 @@
     qconfig, mapping, custom and backend configs   ours, with the same settings
 
 A range that torch.ao halves against saturating kernels (`reduce_range`) is taken at its full width: no kernel here
-saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use, the scale is max|w| / 127.5, and the
-largest weight is cut by half a step if it is positive (docs/accuracy.md). An observer class that is not known by name, a user's own, is asked for its qparams as it is.
+saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use, the scale is max|w| / 127.5, and
+the largest weight is cut by half a step if it is positive (docs/accuracy.md). An observer class that is not known by
+name, a user's own, is asked for its qparams as it is.
 """
 
 from __future__ import annotations
