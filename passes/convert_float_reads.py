@@ -12,7 +12,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from fxquant import ops
-from fxquant.graph.annotation import stays_float
+from fxquant.graph.annotation import quant_of, stays_float
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.graph.weights import is_depthwise
@@ -39,6 +39,8 @@ class ReadInFloat(Rule):
             x = x.args[0]
         if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
             m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
+        if quant_of(x).grouped:
+            m.refuse("the kernel for groups of inputs gives integers only")
         row = op_of(x)
         assert row is not None
         arguments = row.bind(x)
@@ -51,6 +53,6 @@ class ReadInFloat(Rule):
         return x
 
 
-@register_pass(stage="fold")
-def fold_float_read(gm: GraphModule) -> GraphModule:
+@register_pass(stage="convert")
+def convert_float_reads(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [ReadInFloat()])
