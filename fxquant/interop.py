@@ -4,7 +4,9 @@
     qconfig, mapping, custom and backend configs   ours, with the same settings
 
 A range that torch.ao halves against saturating kernels (`reduce_range`) is taken at its full width: no kernel here
-saturates. An observer class that is not known by name, a user's own, is asked for its qparams as it is.
+saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use, the scale is max|w| / 127.5, and
+the largest weight is cut by half a step if it is positive (docs/accuracy.md). An observer class that is not known by
+name, a user's own, is asked for its qparams as it is.
 """
 
 from __future__ import annotations
@@ -76,11 +78,11 @@ def qconfig(given: Any) -> QConfigAny:
         return None
     if not (hasattr(given, "activation") and hasattr(given, "weight")):
         raise ConfigError(f"expected a QConfig, or None for staying float; got {given!r}")
-    weight = None if given.weight is None else observer_factory(given.weight)
+    weight = None if given.weight is None else observer_factory(given.weight, of_weights=True)
     return QConfig(observer_factory(given.activation), weight)
 
 
-def observer_factory(given: Factory) -> Factory:
+def observer_factory(given: Factory, of_weights: bool = False) -> Factory:
     """What makes observers of ours as `given` makes torch.ao's; `given` itself if it makes ours."""
     if isinstance(given, Partial) or (isinstance(given, type) and issubclass(given, ObserverBase)):
         return given
@@ -94,21 +96,21 @@ def observer_factory(given: Factory) -> Factory:
         return observer.PlaceholderObserver
     if not callable(getattr(made, "calculate_qparams", None)):
         return given  # no observer at all, which the annotate stage refuses with the setting that gave it
-    return _like(made) or partial(_foreign, given)
+    return _like(made, of_weights) or partial(_foreign, given)
 
 
 def _foreign(factory: Factory) -> ForeignObserver:
     return ForeignObserver(factory())
 
 
-def _like(made: Any) -> Partial | None:
+def _like(made: Any, of_weights: bool) -> Partial | None:
     """A factory of our class of the same name as that of `made`, with its arguments; None if there is none."""
     name = type(made).__name__
     kind: Any = getattr(observer, name, None) or getattr(fake_quantize, name, None)
     if kind is None or not type(made).__module__.startswith("torch."):
         return None
     if issubclass(kind, fake_quantize.FakeQuantizeBase):
-        return _fake_quantize_like(made, kind)
+        return _fake_quantize_like(made, kind, of_weights)
     arguments = {
         name: _plain(getattr(made, name)) for name in inspect.signature(kind).parameters if hasattr(made, name)
     }
@@ -117,13 +119,15 @@ def _like(made: Any) -> Partial | None:
     if arguments.get("reduce_range"):
         arguments["quant_min"], arguments["quant_max"] = 2 * arguments["quant_min"], 2 * arguments["quant_max"] + 1
         arguments["reduce_range"] = False
+    if of_weights and "symmetric" in str(arguments.get("qscheme")) and arguments.get("quant_min") == -128:
+        arguments["quant_min"] = -127
     if getattr(made, "custom_op", ""):
         arguments["custom_op_name"] = made.custom_op
     return Partial(kind).with_args(**arguments) if arguments else Partial(kind)
 
 
-def _fake_quantize_like(made: Any, kind: Any) -> Partial | None:
-    within = _like(made.activation_post_process)
+def _fake_quantize_like(made: Any, kind: Any, of_weights: bool) -> Partial | None:
+    within = _like(made.activation_post_process, of_weights)
     if within is None:
         return None
     arguments: dict[str, Any] = {"observer": within}

@@ -122,6 +122,8 @@ def _prepare(
     if trains:
         _report_dropouts(prepared)
     _configure(prepared, mapping, custom, backend)
+    for _, part in parts_of(prepared):
+        note(part, trains=trains)
     for stage in PREPARE:
         prepared = run_stage(prepared, stage, selection)
     for _, part in parts_of(prepared):

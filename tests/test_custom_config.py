@@ -82,7 +82,7 @@ def test_a_standalone_module_is_quantized_on_its_own(by_class: bool) -> None:
     assert sqnr_db(model(X), quantized(X)) > 30
     [row] = explain(quantized).float_rows
     assert (row.node, row.reason) == ("inner", "it is a standalone module, prepared on its own")
-    assert [row.precision for row in explain(quantized.inner).rows] == ["boundary", "int8", "boundary"]
+    assert [row.precision for row in explain(quantized.inner).rows] == ["boundary", "int8"]
     assert not isinstance(model.inner, ObservedGraphModule)
 
 
@@ -100,7 +100,7 @@ def test_a_standalone_module_may_take_and_give_integers(inputs: list[int], outpu
     quantized = converted(model, custom)
     assert sqnr_db(model(X), quantized(X)) > 30
     precisions = [row.precision for row in explain(quantized.inner).rows]
-    assert precisions.count("boundary") == 2 - len(inputs) - len(outputs)
+    assert precisions.count("boundary") == 1 - len(inputs)
 
 
 # Integers at the border
@@ -113,7 +113,7 @@ def test_inputs_and_outputs_as_integers() -> None:
     q_in, q_out = quantized.meta["input_qparams"][0], quantized.meta["output_qparams"][0]
     integers = quantized(ops.quantize(X, q_in))
     assert integers.dtype is torch.uint8
-    assert torch.equal(ops.dequantize(integers, q_out), plain(X))
+    assert (ops.dequantize(integers, q_out) - plain(X)).abs().max() <= 0.501 * q_out.scale
     assert {row.precision for row in explain(quantized).rows} == {"int8"}
     with pytest.raises(InputError, match="uint8"):
         quantized(X)

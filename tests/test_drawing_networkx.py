@@ -41,7 +41,7 @@ def test_questions_about_the_graph_can_be_asked() -> None:
     [start] = [name for name, data in graph.nodes(data=True) if data["op"] == "input"]
     [end] = [name for name, data in graph.nodes(data=True) if data["op"] == "output"]
     dominators = nx.immediate_dominators(graph, start)
-    assert graph.nodes[dominators[end]]["op"] == "Dequantize"
+    assert graph.nodes[dominators[end]]["op"] == "Int8Linear"
 
 
 @pytest.mark.parametrize("format", ["graphml", "gexf"])

@@ -46,7 +46,6 @@ def test_every_node_is_listed_in_running_order() -> None:
         ("Int8AdaptiveAvgPool2d", "int8", ""),
         ("flatten", "int8", ""),
         ("Int8Linear", "int8", "head"),
-        ("Dequantize", "boundary", ""),
     ]
 
 

@@ -113,12 +113,11 @@ def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> 
 
 def _in_int8(gm: GraphModule, node: Node) -> bool:
     """Whether it is an int8 layer, maybe of floats, or what the compiler put behind one: the squeeze of a conv1d."""
-    row = op_of(node)
-    if not quant_of(node).int8:
-        return False
-    if row is None or not row.moves:
-        return layer_of(gm, node) is not None
-    return all(layer_of(gm, x) is not None for x in activations(node))
+    row, layer = op_of(node), layer_of(gm, node)
+    if layer is not None:
+        return layer.takes_integers
+    moves = row is not None and row.moves and quant_of(node).int8
+    return moves and all(layer_of(gm, x) is not None for x in activations(node))
 
 
 def _number(us: float | None) -> str:

@@ -33,6 +33,7 @@ from fxquant.graph.extract import inlining
 from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import parts_of
 from fxquant.graph.surgery import absorbed_origins, fetch
+from fxquant.graph.watching import is_statistic
 from fxquant.ops.op import op_name, op_of
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.region import Int8Region
@@ -74,6 +75,7 @@ class _Description:
         self.rows = {row.node: row for row in gm.meta.get("explanation", ())}
         self.constants: dict[Node, dict[str, Tensor]] = {}
         self.kinds: dict[Node, str] = {}
+        self.integers: set[Node] = set()  # the nodes that give integers
         self.values: dict[Node, Value] = {}
         self.nodes: list[DrawnNode] = []
         self.edges: list[Edge] = []
@@ -89,9 +91,15 @@ class _Description:
         if node.op == "get_attr" or (is_observer(module) and read and all(x in self.constants for x in read)):
             self.constants[node] = self._constants(node)
             return
-        if node.target in CHECKS or (node.users and all(user.target in CHECKS for user in node.users)):
+        if (
+            node.target in CHECKS
+            or is_statistic(node)
+            or (node.users and all(user.target in CHECKS for user in node.users))
+        ):
             return
-        self.kinds[node] = kind_of(self.gm, node, module, [self.kinds.get(x, "") for x in read])
+        self.kinds[node] = kind_of(self.gm, node, module, any(x in self.integers for x in read))
+        if self.kinds[node] == "int8" and not (isinstance(module, Layer) and not module.gives_integers):
+            self.integers.add(node)
         self.values[node] = self._value(node, module)
         self.nodes.append(self._described(node, module))
         self.scopes[self.nodes[-1].name] = self._scope(node)
@@ -109,7 +117,7 @@ class _Description:
             return {}
 
     def _value(self, node: Node, module: nn.Module | None) -> Value:
-        integers, read = self.kinds[node] == "int8", [x for x in node.all_input_nodes if x in self.values]
+        integers, read = node in self.integers, [x for x in node.all_input_nodes if x in self.values]
         value = value_of(node, qparams_of(node, module), integers)
         handed_on = self.values[read[0]] if read else Value()
         if is_observer(module):
@@ -139,7 +147,7 @@ class _Description:
             statistics=module.extra_repr() if module is not None and is_observer(module) else "",
             weights=weights_of(tensors),
             histograms=tuple(filter(None, histograms)),
-            bytes=0 if is_observer(module) else bytes_of(node, self.kinds[node] == "int8"),
+            bytes=0 if is_observer(module) else bytes_of(node, node in self.integers),
         )
 
     def _reason(self, node: Node, decided: str) -> str:
@@ -166,8 +174,8 @@ def _scope_of(origin: Origin | None) -> tuple[str, ...]:
     return tuple(origin.scope.split(".")) if origin is not None and origin.scope else ()
 
 
-def kind_of(gm: GraphModule, node: Node, module: nn.Module | None, read: list[str]) -> str:
-    """A key of KINDS for a node that reads values of the kinds `read`.
+def kind_of(gm: GraphModule, node: Node, module: nn.Module | None, reads_integers: bool) -> str:
+    """A key of KINDS for a node.
 
     Only integer kernels and data movement accept int8 values, so whatever reads one and is no dequantize is int8 too.
     """
@@ -178,9 +186,9 @@ def kind_of(gm: GraphModule, node: Node, module: nn.Module | None, read: list[st
     if is_observer(module):
         return "observer"
     if isinstance(module, Layer):
-        return "int8" if module.gives_integers else "float"
+        return "int8" if module.gives_integers or (module.takes_integers and not module.at_boundary) else "float"
     name = op_name(gm, node)
-    if name == "quantize" or ("int8" in read and name != "dequantize" and not _is_number(node)):
+    if name == "quantize" or (reads_integers and name != "dequantize" and not _is_number(node)):
         return "int8"
     if _is_number(node):
         return "number"

@@ -13,6 +13,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph.expect import CHECKS
 from fxquant.graph.origin import Origin
+from fxquant.graph.watching import is_statistic
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
 _VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams", "conversion")
@@ -269,7 +270,7 @@ def clean(gm: GraphModule) -> GraphModule:
 
 
 def _is_kept(node: Node) -> bool:
-    return node.op in ("placeholder", "output") or node.target in CHECKS
+    return node.op in ("placeholder", "output") or node.target in CHECKS or is_statistic(node)
 
 
 def renumber(gm: GraphModule) -> GraphModule:

@@ -1,8 +1,18 @@
-"""A prepared graph seen without the observers that watch its values: who computes a value, and who reads it."""
+"""A prepared graph seen without the observers that watch its values: who computes a value, and who reads it.
+
+What `meta` marks as STATISTIC is a call that nothing reads, of a module that learns something of its arguments.
+"""
 
 from __future__ import annotations
 
 from torch.fx import Node
+
+STATISTIC = "statistic"
+
+
+def is_statistic(node: Node) -> bool:
+    """Whether `node` is there only for what its module learns."""
+    return STATISTIC in node.meta
 
 
 def is_watcher(node: Node) -> bool:
@@ -18,4 +28,5 @@ def value_of(node: Node) -> Node:
 
 def readers_of(node: Node) -> list[Node]:
     """What reads the value of `node`, be it behind its observer."""
-    return [reader for user in node.users for reader in (user.users if is_watcher(user) else (user,))]
+    readers = [reader for user in node.users for reader in (user.users if is_watcher(user) else (user,))]
+    return [reader for reader in readers if not is_statistic(reader)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +30,25 @@ def scale_axis(row: Op, weight: Tensor, arguments: dict[str, Any]) -> int:
 def is_depthwise(weight: Tensor, arguments: dict[str, Any]) -> bool:
     """Whether every channel has a filter of its own."""
     return weight.shape[1:2] == (1,) and arguments.get("groups") == weight.shape[0]
+
+
+def set_bias(gm: GraphModule, layer: Node, row: Op, changed: Callable[[Tensor], Tensor]) -> None:
+    """Gives `layer`, a call of the op `row`, the bias `changed(b)`; b is zeros, if it has none.
+
+    The bias keeps its parameter, unless something else reads that, too.
+    """
+    arguments = row.bind(layer)
+    bias, weight = arguments[row.bias], arguments[row.weight]  # type: ignore[index]
+    if bias is not None and readers_of(gm, bias) == 1:
+        return surgery.set_parameter(gm, str(bias.target), changed(surgery.fetch(gm, bias)))
+    parameter = weight if weight.op == "get_attr" else weight.all_input_nodes[0]  # behind its observer
+    real = surgery.fetch(gm, parameter)
+    zeros = real.new_zeros(output_channels(row, real, arguments))
+    owner, dot, _ = str(parameter.target).rpartition(".")
+    value = changed(zeros if bias is None else surgery.fetch(gm, bias))
+    own = surgery.parameter(gm, f"{owner}{dot}bias", value, layer, replacing=False)
+    surgery.give(layer, {**arguments, row.bias: own})  # type: ignore[dict-item]
+    return None
 
 
 def readers_of(gm: GraphModule, parameter: Node) -> int:

@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Node
 
 from fxquant.calibrate import in_eval
 from fxquant.graph import surgery
-from fxquant.graph.weights import output_channels, readers_of
+from fxquant.graph.weights import readers_of, set_bias
 from fxquant.ops.op import op_of
 from fxquant.tuning.lockstep import Layer, check_calibrated, layers_in_lockstep
 
@@ -98,15 +98,7 @@ def _add_biases(gm: GraphModule) -> None:
         row = op_of(node)
         if row is None or not row.bias or not row.weight or row.bind(node)[row.bias] is not None:
             continue
-        arguments = row.bind(node)
-        weight = next(
-            (n for n in [arguments[row.weight], *arguments[row.weight].all_input_nodes] if n.op == "get_attr"), None
-        )
-        if weight is None:
-            continue
-        real = surgery.fetch(gm, weight)
-        owner, dot, _ = str(weight.target).rpartition(".")
-        zeros = real.new_zeros(output_channels(row, real, arguments))
-        bias = surgery.parameter(gm, f"{owner}{dot}bias", zeros, node, replacing=False)
-        surgery.give(node, {**arguments, row.bias: bias})
+        weight = row.bind(node)[row.weight]
+        if any(n.op == "get_attr" for n in (weight, *weight.all_input_nodes)):
+            set_bias(gm, node, row, lambda zeros: zeros)
     gm.recompile()

@@ -38,11 +38,10 @@ def test_the_command_lists_stages_sources_and_marks(own_passes: None) -> None:
         """Does nothing at all."""
         return gm
 
-    fxquant.register_pass("fold", after="fold_conv")(mine)
+    fxquant.register_pass("fold", after="fold_conv", optional=True)(mine)
     lines = CliRunner().invoke(app, ["passes"]).output.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == list(STAGES)
-    [at] = [i for i, line in enumerate(lines) if line.startswith("  mine (plug-in) ")]
+    [at] = [i for i, line in enumerate(lines) if line.startswith("  mine (optional, plug-in) ")]
     assert lines[at].endswith(" Does nothing at all.")
     assert "tests/graph/test_level.py:" in lines[at + 1]
     assert "fold_conv" in lines[at - 2]
-    assert any(line.startswith("  fold_float_read (optional) ") for line in lines)

@@ -139,11 +139,11 @@ def test_two_may_not() -> None:
     assert names(without("spy")) == ["Counted", *REST]
 
 
-def test_float_outputs_on_request() -> None:
+def test_outputs_are_rounded_on_request() -> None:
     prepared = prepare()
     x = torch.randn(100, 3, 6, 6)
     prepared(x)
-    rounded, real = convert_fx(prepared)(x), convert_fx(prepared, passes=["fold_float_read"])(x)
+    rounded, real = convert_fx(prepared, passes=[without("convert_float_reads")])(x), convert_fx(prepared)(x)
     step = torch.diff(rounded.unique()).min()
     assert ((rounded / step) - (rounded / step).round()).abs().max() < 1e-3
     assert ((real / step) - (real / step).round()).abs().max() > 0.1
@@ -154,8 +154,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "unknown": (["fuse_batch_nrom"], "no pass 'fuse_batch_nrom'; did you mean fuse_batch_norm"),
     "unknown, left out": ([without("fuse")], "no pass 'fuse'"),
     "another call's": (
-        ["fold_float_read"],
-        "fold_float_read belongs to the stage fold, but prepare_fx runs normalize.*give it to convert_fx",
+        ["convert_float_reads"],
+        "convert_float_reads belongs to the stage convert, but prepare_fx runs normalize.*give it to convert_fx",
     ),
     "another call's, left out": ([without("fold_pad")], "fold_pad belongs to the stage fold.*give it to convert_fx"),
     "undecorated": ([spy], r"spy.* is not a pass: .*put @register_pass\(stage=..., optional=True\)"),

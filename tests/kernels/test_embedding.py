@@ -24,7 +24,12 @@ def table(width: int, bits: int) -> tuple[Tensor, Tensor, Tensor, int]:
 
 
 def both(indices: Tensor, made: Any, *options: Any) -> tuple[Tensor, Tensor]:
-    return kernels.embedding_bag(indices, *made, *options), rows_embedding_bag(indices, *made, *options)
+    return kernels.embedding_bag(indices, *for_kernel(made), *options), rows_embedding_bag(indices, *made, *options)
+
+
+def for_kernel(made: Any) -> tuple[Tensor, Tensor, int]:
+    rows, scale, zero_point, width = made
+    return rows, torch.stack((scale, zero_point), 1), width
 
 
 @settings(max_examples=100, deadline=None)
@@ -68,7 +73,7 @@ def test_two_codes_in_a_byte() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    made, ids = table(5, 8), torch.tensor([1, 2, 3])
+    made, ids = for_kernel(table(5, 8)), torch.tensor([1, 2, 3])
     for wrong in (ROWS, -1, 2**40):
         with pytest.raises(InputError, match=rf"of 23 rows takes indices in 0\.\.22, not {wrong}"):
             kernels.embedding_bag(torch.tensor([[0, wrong]]), *made, None, "sum", None, False, None)
@@ -90,10 +95,10 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(InputError, match=message):
             kernels.embedding_bag(indices, *made, *options)
     with pytest.raises(InputError, match="a table of 7 columns"):
-        kernels.embedding_bag(ids[None], *made[:3], 7, None, "sum", None, False, None)
+        kernels.embedding_bag(ids[None], *made[:2], 7, None, "sum", None, False, None)
 
 
 def test_fake_agrees() -> None:
-    arguments = (torch.tensor([[1, 2]]), *table(5, 4), None, "sum", None, False, None)
+    arguments = (torch.tensor([[1, 2]]), *for_kernel(table(5, 4)), None, "sum", None, False, None)
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(kernels.embedding_bag, arguments, test_utils=checks)

@@ -150,7 +150,6 @@ def test_explain_shows_both_estimates_and_the_reason() -> None:
         ("Quantize", "boundary", pytest.approx(3), None),
         ("Int8Conv2d", "int8", pytest.approx(4), pytest.approx(40)),
         ("Int8Conv2d", "int8", pytest.approx(4), pytest.approx(40)),
-        ("Dequantize", "boundary", pytest.approx(2), None),
         ("avg_pool2d", "float", pytest.approx(50), pytest.approx(2)),
     ]
     (row,) = explanation.float_rows

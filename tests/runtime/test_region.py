@@ -137,7 +137,7 @@ def test_loaded_numbers_count_at_once(build: Callable[[], QuantizedModule]) -> N
 def test_state_dicts_do_not_know_of_regions(build: Callable[[], QuantizedModule]) -> None:
     gm = build()
     names = set(gm.state_dict())
-    assert {name.split(".")[0].split("_")[0] for name in names} == {"quantize", "a", "b", "dequantize"}
+    assert {name.split(".")[0].split("_")[0] for name in names} == {"quantize", "a", "b"}
     wrapper = nn.ModuleDict({"net": nn.Sequential(copy.deepcopy(gm))})
     assert set(wrapper.state_dict()) == {f"net.0.{name}" for name in names}
     other = build()
@@ -278,7 +278,7 @@ def test_wrong_inputs_name_the_place(x: Any, message: str) -> None:
 
 def test_a_model_of_one_linear() -> None:
     gm = quantized(nn.Sequential(nn.Linear(12, 5)), torch.randn(3, 12))
-    assert kernels_of(plan_of(gm, torch.randn(3, 12))) == ["quantize", "linear", "dequantize"]
+    assert kernels_of(plan_of(gm, torch.randn(3, 12))) == ["quantize", "linear"]
     assert_planned_right(gm, torch.randn(3, 12), torch.randn(12), torch.randn(2, 3, 4, 12), torch.randn(9, 12)[:, :])
 
 

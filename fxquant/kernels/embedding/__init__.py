@@ -17,8 +17,7 @@ MODES = ("sum", "mean")
 def _bags(
     indices: Tensor,
     rows: Tensor,
-    scale: Tensor,
-    zero_point: Tensor,
+    affine: Tensor,
     width: int,
     offsets: Tensor | None,
     mode: str,
@@ -27,7 +26,7 @@ def _bags(
     padding_idx: int | None,
 ) -> Tensor:
     """Memory for the result. Raises InputError for arguments that do not fit."""
-    _check_table(rows, scale, zero_point, width)
+    _check_table(rows, affine, width)
     for given in (indices, indices if offsets is None else offsets):
         if given.dtype not in INDICES:
             raise InputError(f"an embedding takes indices and offsets in int64 or int32, not {given.dtype}")
@@ -41,14 +40,12 @@ def _bags(
     return torch.empty(_count(indices, offsets, include_last_offset), width, device=indices.device)
 
 
-def _check_table(rows: Tensor, scale: Tensor, zero_point: Tensor, width: int) -> None:
+def _check_table(rows: Tensor, affine: Tensor, width: int) -> None:
     fits = rows.dim() == 2 and rows.dtype is torch.uint8 and rows.shape[1] in (width, (width + 1) // 2)
-    qparams = all(each.dtype is torch.float32 and each.shape == rows.shape[:1] for each in (scale, zero_point))
-    if not (fits and qparams and width > 0):
+    if not (fits and affine.dtype is torch.float32 and affine.shape == (rows.shape[0], 2) and width > 0):
         raise InputError(
             f"a table of {width} columns is of uint8 [rows, bytes], its scales and zero points of float32 [rows]; "
-            f"got {rows.dtype} {list(rows.shape)}, {scale.dtype} {list(scale.shape)}, "
-            f"{zero_point.dtype} {list(zero_point.shape)}"
+            f"got {rows.dtype} {list(rows.shape)}, and for both {affine.dtype} {list(affine.shape)}"
         )
 
 
@@ -66,15 +63,14 @@ def _count(indices: Tensor, offsets: Tensor | None, include_last_offset: bool) -
 
 
 @torch_op(
-    "embedding_bag(Tensor indices, Tensor rows, Tensor scale, Tensor zero_point, int width, Tensor? offsets, str mode, "
+    "embedding_bag(Tensor indices, Tensor rows, Tensor affine, int width, Tensor? offsets, str mode, "
     "Tensor? per_sample_weights, bool include_last_offset, int? padding_idx) -> Tensor",
     _bags,
 )
 def embedding_bag(
     indices: Tensor,
     rows: Tensor,
-    scale: Tensor,
-    zero_point: Tensor,
+    affine: Tensor,
     width: int,
     offsets: Tensor | None,
     mode: str,
@@ -82,15 +78,16 @@ def embedding_bag(
     include_last_offset: bool,
     padding_idx: int | None,
 ) -> Tensor:
-    """As of ops.rows_embedding_bag. Raises InputError for arguments, indices and offsets that do not fit."""
-    y = _bags(
-        indices, rows, scale, zero_point, width, offsets, mode, per_sample_weights, include_last_offset, padding_idx
-    )
+    """As of ops.rows_embedding_bag, with scale and zero point of each row side by side in `affine`, float32 [V, 2].
+
+    Raises InputError for arguments, indices and offsets that do not fit.
+    """
+    y = _bags(indices, rows, affine, width, offsets, mode, per_sample_weights, include_last_offset, padding_idx)
     by_offsets = offsets is not None
     index = indices.contiguous()
     starts = offsets.to(index.dtype).contiguous() if offsets is not None else index
     weights = None if per_sample_weights is None else per_sample_weights.float().contiguous()
-    tables = [each.contiguous() for each in (rows, scale, zero_point)]
+    tables = [each.contiguous() for each in (rows, affine)]
     kernel = _kernels.embedding_bag_i32 if index.dtype is torch.int32 else _kernels.embedding_bag_i64
     wrong = kernel(
         *(torch.get_num_threads(), y.data_ptr(), *(each.data_ptr() for each in tables), rows.shape[0], width),

@@ -11,13 +11,13 @@ void bench(int64_t width, bool four_bits) {
   constexpr int64_t kRows = 500000, kBags = 256, kEach = 40;
   const int64_t bytes = four_bits ? (width + 1) / 2 : width;
   const Aligned codes(static_cast<size_t>(kRows * bytes), 77);
-  const std::vector<float> scale(kRows, 0.1F), zero_point(kRows, 3.5F);
+  const std::vector<float> affine(2 * kRows, 0.5F);
   std::vector<int64_t> index(kBags * kEach);
   uint64_t state = 1;
   for (int64_t& i : index) i = static_cast<int64_t>((state = state * 6364136223846793005U + 1) >> 33) % kRows;
   std::vector<float> y(static_cast<size_t>(kBags * width));
   Bags<int64_t> p;
-  p.table = {codes.get(), scale.data(), zero_point.data(), kRows, width, four_bits};
+  p.table = {codes.get(), affine.data(), kRows, width, four_bits};
   p.index = index.data();
   p.indices = kBags * kEach;
   p.bags = kBags;

@@ -10,20 +10,14 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-// `codes` [rows, bytes], `scale` and `zero_point` [rows], `index` [indices] and `weights` [indices]: addresses, 0 for
-// what is not given. What is wrong, or an empty string.
+// `codes` [rows, bytes], `affine` [rows, 2], `index` [indices] and `weights` [indices]: addresses, 0 for what is not
+// given. What is wrong, or an empty string.
 template <class Int>
-std::string embedding_bag(int threads, uintptr_t y, uintptr_t codes, uintptr_t scale, uintptr_t zero_point,
-                          int64_t rows, int64_t width, bool four_bits, uintptr_t index, int64_t indices,
-                          uintptr_t offsets, int64_t bags, int64_t each, bool last_is_given, uintptr_t weights,
-                          int64_t padding, bool mean, int isa) {
+std::string embedding_bag(int threads, uintptr_t y, uintptr_t codes, uintptr_t affine, int64_t rows, int64_t width,
+                          bool four_bits, uintptr_t index, int64_t indices, uintptr_t offsets, int64_t bags,
+                          int64_t each, bool last_is_given, uintptr_t weights, int64_t padding, bool mean, int isa) {
   Bags<Int> p;
-  p.table = {pointer<const uint8_t>(codes),
-             pointer<const float>(scale),
-             pointer<const float>(zero_point),
-             rows,
-             width,
-             four_bits};
+  p.table = {pointer<const uint8_t>(codes), pointer<const float>(affine), rows, width, four_bits};
   p.index = pointer<const Int>(index);
   p.indices = indices;
   p.offsets = pointer<const Int>(offsets);

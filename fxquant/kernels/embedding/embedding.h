@@ -17,11 +17,13 @@ namespace fxquant {
 
 struct Table {
   const uint8_t* codes = nullptr;
-  const float *scale = nullptr, *zero_point = nullptr;
-  int64_t rows = 0, width = 0;  // elements of a row
+  const float* affine = nullptr;  // scale and zero point of each row, side by side: one cache line has both
+  int64_t rows = 0, width = 0;    // elements of a row
   bool four_bits = false;
 
   int64_t row_bytes() const { return four_bits ? (width + 1) / 2 : width; }
+  float scale(int64_t row) const { return affine[2 * row]; }
+  float zero_point(int64_t row) const { return affine[2 * row + 1]; }
 };
 
 // Bag b has the indices [offsets[b], offsets[b + 1]), the last one those up to `indices`; without offsets each bag has

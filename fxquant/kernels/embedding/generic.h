@@ -9,7 +9,7 @@ namespace fxquant {
 namespace {
 
 // Rows come from anywhere in memory, so those of the indices to come are asked for early.
-constexpr int64_t kAhead = 8, kLine = 64;
+constexpr int64_t kAhead = 16, kLine = 64;
 
 template <class Int>
 inline void fetch_row(const Bags<Int>& p, int64_t j) {
@@ -17,15 +17,14 @@ inline void fetch_row(const Bags<Int>& p, int64_t j) {
   const auto row = static_cast<int64_t>(p.index[j]);
   const int64_t bytes = p.table.row_bytes();
   for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(p.table.codes + row * bytes + at);
-  __builtin_prefetch(p.table.scale + row);
-  __builtin_prefetch(p.table.zero_point + row);
+  __builtin_prefetch(p.table.affine + 2 * row);
 }
 
 // The elements [e, e + count) of one bag, in kVectors vectors; `count` is all that these hold, or kVectors is 1.
 template <class L, bool kFourBits, int kVectors, class Int>
 inline void elements(const Bags<Int>& p, float* y, int64_t bag, int64_t e, int64_t count) {
   typename L::F32 sum[kVectors];
-  for (int v = 0; v < kVectors; ++v) sum[v] = L::set(0.0F);
+  unroll<kVectors>([&](int v) FXQUANT_UNROLLED { sum[v] = L::set(0.0F); });
   const Table& t = p.table;
   const int64_t bytes = t.row_bytes(), end = p.end(bag), lanes = kVectors > 1 ? L::kCount : count;
   float shift = 0.0F;
@@ -34,7 +33,7 @@ inline void elements(const Bags<Int>& p, float* y, int64_t bag, int64_t e, int64
     if (e == 0) fetch_row(p, j + kAhead);
     const auto row = static_cast<int64_t>(p.index[j]);
     if (row == p.padding) continue;
-    const float multiplier = p.weights ? t.scale[row] * p.weights[j] : t.scale[row];
+    const float multiplier = p.weights ? t.scale(row) * p.weights[j] : t.scale(row);
     const auto multipliers = L::set(multiplier);
     unroll<kVectors>([&](int v) FXQUANT_UNROLLED {
       const int64_t at = e + v * L::kCount;
@@ -46,14 +45,15 @@ inline void elements(const Bags<Int>& p, float* y, int64_t bag, int64_t e, int64
       }
       sum[v] = L::add(sum[v], L::mul(code, multipliers));
     });
-    shift += t.zero_point[row] * multiplier;
+    shift += t.zero_point(row) * multiplier;
     ++members;
   }
-  for (int v = 0; v < kVectors; ++v) {
-    sum[v] = L::sub(sum[v], L::set(shift));
-    if (p.mean && members > 0) sum[v] = L::div(sum[v], L::set(static_cast<float>(members)));
-    L::store_f32(y + e + v * L::kCount, lanes, sum[v]);
-  }
+  const bool divides = p.mean && members > 0;
+  const auto shifts = L::set(shift), count_of_members = L::set(divides ? static_cast<float>(members) : 1.0F);
+  unroll<kVectors>([&](int v) FXQUANT_UNROLLED {
+    const auto value = L::sub(sum[v], shifts);
+    L::store_f32(y + e + v * L::kCount, lanes, divides ? L::div(value, count_of_members) : value);
+  });
 }
 
 template <class L, bool kFourBits, class Int>

@@ -17,9 +17,9 @@ void reference_bags(const Bags<Int>& p, float* y) {
       for (int64_t j = p.begin(b); j < p.end(b); ++j) {
         const auto row = static_cast<int64_t>(p.index[j]);
         if (row == p.padding) continue;
-        const float multiplier = p.weights ? p.table.scale[row] * p.weights[j] : p.table.scale[row];
+        const float multiplier = p.weights ? p.table.scale(row) * p.weights[j] : p.table.scale(row);
         sum += reference_code(p.table, row, e) * multiplier;
-        shift += p.table.zero_point[row] * multiplier;
+        shift += p.table.zero_point(row) * multiplier;
         count += 1.0F;
       }
       const float value = sum - shift;

@@ -8,19 +8,18 @@ namespace {
 // A table whose rows end at a guard page.
 struct Rows {
   Guarded<uint8_t> codes;
-  Guarded<float> scale, zero_point;
+  Guarded<float> affine;
   Table table;
 
   Rows(Random& random, int64_t rows, int64_t width, bool four_bits)
       : codes(static_cast<size_t>(rows * (four_bits ? (width + 1) / 2 : width))),
-        scale(static_cast<size_t>(rows)),
-        zero_point(static_cast<size_t>(rows)) {
+        affine(static_cast<size_t>(2 * rows)) {
     for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.integer(0, 255));
-    for (size_t i = 0; i < scale.size(); ++i) {
-      scale[i] = random.real(1e-3F, 2.0F);
-      zero_point[i] = random.real(-300.0F, 300.0F);
+    for (size_t i = 0; i < affine.size(); i += 2) {
+      affine[i] = random.real(1e-3F, 2.0F);
+      affine[i + 1] = random.real(-300.0F, 300.0F);
     }
-    table = {codes.data(), scale.data(), zero_point.data(), rows, width, four_bits};
+    table = {codes.data(), affine.data(), rows, width, four_bits};
   }
 };
 

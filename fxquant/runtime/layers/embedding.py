@@ -43,7 +43,11 @@ class Rows(Layer):
     plannable = False
 
     def derive(self) -> None:
-        self.derived_table = [self.constant(name) for name in ("rows", "scale", "zero_point", "width")]
+        scale, zero_point = self.constant("scale"), self.constant("zero_point")
+        if scale.shape != zero_point.shape or scale.dim() != 1:
+            shapes = f"{list(scale.shape)} and {list(zero_point.shape)}"
+            raise InputError(f"scale and zero_point are one for each row of a table, not of the shapes {shapes}")
+        self.derived_table = [self.constant("rows"), torch.stack((scale, zero_point), 1), self.constant("width")]
         # Of no bags: says whether the constants fit each other.
         self._bags(torch.empty(0, 1, dtype=torch.int64))
 

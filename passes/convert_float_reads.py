@@ -2,7 +2,7 @@
 
 where act is nothing, relu or clamp; likewise for convolutions. Rounding to q serves ops that read integers; where none
 does, it only loses accuracy, and so does saturating at the range that calibration saw. The op computes in int8 as
-before, see fold_float_output.
+before, see fold_float_output. A model of prepare_qat_fx keeps what it was trained with.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from fxquant import ops
-from fxquant.graph.annotation import stays_float
+from fxquant.graph.annotation import quant_of, stays_float
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.graph.weights import is_depthwise
@@ -30,6 +30,8 @@ class ReadInFloat(Rule):
         return ops.dequantize(ops.quantize(x, q), q)
 
     def check(self, m: Match) -> None:
+        if m.gm.meta.get("trains"):
+            m.refuse("the model was trained with this rounding")
         if not all(user.op == "output" or stays_float(user) for user in m.root.users):
             m.refuse("an op that may run in int8 reads it")
         x = m.x
@@ -37,6 +39,8 @@ class ReadInFloat(Rule):
             x = x.args[0]
         if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
             m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
+        if quant_of(x).grouped:
+            m.refuse("the kernel for groups of inputs gives integers only")
         row = op_of(x)
         assert row is not None
         arguments = row.bind(x)
@@ -49,6 +53,6 @@ class ReadInFloat(Rule):
         return x
 
 
-@register_pass(stage="fold", optional=True)
-def fold_float_read(gm: GraphModule) -> GraphModule:
+@register_pass(stage="convert")
+def convert_float_reads(gm: GraphModule) -> GraphModule:
     return apply_rules(gm, [ReadInFloat()])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from fxquant.passes.fold_float_read import fold_float_read
+from fxquant.passes.convert_float_reads import convert_float_reads
 from graphs import X, Y, Z, calls, graph_of, int8, node_of, uint8, weight_qparams
 from torch.fx import GraphModule
 
@@ -31,7 +31,7 @@ def test_what_the_model_returns_is_not_rounded(act: Any) -> None:
     gm = graph_of(lambda x, **p: rounded(act(real(x, **p))), **WEIGHT)
     x = uint8(5, 16)
     expected = graph_of(lambda x, **p: act(real(x, **p)), **WEIGHT)(x)
-    after = fold_float_read(gm)
+    after = convert_float_reads(gm)
     assert not quantizes(after)
     assert torch.equal(after(x), expected)
 
@@ -39,7 +39,7 @@ def test_what_the_model_returns_is_not_rounded(act: Any) -> None:
 def test_nor_is_what_an_op_reads_that_stays_float() -> None:
     gm = graph_of(lambda x, **p: ops.gelu(rounded(real(x, **p))), **WEIGHT)
     decide(node_of(gm, ops.gelu), int8=False, reason="no kernel")
-    assert not quantizes(fold_float_read(gm))
+    assert not quantizes(convert_float_reads(gm))
 
 
 def test_depthwise_kernels_give_integers_only() -> None:
@@ -47,8 +47,8 @@ def test_depthwise_kernels_give_integers_only() -> None:
         real = ops.conv2d(ops.dequantize(x, X), ops.dequantize(w, weight_qparams(0.002)), groups=4)
         return rounded(real)
 
-    assert quantizes(fold_float_read(graph_of(build, w=int8(4, 1, 3, 3))))
-    assert not quantizes(fold_float_read(graph_of(build, w=int8(4, 2, 3, 3))))
+    assert quantizes(convert_float_reads(graph_of(build, w=int8(4, 1, 3, 3))))
+    assert not quantizes(convert_float_reads(graph_of(build, w=int8(4, 2, 3, 3))))
 
 
 def both(x: Any, **p: Any) -> Any:
@@ -76,4 +76,4 @@ def twice(x: Any, **p: Any) -> Any:
 def test_what_else_there_is_stays_rounded(build: Any) -> None:
     gm = graph_of(build, **WEIGHT)
     before = calls(gm)
-    assert calls(fold_float_read(gm)) == before
+    assert calls(convert_float_reads(gm)) == before
