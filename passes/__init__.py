@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401  importing a pass registers it
     annotate_absorb,
+    annotate_dynamic,
     annotate_extremes,
     annotate_groups,
     annotate_int8,
@@ -17,6 +18,7 @@ from . import (  # noqa: F401  importing a pass registers it
     fold_constant,
     fold_conv,
     fold_div,
+    fold_dynamic,
     fold_embedding,
     fold_extremes,
     fold_float_output,
@@ -72,6 +74,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "annotate_qconfig",
         "annotate_extremes",
         "annotate_int8",
+        "annotate_dynamic",
         "annotate_rows",
         "annotate_absorb",
         "annotate_groups",
@@ -85,6 +88,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_activation",
         "fold_conv",
         "fold_linear",
+        "fold_dynamic",
         "fold_float_output",
         "fold_add",
         "fold_sub",

@@ -17,7 +17,6 @@ from torch.fx import GraphModule, Node
 from fxquant import ops, qparams
 from fxquant.graph import surgery
 from fxquant.graph.annotation import stays_float
-from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import OPS
 from fxquant.qparams import QParams
@@ -66,8 +65,6 @@ def _reader(node: Node, call: Any) -> Node | None:
 
 def _constants(gm: GraphModule, node: Node, arguments: dict[str, Any], q: QParams) -> list[Node]:
     """Weights, biases and multipliers of both products, as buffers."""
-    origin = origin_of(node)
-    path = f"{origin.local_path}." if origin and origin.local_path else ""
     found: dict[str, Tensor] = {}
     for suffix, scale in (("ih", arguments["x"].args[1].scale), ("hh", q.scale)):
         integers, mapping = arguments[f"weight_{suffix}"].args
@@ -77,4 +74,4 @@ def _constants(gm: GraphModule, node: Node, arguments: dict[str, Any], q: QParam
         found[f"bias_{suffix}"] = torch.zeros(len(weight)) if bias is None else surgery.fetch(gm, bias)
         found[f"multiplier_{suffix}"] = (scales.double() * scale).float().expand(len(weight)).contiguous()
     order = [f"{name}_{suffix}" for name in ("weight", "bias", "multiplier") for suffix in ("ih", "hh")]
-    return [surgery.constant(gm, f"{path}{name}", found[name], node) for name in order]
+    return [surgery.own_constant(gm, node, name, found[name]) for name in order]

@@ -15,7 +15,6 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.integer.embedding import packed
 from fxquant.ops.op import op_of
@@ -48,9 +47,7 @@ def _fold(gm: GraphModule, node: Node, table: Node) -> None:
         "scale": scale.contiguous(),
         "zero_point": zero_point - q.quant_min,
     }
-    origin = origin_of(node)
-    path = f"{origin.local_path}." if origin and origin.local_path else ""
-    constants = {name: surgery.constant(gm, f"{path}{name}", tensor, node) for name, tensor in tensors.items()}
+    constants = {name: surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()}
     arguments: dict[str, Any] = dict(op_of(node).bind(node), width=width, **constants)  # type: ignore[union-attr]
     del arguments["weight"]
     op = ops.rows_embedding if node.target is ops.embedding else ops.rows_embedding_bag

@@ -7,6 +7,7 @@ from fxquant import _kernels
 from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
+from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.gemm import linear, pack_linear
@@ -34,6 +35,7 @@ __all__ = [
     "depthwise_conv2d",
     "dequantize",
     "div",
+    "dynamic_linear",
     "embedding_bag",
     "group_norm",
     "grouped_linear",
@@ -50,6 +52,7 @@ __all__ = [
     "mul",
     "pack_conv2d",
     "pack_depthwise_conv2d",
+    "pack_dynamic_linear",
     "pack_grouped",
     "pack_linear",
     "pack_recurrent",

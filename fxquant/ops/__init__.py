@@ -112,7 +112,11 @@ from fxquant.ops.integer.embedding import (
     rows_embedding as rows_embedding,
     rows_embedding_bag as rows_embedding_bag,
 )
-from fxquant.ops.integer.linear import int8_linear as int8_linear, int8_linear_grouped as int8_linear_grouped
+from fxquant.ops.integer.linear import (
+    dynamic_linear as dynamic_linear,
+    int8_linear as int8_linear,
+    int8_linear_grouped as int8_linear_grouped,
+)
 from fxquant.ops.integer.lookup import lookup as lookup
 from fxquant.ops.integer.matmul import int8_matmul as int8_matmul
 from fxquant.ops.integer.norm import (

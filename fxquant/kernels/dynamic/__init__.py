@@ -1,0 +1,61 @@
+"""linear of float32 whose inputs are quantized at run time, with a scale and a zero point for each row, or for all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.gemm import Layer, pack_product, rows_of
+from fxquant.kernels.library import torch_op, view
+from fxquant.qparams import FloatOutput
+from fxquant.target import active_isa
+
+
+def pack_dynamic_linear(weight: Tensor, multiplier: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
+    """Packs int8 `weight` [N, K], its scales `multiplier` and `bias`, float32 [N], for `dynamic_linear`.
+
+    Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
+    and for a reduction too long for int32.
+    """
+    if weight.dim() != 2:
+        raise InputError(f"weight must be [out_features, in_features], not {list(weight.shape)}")
+    return pack_product(
+        *(Layer.DYNAMIC_LINEAR, weight[:, :, None, None], bias, multiplier),
+        groups=1,
+        dense_w=True,
+        x_zero_point=0,
+        output=output,
+        residual=None,
+        table=None,
+    )
+
+
+@torch_op(
+    "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max) -> Tensor",
+    fake=lambda x, packed, out_features, *_: x.new_empty((*x.shape[:-1], out_features)),
+)
+def dynamic_linear(
+    x: Tensor, packed: Tensor, out_features: int, by_row: bool, quant_min: int, quant_max: int
+) -> Tensor:
+    """As of ops.dynamic_linear, on the result of `pack_dynamic_linear`: float32 [..., K] -> [..., N], contiguous.
+
+    Raises InputError for another dtype or shape, or weights packed for another ISA or size.
+    """
+    if x.dtype is not torch.float32 or x.dim() == 0:
+        raise InputError(f"linear takes a float32 tensor [..., in_features], not {x.dtype} of shape {list(x.shape)}")
+    x = x.contiguous()
+    y = torch.empty((*x.shape[:-1], out_features))
+    if y.numel() == 0:
+        return y
+    rows = rows_of(x)
+    scratch = torch.empty(_kernels.dynamic_scratch(*rows.shape), dtype=torch.uint8)
+    try:
+        _kernels.dynamic_linear(
+            *(torch.get_num_threads(), view(rows_of(y)), view(rows), view(scratch), packed.data_ptr()),
+            *(packed.numel(), 0, 0, by_row, quant_min, quant_max, active_isa()),
+        )
+    except ValueError as error:
+        raise InputError(f"linear of {list(x.shape)}: {error}") from None
+    return y
