@@ -33,12 +33,14 @@ from fxquant.observer import *  # noqa: F403
 from fxquant.onnx_export import export_onnx
 from fxquant.qconfig import *  # noqa: F403
 from fxquant.qconfig_mapping import *  # noqa: F403
+from fxquant.quantize_dynamic import get_default_dynamic_quant_module_mappings, quantize_dynamic
 from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
 
 __all__ = ["Match", "Rule", "apply_rules", "calibrate", "compare", "correct_biases", "debugging", "diff", "draw"]
 __all__ += ["equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "save"]
+__all__ += ["get_default_dynamic_quant_module_mappings", "quantize_dynamic"]
 __all__ += ["sensitivity", "suggest", "to_networkx", "without"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__

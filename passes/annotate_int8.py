@@ -185,7 +185,7 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
         if reduction > LONGEST_REDUCTION:
             return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-        limit = _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
+        limit = weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
         limit = limit or _group_limit(node, weight)
         if limit is not None:
             return limit
@@ -218,7 +218,8 @@ def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int
     return (axis, 1) if row.name in TRANSPOSED else (axis,)
 
 
-def _weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
+def weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
+    """The reason why no kernel takes weights as the qconfig has them, with a scale along one of `axes`, or None."""
     if match.qconfig is None or match.qconfig.weight is None:
         return "its qconfig has no weight observer"
     weight = made_by(match.qconfig.weight, match.source)

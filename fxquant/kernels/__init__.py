@@ -19,7 +19,7 @@ from fxquant.kernels.norm import group_norm, layer_norm
 from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
 from fxquant.kernels.recurrent import check_inputs as check_recurrent
-from fxquant.kernels.recurrent import pack_recurrent, recurrent
+from fxquant.kernels.recurrent import dynamic_recurrent, pack_recurrent, recurrent
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
 from fxquant.kernels.softmax import log_softmax, softmax
 
@@ -36,6 +36,7 @@ __all__ = [
     "dequantize",
     "div",
     "dynamic_linear",
+    "dynamic_recurrent",
     "embedding_bag",
     "group_norm",
     "grouped_linear",

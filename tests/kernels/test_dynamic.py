@@ -78,6 +78,7 @@ def test_refusals() -> None:
         (torch.zeros(2, 8, dtype=torch.uint8), 3, "float32 tensor"),
         (torch.zeros(2, 9), 3, "another in_features"),
         (torch.zeros(2, 8), 4, "another out_features"),
+        (torch.zeros(2, 8), 4, "another out_features"),
     ]
     for x, outputs, message in wrong:
         with pytest.raises(InputError, match=message):

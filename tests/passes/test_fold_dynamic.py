@@ -96,6 +96,25 @@ def test_layers_in_a_row_are_one_program() -> None:
         assert quantized(torch.randn(shape)).shape == shape
 
 
+class Recurrent(nn.Module):
+    def __init__(self, kind: Any, **options: Any) -> None:
+        super().__init__()
+        self.rnn, self.head = kind(8, 12, 2, batch_first=True, **options), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers(kind: Any) -> None:
+    model, x = Recurrent(kind, bidirectional=True).eval(), torch.randn(2, 5, 8)
+    quantized = converted(model, per_channel_dynamic_qconfig, x)
+    found = [row.op for row in explain(quantized).rows if row.precision == "dynamic"]
+    assert found == ["DynamicRecurrent"] * 4 + ["DynamicLinear"]
+    torch.testing.assert_close(quantized(x), model(x), rtol=0, atol=0.02)
+    assert quantized(torch.randn(1, 9, 8)).shape == (1, 9, 3)
+
+
 def test_beside_static_layers() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 16)).eval()
     mapping = get_default_qconfig_mapping().set_module_name("1", per_channel_dynamic_qconfig)

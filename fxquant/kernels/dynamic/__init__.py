@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.gemm import Layer, pack_product, rows_of
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.gemm import Layer, pack_product
+from fxquant.kernels.library import torch_op
 from fxquant.qparams import FloatOutput
 from fxquant.target import active_isa
 
@@ -32,30 +32,36 @@ def pack_dynamic_linear(weight: Tensor, multiplier: Tensor, bias: Tensor, output
     )
 
 
-@torch_op(
-    "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max) -> Tensor",
-    fake=lambda x, packed, out_features, *_: x.new_empty((*x.shape[:-1], out_features)),
-)
-def dynamic_linear(
+def dynamic_linear_now(
     x: Tensor, packed: Tensor, out_features: int, by_row: bool, quant_min: int, quant_max: int
 ) -> Tensor:
     """As of ops.dynamic_linear, on the result of `pack_dynamic_linear`: float32 [..., K] -> [..., N], contiguous.
 
-    Raises InputError for another dtype or shape, or weights packed for another ISA or size.
+    `dynamic_linear` is the same as a torch op, which takes longer to call. Raises InputError for another dtype or
+    shape, or weights packed for another ISA or size.
     """
     if x.dtype is not torch.float32 or x.dim() == 0:
         raise InputError(f"linear takes a float32 tensor [..., in_features], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous()
     y = torch.empty((*x.shape[:-1], out_features))
+    depth = x.shape[-1]
+    rows = x.numel() // max(depth, 1)
     if y.numel() == 0:
         return y
-    rows = rows_of(x)
-    scratch = torch.empty(_kernels.dynamic_scratch(*rows.shape), dtype=torch.uint8)
+    size = _kernels.dynamic_scratch(rows, depth)
+    scratch = torch.empty(size, dtype=torch.uint8) if size > _kernels.dynamic_on_stack else None
     try:
-        _kernels.dynamic_linear(
-            *(torch.get_num_threads(), view(rows_of(y)), view(rows), view(scratch), packed.data_ptr()),
-            *(packed.numel(), 0, 0, by_row, quant_min, quant_max, active_isa()),
+        _kernels.dynamic_linear_now(
+            *(torch.get_num_threads(), y.data_ptr(), x.data_ptr(), rows, depth, out_features),
+            *(0 if scratch is None else scratch.data_ptr(), packed.data_ptr(), packed.numel(), by_row),
+            *(quant_min, quant_max, active_isa()),
         )
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None
     return y
+
+
+dynamic_linear = torch_op(
+    "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max) -> Tensor",
+    fake=lambda x, packed, out_features, *_: x.new_empty((*x.shape[:-1], out_features)),
+)(dynamic_linear_now)

@@ -52,9 +52,14 @@ def dynamic_linear(
     x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
 ) -> Tensor:
     """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N]."""
+    return dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
+
+
+def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic) -> Tensor:
+    """The same without bounds."""
     codes, scale, zero_point = dynamic_quantize(x, dynamic)
     acc = F.linear(codes.double() - zero_point, weight.double()).int()
-    return (acc.float() * scale * multiplier + bias).clamp(output.low, output.high)
+    return acc.float() * scale * multiplier + bias
 
 
 @op(weight="weight", bias="shift")

@@ -18,6 +18,9 @@ GRU stay in float32: both carry small increments over many steps, which 8 bits w
     tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1      within 5.6e-5
 
 with the power of 2 of exponential.py: a hundredth of the step that a result of 8 bits has.
+
+A dynamic one takes and gives float32. Each row of x[t] and of h[t-1] is quantized when it is read, with a scale and a
+zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(sum) first; and h[t] = s[t].
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ import torch
 from torch import Tensor
 
 from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
+from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
-from fxquant.qparams import Requantize, round_and_saturate
+from fxquant.qparams import Dynamic, Requantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -122,3 +126,55 @@ def int8_recurrent(
     """The h of int8_recurrent_states alone, where nothing reads the last c."""
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
     return int8_recurrent_states(x, *weights, kind, reverse, x_zero_point, h_scale, output, h0, c0)[0]
+
+
+@op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
+def dynamic_recurrent_states(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """x float32 [T, B, I] -> h float32 [T, B, H] and the last c [B, H] (of an LSTM; else the last s).
+
+    Constants as of int8_recurrent_states; h0 and c0 float32 [B, H]. Scales are found by row, whatever `dynamic` says.
+    """
+    steps, batch, _ = x.shape
+    dynamic = dynamic._replace(by_row=True)
+    h = torch.zeros(batch, weight_hh.shape[1]) if h0 is None else h0
+    state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
+    a = dynamic_product(x, weight_ih, multiplier_ih, bias_ih, dynamic)
+    found: list[Tensor] = []
+    for t in reversed(range(steps)) if reverse else range(steps):
+        b = dynamic_product(h, weight_hh, multiplier_hh, bias_hh, dynamic)
+        h, state = _step(kind, a[t], b, state)
+        found.append(h)
+    return torch.stack(found[::-1] if reverse else found), state
+
+
+@op(activations=("x", "h0"), at_run_time=("c0",))
+def dynamic_recurrent(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> Tensor:
+    """The h of dynamic_recurrent_states alone, where nothing reads the last c."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
+    return dynamic_recurrent_states(x, *weights, kind, reverse, dynamic, h0, c0)[0]

@@ -29,6 +29,8 @@ from fxquant.runtime.layers.pool_volumes import Int8AvgPool3d as Int8AvgPool3d
 from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
+from fxquant.runtime.layers.recurrent import DynamicRecurrent as DynamicRecurrent
+from fxquant.runtime.layers.recurrent import DynamicRecurrentStates as DynamicRecurrentStates
 from fxquant.runtime.layers.recurrent import Int8Recurrent as Int8Recurrent
 from fxquant.runtime.layers.recurrent import Int8RecurrentStates as Int8RecurrentStates
 from fxquant.runtime.layers.resize import Int8InterpolateBilinear as Int8InterpolateBilinear
