@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fxquant import dynamic, interop
+from fxquant.dynamic.recurrent import LAYER_QCONFIGS, suffixes_of
 from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.qconfig import (
     QConfig,
@@ -59,7 +60,8 @@ def quantize_dynamic(
 
     `qconfig_spec`: module classes, names ("encoder.0") or instances, as a collection, or with a QConfig each (None:
     stays float); a setting holds for what is within the module, too, and the most specific one decides: an instance, a
-    name, a class, what is around it. Without it Linear, LSTM, GRU, RNN and their cells are quantized, of `dtype` uint8
+    name, a class, what is around it. A layer of an LSTM, GRU or RNN has a name as well ("lstm.l0", "lstm.l0_reverse").
+    Without it Linear, LSTM, GRU, RNN and their cells are quantized, of `dtype` uint8
     (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a collection.
     `mapping`: classes by those that they take the place of, each with `from_float(module)`, which finds the QConfig as
     `module.qconfig`. Only exact classes are replaced. `inplace`: the model itself is changed, not a copy.
@@ -92,7 +94,7 @@ def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
 
 
 def _check(spec: Mapping[Any, Any], model: nn.Module) -> None:
-    names = {name for name, _ in model.named_modules()}
+    names = {name for name, _ in model.named_modules()} | set(_layer_names(model))
     instances = {id(module) for module in model.modules()}
     for key, qconfig in spec.items():
         if isinstance(key, str) and key not in names:
@@ -104,6 +106,13 @@ def _check(spec: Mapping[Any, Any], model: nn.Module) -> None:
             raise ConfigError(f"qconfig_spec has module classes, names and instances, not {key!r}")
         if qconfig is not None and not isinstance(qconfig, QConfig):
             raise ConfigError(f"the setting for {key!r} is no QConfig, but {qconfig!r}")
+
+
+def _layer_names(model: nn.Module) -> Iterator[str]:
+    """Of all layers of recurrent modules."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.RNNBase):
+            yield from (f"{name}.{suffix[1:]}" if name else suffix[1:] for suffix in suffixes_of(module))
 
 
 class _Replacer:
@@ -145,6 +154,10 @@ class _Replacer:
                 raise ConfigError(f"{name or 'the model'}, a {type(module).__name__}, cannot be quantized: {reason}")
             return module
         module.qconfig = qconfig
+        if isinstance(module, nn.RNNBase):
+            paths = {suffix[1:]: f"{name}.{suffix[1:]}" if name else suffix[1:] for suffix in suffixes_of(module)}
+            own = {layer: self.spec[path] for layer, path in paths.items() if path in self.spec}
+            setattr(module, LAYER_QCONFIGS, own)
         made: nn.Module = kind.from_float(module)
         return made
 

@@ -208,6 +208,23 @@ def test_recurrent_modules_are_those_of_graph_mode() -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_layers_of_their_own_settings(kind: Any) -> None:
+    model, x = kind(6, 8, 2, bidirectional=True).eval(), torch.randn(5, 3, 6)
+    names = [f"l{i}{end}" for i in range(2) for end in ("", "_reverse")]
+    stay: dict[Any, Any] = {"": default_dynamic_qconfig, "l0": None, "l1_reverse": None}
+    quantized = quantize_dynamic(model, stay)
+    assert [type(quantized.get_submodule(name)).__name__ for name in names] == [
+        *("FloatLayer", "DynamicRecurrentStates"),
+        *("DynamicRecurrentStates", "FloatLayer"),
+    ]
+    assert_near(quantized(x), model(x))
+    all_float = quantize_dynamic(model, {"": default_dynamic_qconfig, **dict.fromkeys(names)})
+    assert_near(all_float(x, None), model(x, None), 1e-6)
+    with pytest.raises(ConfigError, match="no module is called 'l2'"):
+        quantize_dynamic(model, {"": default_dynamic_qconfig, "l2": None})
+
+
 def test_embeddings() -> None:
     model = nn.Sequential(nn.Embedding(50, 16))
     eight = quantize_dynamic(model, dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -9,17 +10,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from fxquant import ops
 from fxquant.dynamic.packed import run_packed
 from fxquant.dynamic.projected import Projected
 from fxquant.dynamic.weight import checked_qconfig, integers_of, levels_of, refusal, scales_of
-from fxquant.errors import InputError
+from fxquant.errors import ConfigError, InputError
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
 
+LAYER_QCONFIGS = "layer_qconfigs"  # what a module to be converted has besides its qconfig, if its layers differ
 
-def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig) -> nn.Module:
+
+class FloatLayer(nn.Module):
+    """A layer in one direction that stays float: x [T, B, I], h0, c0 -> all h and the last cell state."""
+
+    def __init__(self, kind: str, weights: list[Any], reverse: bool) -> None:
+        super().__init__()
+        self.kind, self.reverse = kind, reverse
+        for name, tensor in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
+            self.register_buffer(name, None if tensor is None else tensor.detach().clone())
+
+    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As ops.recurrent; of a GRU or RNN the last hidden state in place of the cell state."""
+        weights: Any = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        y, *cell = ops.recurrent(x, *weights, self.kind, self.reverse, h0, c0)
+        return y, cell[0] if cell else y[0 if self.reverse else -1]
+
+
+def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None) -> nn.Module:
     """Of one layer and direction, with weights, biases (or None) and perhaps a projection as torch orders them."""
     weight_ih, weight_hh, bias_ih, bias_hh, *projection = weights
+    if qconfig is None and projection:
+        raise ConfigError("a layer with projections cannot stay float in a module whose other layers do not")
+    if qconfig is None:
+        return FloatLayer(kind, weights, reverse)
     if projection:
         return Projected(weight_ih, weight_hh, bias_ih, bias_hh, projection[0], reverse, qconfig)
     constants: dict[str, Any] = {"kind": kind, "reverse": reverse, "dynamic": levels_of(qconfig)}
@@ -32,12 +56,15 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig) -> nn
 
 
 class Recurrent(nn.Module):
-    """Base: layers and directions of one kind, called as torch's modules are, PackedSequence included."""
+    """Base: layers and directions of one kind, called as torch's modules are, PackedSequence included.
+
+    `qconfigs` holds those of layers that have others than the module's, by their names: "l0", "l0_reverse" …
+    """
 
     kind: ClassVar[str] = ""
     refusal = staticmethod(refusal)
 
-    def __init__(self, module: Any, qconfig: QConfig) -> None:
+    def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
         self.input_size, self.hidden_size = int(module.input_size), int(module.hidden_size)
         self.num_layers, self.proj_size = int(module.num_layers), int(module.proj_size)
@@ -45,19 +72,16 @@ class Recurrent(nn.Module):
         self.dropout, self.bidirectional = float(module.dropout), bool(module.bidirectional)
         self.recurrence = self.kind or f"rnn_{module.nonlinearity}"
         names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", *(["weight_hr"] if module.proj_size else [])]
-        for suffix in self._suffixes():
-            weights = [getattr(module, name + suffix, None) for name in names]
-            self.add_module(suffix[1:], _layer(self.recurrence, weights, suffix.endswith("reverse"), qconfig))
+        for suffix in suffixes_of(self):
+            weights, name = [getattr(module, name + suffix, None) for name in names], suffix[1:]
+            own = qconfigs.get(name, qconfig)
+            self.add_module(name, _layer(self.recurrence, weights, name.endswith("reverse"), own))
         self.train(module.training)
 
     @classmethod
     def from_float(cls, module: nn.Module, use_precomputed_fake_quant: bool = False) -> Recurrent:
         """What takes the place of `module`, under its `qconfig` or the default; ConfigError if it cannot."""
-        return cls(module, checked_qconfig(module, default_dynamic_qconfig))
-
-    def _suffixes(self) -> list[str]:
-        ends = ("", "_reverse")[: 1 + self.bidirectional]
-        return [f"_l{i}{end}" for i in range(self.num_layers) for end in ends]
+        return cls(module, checked_qconfig(module, default_dynamic_qconfig), getattr(module, LAYER_QCONFIGS, {}))
 
     def flatten_parameters(self) -> None:
         """Nothing: the weights are packed already."""
@@ -85,7 +109,7 @@ class Recurrent(nn.Module):
         self, x: Tensor, h0: Tensor | None, c0: Tensor | None, sizes: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x [T, B, I] or, with the batch sizes of steps, [sum of them, I]."""
-        suffixes, directions = self._suffixes(), 1 + self.bidirectional
+        suffixes, directions = suffixes_of(self), 1 + self.bidirectional
         for state in (h0, c0):
             if state is not None and (state.dim() != 3 or len(state) != len(suffixes)):
                 raise InputError(f"there are {len(suffixes)} initial states [batch, units], not {list(state.shape)}")
@@ -116,6 +140,12 @@ class Recurrent(nn.Module):
 
     def _get_name(self) -> str:
         return f"DynamicQuantized{type(self).__name__}"
+
+
+def suffixes_of(module: Any) -> list[str]:
+    """Of the names of an nn.LSTM's, GRU's or RNN's parameters, for each layer and direction."""
+    ends = ("", "_reverse")[: 1 + module.bidirectional]
+    return [f"_l{i}{end}" for i in range(module.num_layers) for end in ends]
 
 
 def _all_steps(layer: Any, x: Tensor, states: list[Any], reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
