@@ -273,6 +273,8 @@ def test_runs_under_torch_compile_and_export() -> None:
     [
         (nn.Linear(4, 4), torch.zeros(2, 5), "another in_features"),
         (nn.Linear(4, 4), torch.zeros(2, 4).double(), "float32"),
+        (nn.Linear(4, 4), torch.zeros(2, 4, device="meta"), "a tensor on meta"),
+        (nn.Linear(4, 4), None, "a NoneType; pass a float32 tensor"),
         (nn.LSTM(4, 4), torch.zeros(2, 3, 5), "takes float32 \\[steps, batch, 4\\]"),
         (nn.LSTM(4, 4), torch.zeros(4), "batched or not"),
         (nn.GRUCell(4, 4), torch.zeros(2, 5), "takes float32"),

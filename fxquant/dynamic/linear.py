@@ -77,7 +77,7 @@ class Linear(DynamicLinear):
 
     def forward(self, input: Tensor) -> Any:
         """The product. Raises InputError for a tensor that the module cannot take."""
-        if type(input) is Tensor and not watched():
+        if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
             return dynamic_linear_now(input, self.derived_packed, self.derived_features, *self.derived_arguments)
         return super().forward(input)
 
