@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fxquant.dynamic.weight import IntegerWeight, checked_qconfig, integers_of, levels_of, refusal, scales_of
-from fxquant.kernels.dynamic import dynamic_linear_now
+from fxquant.kernels.dynamic import Packed, dynamic_linear_now
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput, QParams
 from fxquant.runtime.layers.linear import DynamicLinear
@@ -48,6 +48,10 @@ class Linear(DynamicLinear):
         else:
             super()._keep(name, value)
 
+    def derive(self) -> None:
+        super().derive()
+        self.derived_call = Packed.of(self.derived_packed, *self.derived_arguments)
+
     @property
     def in_features(self) -> int:
         """How many numbers it takes of each row."""
@@ -78,7 +82,7 @@ class Linear(DynamicLinear):
     def forward(self, input: Tensor) -> Any:
         """The product. Raises InputError for a tensor that the module cannot take."""
         if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
-            return dynamic_linear_now(input, self.derived_packed, self.derived_features, *self.derived_arguments)
+            return dynamic_linear_now(input, self.derived_features, self.derived_call)
         return super().forward(input)
 
     def _get_name(self) -> str:

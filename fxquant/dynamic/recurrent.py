@@ -32,8 +32,8 @@ class FloatLayer(nn.Module):
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ops.recurrent; of a GRU or RNN the last hidden state in place of the cell state."""
-        weights: Any = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        y, *cell = ops.recurrent(x, *weights, self.kind, self.reverse, h0, c0)
+        w: Any = self
+        y, *cell = ops.recurrent(x, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, self.kind, self.reverse, h0, c0)
         return y, cell[0] if cell else y[0 if self.reverse else -1]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -32,36 +35,52 @@ def pack_dynamic_linear(weight: Tensor, multiplier: Tensor, bias: Tensor, output
     )
 
 
-def dynamic_linear_now(
-    x: Tensor, packed: Tensor, out_features: int, by_row: bool, quant_min: int, quant_max: int
-) -> Tensor:
-    """As of ops.dynamic_linear, on the result of `pack_dynamic_linear`: float32 [..., K] -> [..., N], contiguous.
+class Packed(NamedTuple):
+    """What a kernel call is told of packed weights, and of how their inputs are quantized."""
 
-    `dynamic_linear` is the same as a torch op, which takes longer to call. Raises InputError for another dtype or
-    shape, or weights packed for another ISA or size.
-    """
+    address: int
+    size: int
+    by_row: bool
+    quant_min: int
+    quant_max: int
+    isa: int
+
+    @classmethod
+    def of(cls, packed: Tensor, by_row: bool, quant_min: int, quant_max: int) -> Packed:
+        """For as long as `packed` lives."""
+        return cls(packed.data_ptr(), packed.numel(), by_row, quant_min, quant_max, active_isa())
+
+
+def dynamic_linear_now(x: Tensor, out_features: int, packed: Packed) -> Tensor:
+    """`dynamic_linear`, which is a torch op, and takes longer to call. Raises InputError as it does."""
     if x.dtype is not torch.float32 or x.dim() == 0:
         raise InputError(f"linear takes a float32 tensor [..., in_features], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous()
-    y = torch.empty((*x.shape[:-1], out_features))
-    depth = x.shape[-1]
-    rows = x.numel() // max(depth, 1)
-    if y.numel() == 0:
+    *leading, depth = x.shape
+    y = torch.empty((*leading, out_features))
+    rows = math.prod(leading)
+    if rows * out_features == 0:
         return y
     size = _kernels.dynamic_scratch(rows, depth)
     scratch = torch.empty(size, dtype=torch.uint8) if size > _kernels.dynamic_on_stack else None
+    at = 0 if scratch is None else scratch.data_ptr()
+    threads = torch.get_num_threads()
     try:
-        _kernels.dynamic_linear_now(
-            *(torch.get_num_threads(), y.data_ptr(), x.data_ptr(), rows, depth, out_features),
-            *(0 if scratch is None else scratch.data_ptr(), packed.data_ptr(), packed.numel(), by_row),
-            *(quant_min, quant_max, active_isa()),
-        )
+        _kernels.dynamic_linear_now(threads, y.data_ptr(), x.data_ptr(), rows, depth, out_features, at, *packed)
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None
     return y
 
 
-dynamic_linear = torch_op(
+@torch_op(
     "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max) -> Tensor",
     fake=lambda x, packed, out_features, *_: x.new_empty((*x.shape[:-1], out_features)),
-)(dynamic_linear_now)
+)
+def dynamic_linear(
+    x: Tensor, packed: Tensor, out_features: int, by_row: bool, quant_min: int, quant_max: int
+) -> Tensor:
+    """As of ops.dynamic_linear, on the result of `pack_dynamic_linear`: float32 [..., K] -> [..., N], contiguous.
+
+    Raises InputError for another dtype or shape, or weights packed for another ISA or size.
+    """
+    return dynamic_linear_now(x, out_features, Packed.of(packed, by_row, quant_min, quant_max))
