@@ -25,6 +25,8 @@ zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -90,18 +92,37 @@ def int8_recurrent_states(
 
     Weights int8 [G * H, I] and [G * H, H], biases and multipliers float32 [G * H]; h0 uint8 and c0 float32, [B, H].
     """
-    steps, batch, _ = x.shape
+    batch = x.shape[1]
     h = torch.full((batch, weight_hh.shape[1]), output.zero_point, dtype=torch.uint8) if h0 is None else h0
     state = (h.int() - output.zero_point).float() * h_scale if kind == "gru" else torch.zeros(h.shape)
     if kind == "lstm" and c0 is not None:
         state = c0
     a = _product(x, x_zero_point, weight_ih, multiplier_ih, bias_ih)
     inverse = torch.tensor(1.0 / h_scale)
+
+    def product(h: Tensor) -> Tensor:
+        return _product(h, output.zero_point, weight_hh, multiplier_hh, bias_hh)
+
+    def codes(s: Tensor) -> Tensor:
+        return round_and_saturate(s * inverse, output.zero_point, output.quant_min, output.quant_max).to(torch.uint8)
+
+    return _all_steps(kind, a, h, state, reverse, product, codes)
+
+
+def _all_steps(
+    kind: str,
+    a: Tensor,
+    h: Tensor,
+    state: Tensor,
+    reverse: bool,
+    product: Callable[[Tensor], Tensor],
+    given: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """All h[t] = given(s[t]), and the last state, of b[t] = product(h[t-1])."""
     found: list[Tensor] = []
-    for t in reversed(range(steps)) if reverse else range(steps):
-        s, state = _step(kind, a[t], _product(h, output.zero_point, weight_hh, multiplier_hh, bias_hh), state)
-        codes = round_and_saturate(s * inverse, output.zero_point, output.quant_min, output.quant_max)
-        h = codes.to(torch.uint8)
+    for t in reversed(range(len(a))) if reverse else range(len(a)):
+        s, state = _step(kind, a[t], product(h), state)
+        h = given(s)
         found.append(h)
     return torch.stack(found[::-1] if reverse else found), state
 
@@ -147,17 +168,16 @@ def dynamic_recurrent_states(
 
     Constants as of int8_recurrent_states; h0 and c0 float32 [B, H]. Scales are found by row, whatever `dynamic` says.
     """
-    steps, batch, _ = x.shape
+    batch = x.shape[1]
     dynamic = dynamic._replace(by_row=True)
     h = torch.zeros(batch, weight_hh.shape[1]) if h0 is None else h0
     state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
     a = dynamic_product(x, weight_ih, multiplier_ih, bias_ih, dynamic)
-    found: list[Tensor] = []
-    for t in reversed(range(steps)) if reverse else range(steps):
-        b = dynamic_product(h, weight_hh, multiplier_hh, bias_hh, dynamic)
-        h, state = _step(kind, a[t], b, state)
-        found.append(h)
-    return torch.stack(found[::-1] if reverse else found), state
+
+    def product(h: Tensor) -> Tensor:
+        return dynamic_product(h, weight_hh, multiplier_hh, bias_hh, dynamic)
+
+    return _all_steps(kind, a, h, state, reverse, product, lambda s: s)
 
 
 @op(activations=("x", "h0"), at_run_time=("c0",))
