@@ -81,9 +81,19 @@ def quantize_dynamic(
     _check(spec, model)
     names = {id(module): name for name, module in model.named_modules()}
     spec = {names[id(key)] if isinstance(key, nn.Module) else key: value for key, value in spec.items()}
-    made = model if inplace else copy.deepcopy(model)
-    made.eval()
-    return _Replacer(spec, dict(mapping or get_default_dynamic_quant_module_mappings())).replaced(made, "", None)
+    replacements = _Replacements(spec, dict(mapping or get_default_dynamic_quant_module_mappings()))
+    replacements.find(model, "", None)
+    made = _in_place(model, replacements.made) if inplace else copy.deepcopy(model, dict(replacements.made))
+    for module in reversed(list(made.modules())):  # layers before what has them
+        _leave_fast_path(module)
+    return made.eval()
+
+
+def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
+    for module in list(model.modules()):
+        for name, part in module._modules.items():
+            module._modules[name] = part if part is None else made.get(id(part), part)
+    return made.get(id(model), model)
 
 
 def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
@@ -115,50 +125,47 @@ def _layer_names(model: nn.Module) -> Iterator[str]:
             yield from (f"{name}.{suffix[1:]}" if name else suffix[1:] for suffix in suffixes_of(module))
 
 
-class _Replacer:
+class _Replacements:
+    """`made`: what takes the place of which module, by the latter's id. No float weight is copied."""
+
     def __init__(self, spec: dict[Any, Any], mapping: dict[type[nn.Module], Any]) -> None:
         self.spec, self.mapping = spec, mapping
-        self.known: dict[int, nn.Module] = {}
+        self.made: dict[int, nn.Module] = {}
 
-    def replaced(self, module: nn.Module, name: str, around: Any) -> nn.Module:
-        """What stands for `module`, whose parts are replaced in place."""
-        if id(module) in self.known:
-            return self.known[id(module)]
+    def find(self, module: nn.Module, name: str, around: Any) -> None:
+        """Looks at `module`, within what has the setting `around`, and at all that it is made of."""
+        if id(module) in self.made:
+            return
         own = self.spec.get(name, self.spec.get(type(module), _NOTHING))
         own = interop.qconfig(module.qconfig) if getattr(module, "qconfig", None) is not None else own
         qconfig = around if own is _NOTHING else own
-        result = self._made(module, name, qconfig, named=own is not _NOTHING)
-        if result is module:
-            for part, child in list(module._modules.items()):
-                if child is not None:
-                    module._modules[part] = self.replaced(child, f"{name}.{part}" if name else part, qconfig)
-            _leave_fast_path(module)
-        self.known[id(module)] = result
-        return result
+        if qconfig is not None and self._fits(module, name, qconfig, named=own is not _NOTHING):
+            self.made[id(module)] = self._replacement(module, name, qconfig)
+            return
+        for part, child in module.named_children():
+            self.find(child, f"{name}.{part}" if name else part, qconfig)
 
-    def _made(self, module: nn.Module, name: str, qconfig: Any, named: bool) -> nn.Module:
-        kind = self.mapping.get(type(module))
-        if qconfig is None:
-            return module
+    def _fits(self, module: nn.Module, name: str, qconfig: QConfig, named: bool) -> bool:
+        kind, what = self.mapping.get(type(module)), f"{name or 'the model'}, a {type(module).__name__}"
         if kind is None:
             if named and not list(module.children()) and list(module.parameters()):
-                warnings.warn(
-                    f"{name or 'the model'}, a {type(module).__name__}, has no dynamic form, and stays float",
-                    ConfigWarning,
-                    stacklevel=5,
-                )
-            return module
+                warnings.warn(f"{what}, has no dynamic form, and stays float", ConfigWarning, stacklevel=6)
+            return False
         reason = kind.refusal(qconfig) if hasattr(kind, "refusal") else None
-        if reason is not None:
-            if named:
-                raise ConfigError(f"{name or 'the model'}, a {type(module).__name__}, cannot be quantized: {reason}")
-            return module
-        module.qconfig = qconfig
+        if reason is not None and named:
+            raise ConfigError(f"{what}, cannot be quantized: {reason}")
+        return reason is None
+
+    def _replacement(self, module: nn.Module, name: str, qconfig: QConfig) -> nn.Module:
+        twin = copy.copy(module)  # of the same parameters, so that the module itself gets no settings
+        twin.qconfig = qconfig  # type: ignore[assignment]
         if isinstance(module, nn.RNNBase):
             paths = {suffix[1:]: f"{name}.{suffix[1:]}" if name else suffix[1:] for suffix in suffixes_of(module)}
             own = {layer: self.spec[path] for layer, path in paths.items() if path in self.spec}
-            setattr(module, LAYER_QCONFIGS, own)
-        made: nn.Module = kind.from_float(module)
+            setattr(twin, LAYER_QCONFIGS, own)
+        made: nn.Module = self.mapping[type(module)].from_float(twin)
+        made._forward_pre_hooks.update(module._forward_pre_hooks)
+        made._forward_hooks.update(module._forward_hooks)
         return made
 
 

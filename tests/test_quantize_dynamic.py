@@ -115,6 +115,28 @@ def test_instances_shared_modules_and_own_qconfigs() -> None:
     ]
 
 
+def test_no_float_weight_is_copied_that_becomes_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[torch.Size] = []
+    original = nn.Parameter.__deepcopy__
+
+    def counting(self: Any, memo: Any) -> Any:
+        copied.append(self.shape)
+        return original(self, memo)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", counting)
+    quantize_dynamic(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4), nn.LSTM(4, 4)))
+    assert copied == [torch.Size([4])] * 2
+
+
+def test_hooks_stay() -> None:
+    model = nn.Sequential(nn.Linear(8, 4))
+    seen: list[str] = []
+    model[0].register_forward_pre_hook(lambda *_: seen.append("before"))
+    model[0].register_forward_hook(lambda *_: seen.append("after"))
+    quantize_dynamic(model)(torch.zeros(1, 8))
+    assert seen == ["before", "after"]
+
+
 def test_own_classes_take_part_by_from_float() -> None:
     class Mine(nn.Module):
         @classmethod
