@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 import fxquant
-from fxquant import QConfig, QConfigMapping, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant import (
+    BackendConfig,
+    BackendPatternConfig,
+    DTypeConfig,
+    QConfig,
+    QConfigMapping,
+    convert_fx,
+    explain,
+    get_default_qconfig_mapping,
+    prepare_fx,
+)
 from fxquant.observer import (
     MinMaxObserver,
     PerGroupMinMaxObserver,
@@ -157,6 +167,18 @@ def test_ops_without_such_a_kernel_stay_float() -> None:
     quantized = converted(nn.Sequential(nn.Conv2d(2, 3, 3)), default_dynamic_qconfig, torch.randn(1, 2, 5, 5))
     [row] = explain(quantized).rows
     assert row.reason == "its qconfig is dynamic, and it has no kernel that finds scales at run time"
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_a_backend_has_to_allow_it(dynamic: bool) -> None:
+    allowed = DTypeConfig(torch.uint8, torch.float32, torch.int8, torch.float32, is_dynamic=dynamic)
+    backend = BackendConfig("mine").set_backend_pattern_config(
+        BackendPatternConfig(nn.Linear).set_dtype_configs([allowed])
+    )
+    model, x = nn.Sequential(nn.Linear(8, 8)).eval(), torch.randn(2, 8)
+    mapping = QConfigMapping().set_global(default_dynamic_qconfig)
+    quantized = convert_fx(prepare_fx(model, mapping, (x,), backend_config=backend))
+    assert [row.precision for row in explain(quantized).rows] == ["dynamic" if dynamic else "float"]
 
 
 def test_saves_loads_pickles_and_exports(tmp_path: Any) -> None:
