@@ -31,6 +31,7 @@ from fxquant.observer import *  # noqa: F403
 from fxquant.onnx_export import export_onnx
 from fxquant.qconfig import *  # noqa: F403
 from fxquant.qconfig_mapping import *  # noqa: F403
+from fxquant.quantize_dynamic import get_default_dynamic_quant_module_mappings, quantize_dynamic
 from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
@@ -42,6 +43,7 @@ from fxquant.tuning.smooth_quant import smooth_quant
 __all__ = ["Match", "Rule", "ada_round", "apply_rules", "calibrate", "compare", "correct_biases", "debug", "diff"]
 __all__ += ["draw", "equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "rule"]
 __all__ += ["save", "sensitivity", "smooth_quant", "suggest", "to_networkx", "without"]
+__all__ += ["get_default_dynamic_quant_module_mappings", "quantize_dynamic"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__
 __all__ += custom_config.__all__

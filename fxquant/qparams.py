@@ -4,6 +4,8 @@
     dequantize  x = (q - zero_point) * scale
     requantize  q = clamp(round_half_even(acc * multiplier + residual_term) + zero_point, quant_min, quant_max)
     to_float    y = clamp(acc * multiplier + bias, low, high)
+    dynamic     s = max((high - low) / (quant_max - quant_min), 2^-126), zero_point = rne(quant_min - low / s)
+                q = clamp(round_half_even(x * (1 / s)) + zero_point, quant_min, quant_max)
 
 after Jacob et al. 2017, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", section 2.1 and 2.2. 0.0 is always exactly `zero_point`. All float arithmetic is float32, each operation
@@ -53,6 +55,14 @@ class FloatOutput(NamedTuple):
     high: float = math.inf
 
 
+class Dynamic(NamedTuple):
+    """How activations are quantized whose qparams are found at run time: in rows of the last dimension, or at once."""
+
+    by_row: bool = True
+    quant_min: int = 0
+    quant_max: int = 255
+
+
 class Residual(NamedTuple):
     """A uint8 tensor added before the rounding: float(r - zero_point) * multiplier, multiplier = s_r / s_y."""
 
@@ -93,6 +103,27 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
 def dequantize(x: Tensor, q: QParams) -> Tensor:
     """Integers of any shape to float32, same shape."""
     return (x.int() - along_axis(q.zero_point, x, q.axis)).float() * along_axis(q.scale, x, q.axis)
+
+
+def dynamic_qparams(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor]:
+    """Of float32 `x` [..., K] scale float32 and zero point int32, [..., 1] by row, else [1].
+
+    A row that holds a NaN or an infinity has a scale of NaN.
+    """
+    rows = x.double() if dynamic.by_row else x.double().reshape(-1)
+    low, high = rows.amin(-1, True).clamp(max=0.0), rows.amax(-1, True).clamp(min=0.0)
+    scale = ((high - low) / (dynamic.quant_max - dynamic.quant_min)).clamp(min=2.0**-126)
+    zero_point = torch.round(dynamic.quant_min - low / scale).clamp(dynamic.quant_min, dynamic.quant_max)
+    finite = rows.isfinite().all(-1, True)
+    zero_point = torch.where(finite, zero_point, torch.full_like(zero_point, dynamic.quant_min)).int()
+    return torch.where(finite, scale, torch.full_like(scale, math.nan)).float(), zero_point
+
+
+def dynamic_quantize(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor, Tensor]:
+    """The codes of `x`, uint8 of its shape, and their scale and zero point, as of `dynamic_qparams`."""
+    scale, zero_point = dynamic_qparams(x, dynamic)
+    codes = round_and_saturate(x * (1.0 / scale), zero_point, dynamic.quant_min, dynamic.quant_max)
+    return codes.to(torch.uint8), scale, zero_point
 
 
 def residual_term(r: Tensor, residual: Residual) -> Tensor:

@@ -174,8 +174,8 @@ print(f"{hand_db:.1f} dB; zero points {z_0}, {z_1}, {z_2}")
 # %% [markdown]
 # ## The same from fxquant
 #
-# The same observers, the same data. Two passes are left out, which do more than was done above: one takes the mean error
-# of the rounded weights off the biases, the other gives outputs that nothing reads in int8 without rounding. The layers
+# The same observers, the same data. Two passes are left out, which do more than was done above: one takes the mean
+# error of the rounded weights off the biases, the other leaves outputs that nothing reads in int8 unrounded. The layers
 # of the quantized model then hold the integers that were computed above:
 
 # %%

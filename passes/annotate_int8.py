@@ -58,12 +58,14 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
         return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
     return (
         config_limit(node)
-        or _type_limit(node)
-        or _argument_limit(node, row)
-        or row.limits(row.bind(node))
-        or _weight_limit(gm, node, row)
+        or call_limit(gm, node, row)
         or (None if row.moves else backend_limit(gm, node, row.weight is not None))
     )
+
+
+def call_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+    """The reason why no kernel takes the call's arguments, or None."""
+    return _type_limit(node) or _argument_limit(node, row) or row.limits(row.bind(node)) or _weight_limit(gm, node, row)
 
 
 def _follow(followers: list[Node]) -> None:
@@ -124,7 +126,7 @@ def config_limit(node: Node) -> str | None:
         return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"
     activation = made_by(match.qconfig.activation, match.source)
     if activation.is_dynamic:
-        return "its qconfig is dynamic; this is static quantization"
+        return "its qconfig is dynamic, and it has no kernel that finds scales at run time"
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
     row = op_of(node)
@@ -183,7 +185,7 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
         if reduction > LONGEST_REDUCTION:
             return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-        limit = _weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
+        limit = weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
         limit = limit or _group_limit(node, weight)
         if limit is not None:
             return limit
@@ -216,7 +218,8 @@ def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int
     return (axis, 1) if row.name in TRANSPOSED else (axis,)
 
 
-def _weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
+def weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
+    """The reason why no kernel takes weights as the qconfig has them, with a scale along one of `axes`, or None."""
     if match.qconfig is None or match.qconfig.weight is None:
         return "its qconfig has no weight observer"
     weight = made_by(match.qconfig.weight, match.source)

@@ -17,7 +17,6 @@ from torch.fx import GraphModule, Node
 from fxquant import ops, qparams
 from fxquant.graph import surgery
 from fxquant.graph.annotation import stays_float
-from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import OPS
 from fxquant.qparams import QParams
@@ -32,14 +31,14 @@ def fold_recurrent(gm: GraphModule) -> GraphModule:
 
 
 def _fold(gm: GraphModule, node: Node) -> None:
-    hidden, cells = (_reader(node, call) for call in (ops.hidden_states, ops.cell_state))
+    hidden, cells = readers(node)
     quantize = _reader(hidden, ops.quantize) if hidden is not None else None
     arguments = OPS[ops.recurrent].bind(node)
     reals = [arguments[name] for name in ("x", "weight_ih", "weight_hh", "h0")]
     if quantize is None or not all(real is None or real.target is ops.dequantize for real in reals):
         return
     q: QParams = quantize.args[1]  # type: ignore[assignment]
-    constants = _constants(gm, node, arguments, q)
+    constants = gate_constants(gm, node, (arguments["x"].args[1].scale, q.scale))
     x, h0 = (None if real is None else real.args[0] for real in (arguments["x"], arguments["h0"]))
     call = ops.int8_recurrent if cells is None else ops.int8_recurrent_states
     settings = (
@@ -60,16 +59,19 @@ def _fold(gm: GraphModule, node: Node) -> None:
     surgery.replace(quantize, new)
 
 
+def readers(node: Node) -> tuple[Node | None, Node | None]:
+    """What takes the hidden states and the last cell state of a `recurrent`."""
+    return _reader(node, ops.hidden_states), _reader(node, ops.cell_state)
+
+
 def _reader(node: Node, call: Any) -> Node | None:
     return next((user for user in node.users if user.target is call), None)
 
 
-def _constants(gm: GraphModule, node: Node, arguments: dict[str, Any], q: QParams) -> list[Node]:
-    """Weights, biases and multipliers of both products, as buffers."""
-    origin = origin_of(node)
-    path = f"{origin.local_path}." if origin and origin.local_path else ""
-    found: dict[str, Tensor] = {}
-    for suffix, scale in (("ih", arguments["x"].args[1].scale), ("hh", q.scale)):
+def gate_constants(gm: GraphModule, node: Node, input_scales: tuple[Any, Any]) -> list[Node]:
+    """Weights, biases and multipliers of both products of a `recurrent`, as buffers, for inputs of these scales."""
+    arguments, found = OPS[ops.recurrent].bind(node), dict[str, Tensor]()
+    for suffix, scale in zip(("ih", "hh"), input_scales, strict=True):
         integers, mapping = arguments[f"weight_{suffix}"].args
         bias, weight = arguments[f"bias_{suffix}"], surgery.fetch(gm, integers)
         scales = surgery.fetch(gm, mapping.scale) if isinstance(mapping.scale, Node) else torch.tensor(mapping.scale)
@@ -77,4 +79,4 @@ def _constants(gm: GraphModule, node: Node, arguments: dict[str, Any], q: QParam
         found[f"bias_{suffix}"] = torch.zeros(len(weight)) if bias is None else surgery.fetch(gm, bias)
         found[f"multiplier_{suffix}"] = (scales.double() * scale).float().expand(len(weight)).contiguous()
     order = [f"{name}_{suffix}" for name in ("weight", "bias", "multiplier") for suffix in ("ih", "hh")]
-    return [surgery.constant(gm, f"{path}{name}", found[name], node) for name in order]
+    return [surgery.own_constant(gm, node, name, found[name]) for name in order]

@@ -15,7 +15,6 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.integer.embedding import packed
 from fxquant.ops.op import op_of
@@ -39,22 +38,24 @@ def _fold(gm: GraphModule, node: Node, table: Node) -> None:
     assert isinstance(weight, Node)
     assert isinstance(q, QParams)
     codes = surgery.fetch(gm, weight)
-    count, width = codes.shape
-    # uint8 holds the difference of any two 8-bit integers.
-    rows = (codes.int() - q.quant_min).to(torch.uint8)
-    scale, zero_point = (_numbers(gm, each).expand(count) for each in (q.scale, q.zero_point))
-    tensors = {
-        "rows": packed(rows) if q.quant_max - q.quant_min <= _FOUR_BITS else rows,
-        "scale": scale.contiguous(),
-        "zero_point": zero_point - q.quant_min,
-    }
-    origin = origin_of(node)
-    path = f"{origin.local_path}." if origin and origin.local_path else ""
-    constants = {name: surgery.constant(gm, f"{path}{name}", tensor, node) for name, tensor in tensors.items()}
+    width = codes.shape[1]
+    tensors = rows_of(codes, q, _numbers(gm, q.scale), _numbers(gm, q.zero_point))
+    constants = {name: surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()}
     arguments: dict[str, Any] = dict(op_of(node).bind(node), width=width, **constants)  # type: ignore[union-attr]
     del arguments["weight"]
     op = ops.rows_embedding if node.target is ops.embedding else ops.rows_embedding_bag
     surgery.replace(node, surgery.emit(node, op, sources=[node], **arguments))
+
+
+def rows_of(codes: Tensor, q: QParams, scale: Tensor, zero_point: Tensor) -> dict[str, Tensor]:
+    """The tensors of rows_embedding for integers [V, E] under `q`, with one float32 scale and zero point, or V."""
+    # uint8 holds the difference of any two 8-bit integers.
+    rows = (codes.int() - q.quant_min).to(torch.uint8)
+    return {
+        "rows": packed(rows) if q.quant_max - q.quant_min <= _FOUR_BITS else rows,
+        "scale": scale.expand(len(codes)).contiguous(),
+        "zero_point": zero_point.expand(len(codes)) - q.quant_min,
+    }
 
 
 def _numbers(gm: GraphModule, value: Any) -> Tensor:

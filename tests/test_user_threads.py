@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import fxquant
 from fxquant import (
     FloatFunctional,
     HistogramObserver,
@@ -270,6 +271,17 @@ def test_ao_3157_a_bert_layer_is_int8_from_its_embedding_to_its_norm() -> None:
     assert not float_ops(quantized)
     assert int8_places(quantized) >= {"words", "norm", "query", "key", "value", "out", "norm2"}
     assert len(regions(quantized)) == 1
+
+
+def test_ao_4365_a_transformer_layer_is_dynamic_and_near_to_float() -> None:
+    model = Bert().eval()
+    mapping = fxquant.QConfigMapping().set_global(fxquant.per_channel_dynamic_qconfig)
+    in_graph = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, tokens()))
+    layers = {row.place for row in explain(in_graph).rows if row.precision == "dynamic"}
+    assert layers == {"query", "key", "value", "out"}
+    eager = fxquant.quantize_dynamic(model, {nn.Linear: fxquant.per_channel_dynamic_qconfig})
+    for quantized in (in_graph, eager):
+        assert sqnr_db(model(*tokens()), quantized(*tokens())) > 35
 
 
 def test_optimum_15_a_mask_of_minus_10000_a_division_and_a_broadcast_need_no_rewriting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -24,6 +25,8 @@ from fxquant.placement.estimate import Microseconds, microseconds
 @dataclass(frozen=True)
 class Row:
     """One node: what computes it, in which precision, what it absorbed of the user's model, and the reason if float.
+
+    A precision is int8, dynamic (floats in and out, and int8 in between), float, or boundary.
 
     With placement="fastest", `int8_us` and `float_us` are what its work was estimated to take in either precision, in
     microseconds; None where there was nothing to choose, or where another row of the same work holds the sum.
@@ -62,8 +65,9 @@ class Explanation:
             table.add_row(*map(Text, cells), *([_number(row.int8_us), _number(row.float_us)] if estimated else []))
         told = any(capture.reason or capture.cost for capture in self.captures)
         text = printed(*([_captures(self.captures)] if told else []), table)
-        count = {kind: sum(row.precision == kind for row in self.rows) for kind in ("int8", "float", "boundary")}
-        return f"{text}{count['int8']} int8, {count['float']} float, {count['boundary']} at the boundary"
+        count = Counter(row.precision for row in self.rows)
+        dynamic = f"{count['dynamic']} dynamic, " if count["dynamic"] else ""
+        return f"{text}{count['int8']} int8, {dynamic}{count['float']} float, {count['boundary']} at the boundary"
 
 
 def explain(quantized: nn.Module) -> Explanation:
@@ -98,7 +102,9 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
+    dynamic = layer is not None and layer.constant("dynamic") is not None
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
+    precision = "dynamic" if dynamic else precision
     return Row(
         node=node.name,
         op=op_name(gm, node),

@@ -26,6 +26,7 @@ in place) is the same op. This page is made from the op table by `python -m fxqu
 | table | int8 in, int8 out, by a table of 256 entries, or one a channel; the other operand, if any, is a number |
 | moves | it moves integers as it would move real numbers, and its output has the scale of its input |
 | rows | it computes real numbers, of a table whose rows are integers, each with a scale and a zero point |
+| dynamic | real numbers in and out, and between them int8 by a kernel that finds their scales at run time |
 | float | it computes real numbers, as in torch, between dequantize and quantize |
 
 Under a QAT qconfig an op computes in training what it will compute in int8 afterwards. Every op also runs in float:
@@ -82,7 +83,7 @@ def _scale(row: Op) -> str:
 def _status(row: Op, qconfig: QConfig) -> str:
     """How the op runs where everything but the kind of qconfig fits."""
     if config_limit(_call(row, qconfig)) is not None:
-        return "float"
+        return "dynamic" if row.dynamic and qconfig.activation().is_dynamic else "float"
     if row.moves:
         return "moves"
     if not (row.kernel or row.pointwise):

@@ -89,10 +89,9 @@ class DTypeConfig:
             return f"is for {'dynamic' if self.is_dynamic else 'static'} quantization"
         if self.input_dtype in (None, torch.float32):
             return "takes float32"
-        sides = [
-            ("its input", self.input_dtype_with_constraints, activation),
-            ("its output", self.output_dtype_with_constraints, activation),
-        ]
+        sides = [("its input", self.input_dtype_with_constraints, activation)]
+        if not self.is_dynamic:  # then the output is float
+            sides.append(("its output", self.output_dtype_with_constraints, activation))
         if weight is not None:
             sides.append(("its weight", self.weight_dtype_with_constraints, weight))
         for side, constraints, observer in sides:

@@ -9,6 +9,7 @@ from torch.fx import Node
 
 from fxquant.ops.op import Output, op_of
 from fxquant.qconfig_mapping import Match
+from fxquant.qparams import Dynamic
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Quant:
     value is not quantized. `observe`: an observer watches the value. `absorbed_by`: the node whose epilogue computes
     this one, so that its own value never exists. `border`: it goes in or out of the model as integers. `rows`: it
     computes in float, of a table whose rows are integers. `grouped`: its weights have a scale for each group of inputs.
+    `dynamic`: it takes and gives floats, and how it makes integers of them in between; None if it does not.
     """
 
     int8: bool
@@ -29,6 +31,7 @@ class Quant:
     border: bool = False
     rows: bool = False
     grouped: bool = False
+    dynamic: Dynamic | None = None
 
 
 def quant_of(node: Node) -> Quant:
@@ -53,11 +56,11 @@ def leave_float(node: Node, reason: str) -> None:
 
 
 def integer_weights(node: Node) -> tuple[str, ...]:
-    """Which arguments of `node` are kept in integers: the weights of an int8 op, or the table of one with `rows`."""
+    """Arguments of `node` that are kept in integers: weights of an int8 or dynamic op, the table of one with `rows`."""
     row, quant = op_of(node), quant_of(node)
     if row is None:
         return ()
-    return row.weights if quant.int8 else (row.rows,) if quant.rows and row.rows else ()
+    return row.weights if quant.int8 or quant.dynamic else (row.rows,) if quant.rows and row.rows else ()
 
 
 def activations(node: Node) -> list[Node]:

@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph.expect import CHECKS
-from fxquant.graph.origin import Origin
+from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.watching import is_statistic
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
@@ -198,6 +198,12 @@ def constant(gm: GraphModule, name: str, tensor: Tensor, near: Node) -> Node:
     name = _free_name(gm, name)
     set_constant(gm, name, tensor)
     return get_attr(gm, name, near)
+
+
+def own_constant(gm: GraphModule, node: Node, name: str, tensor: Tensor) -> Node:
+    """The same, called `name` within the module of the user's model that `node` comes from."""
+    origin = origin_of(node)
+    return constant(gm, f"{origin.local_path}.{name}" if origin and origin.local_path else name, tensor, node)
 
 
 def get_attr(gm: GraphModule, name: str, near: Node) -> Node:

@@ -7,6 +7,7 @@ from fxquant import _kernels
 from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
+from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.gemm import linear, pack_linear
@@ -18,7 +19,7 @@ from fxquant.kernels.norm import group_norm, layer_norm
 from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
 from fxquant.kernels.recurrent import check_inputs as check_recurrent
-from fxquant.kernels.recurrent import pack_recurrent, recurrent
+from fxquant.kernels.recurrent import dynamic_recurrent, pack_recurrent, recurrent
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
 from fxquant.kernels.softmax import log_softmax, softmax
 
@@ -34,6 +35,8 @@ __all__ = [
     "depthwise_conv2d",
     "dequantize",
     "div",
+    "dynamic_linear",
+    "dynamic_recurrent",
     "embedding_bag",
     "group_norm",
     "grouped_linear",
@@ -50,6 +53,7 @@ __all__ = [
     "mul",
     "pack_conv2d",
     "pack_depthwise_conv2d",
+    "pack_dynamic_linear",
     "pack_grouped",
     "pack_linear",
     "pack_recurrent",

@@ -23,6 +23,7 @@ void bind_softmax(nb::module_& m, ProgramClass& program);
 void bind_norm(nb::module_& m, ProgramClass& program);
 void bind_embedding(nb::module_& m);
 void bind_grouped(nb::module_& m, ProgramClass& program);
+void bind_dynamic(nb::module_& m, ProgramClass& program);
 void bind_recurrent(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
@@ -89,6 +90,7 @@ NB_MODULE(_kernels, m) {
   bind_norm(m, program);
   bind_embedding(m);
   bind_grouped(m, program);
+  bind_dynamic(m, program);
   bind_recurrent(m, program);
   bind_roofline(m);
 }

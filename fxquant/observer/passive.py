@@ -41,7 +41,8 @@ class PassiveObserver(ObserverBase):
 class PlaceholderObserver(PassiveObserver):
     """Stands for a dtype without qparams, such as torch.float16, or for qparams found at run time (`is_dynamic`).
 
-    `custom_op_name`, `compute_dtype` and `eps` are kept as they are given.
+    `custom_op_name`, `compute_dtype` and `eps` are kept as they are given. `by_row`: no scheme was asked for, so that
+    each row of a dynamic activation may have a scale of its own.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class PlaceholderObserver(PassiveObserver):
     ) -> None:
         super().__init__(dtype, is_dynamic or compute_dtype is not None)
         self.qscheme = QScheme.PER_TENSOR_AFFINE if qscheme is None else QScheme.of(qscheme)
+        self.by_row = qscheme is None
         self.quant_min, self.quant_max = quant_min, quant_max
         self.eps = FLOAT32_EPS if eps is None else eps
         self.custom_op = custom_op_name

@@ -113,7 +113,11 @@ from fxquant.ops.integer.embedding import (
     rows_embedding as rows_embedding,
     rows_embedding_bag as rows_embedding_bag,
 )
-from fxquant.ops.integer.linear import int8_linear as int8_linear, int8_linear_grouped as int8_linear_grouped
+from fxquant.ops.integer.linear import (
+    dynamic_linear as dynamic_linear,
+    int8_linear as int8_linear,
+    int8_linear_grouped as int8_linear_grouped,
+)
 from fxquant.ops.integer.lookup import lookup as lookup
 from fxquant.ops.integer.matmul import int8_matmul as int8_matmul
 from fxquant.ops.integer.norm import (
@@ -133,6 +137,8 @@ from fxquant.ops.integer.pool import (
     int8_max_pool3d as int8_max_pool3d,
 )
 from fxquant.ops.integer.recurrent import (
+    dynamic_recurrent as dynamic_recurrent,
+    dynamic_recurrent_states as dynamic_recurrent_states,
     int8_recurrent as int8_recurrent,
     int8_recurrent_states as int8_recurrent_states,
 )

@@ -33,6 +33,7 @@ PROJECTED = "proj_size is not in the op table: it multiplies each state by a thi
     other_weights=("weight_hh",),
     output=Output.NONE,
     kernel=True,
+    dynamic=True,
     several=True,
     at_run_time=("c0",),
     feeds_back="h0",

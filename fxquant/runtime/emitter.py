@@ -77,7 +77,7 @@ class Emitter:
         """A dense copy of `x`."""
         dense = torch.empty(x.shape, dtype=x.dtype, device="meta", memory_format=memory_format)
         copy = self.new(dense)
-        self.call("copy", (copy, x))
+        self.call("copy", (copy.as_bytes(), x.as_bytes()))
         return copy
 
     def _buffer(self, size: int) -> Buffer:

@@ -7,15 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _len_torch_dispatch_stack as dispatch_modes
-from torch.compiler import is_compiling
 from torch.fx import GraphModule
-from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from fxquant.runtime.batches import plan_for
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
 from fxquant.runtime.tracing import recorded
+from fxquant.runtime.watched import watched
 
 
 class Int8Region(GraphModule):
@@ -77,7 +75,7 @@ def _region(gm: GraphModule) -> Int8Region:
 def run(self: Int8Region, *inputs: Any) -> Any:
     """What calling a region does."""
     # Every call pays for every line of this.
-    if is_compiling() or is_tracing() or dispatch_modes():
+    if watched():
         return self.node_by_node(*inputs)
     key: Any = torch.get_num_threads()
     for x in inputs:

@@ -77,6 +77,14 @@ class Value:
         halo = self.halo if (shape, strides) == (self.shape, self.strides) else Halo()
         return replace(self, offset=offset, shape=shape, strides=strides, halo=halo)
 
+    def as_bytes(self) -> Value:
+        """The same memory in elements of one byte: of others, in a dimension more."""
+        size = self.dtype.itemsize
+        if size == 1:
+            return self
+        strides = (*(size * stride for stride in self.strides), 1)
+        return replace(self, shape=(*self.shape, size), strides=strides, dtype=torch.uint8, halo=Halo())
+
     def moved_last(self, dim: int) -> Value:
         """With dimension `dim` behind all others."""
         view: Value = self.viewed(lambda t: t.movedim(dim, -1))

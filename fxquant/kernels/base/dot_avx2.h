@@ -12,6 +12,7 @@ struct YmmDot : Avx2Lanes {
   static Acc load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static Acc splat_i32(int32_t v) { return _mm256_set1_epi32(v); }
   static Acc add_i32(Acc a, Acc b) { return _mm256_add_epi32(a, b); }
+  static Acc mul_i32(Acc a, Acc b) { return _mm256_mullo_epi32(a, b); }
   static void store_i32(int32_t* p, Acc v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   static F32 to_float(Acc v) { return _mm256_cvtepi32_ps(v); }
   static int32_t total(Acc v) {

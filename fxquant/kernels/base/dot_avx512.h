@@ -14,6 +14,7 @@ struct Avx512Dot : Avx512Lanes {
   static Acc load_i32(const int32_t* p) { return _mm512_loadu_si512(p); }
   static Acc splat_i32(int32_t v) { return _mm512_set1_epi32(v); }
   static Acc add_i32(Acc a, Acc b) { return _mm512_add_epi32(a, b); }
+  static Acc mul_i32(Acc a, Acc b) { return _mm512_mullo_epi32(a, b); }
   static void store_i32(int32_t* p, Acc v) { _mm512_storeu_si512(p, v); }
   static F32 to_float(Acc v) { return _mm512_cvtepi32_ps(v); }
   static Activations broadcast(uint32_t bytes) { return _mm512_set1_epi32(static_cast<int>(bytes)); }

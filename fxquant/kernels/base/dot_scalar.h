@@ -23,6 +23,7 @@ struct ScalarDot : ScalarLanes {
   static Acc load_i32(const int32_t* p) { return *p; }
   static Acc splat_i32(int32_t v) { return v; }
   static Acc add_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
+  static Acc mul_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
   static int32_t total(Acc v) { return v; }
   static void store_i32(int32_t* p, Acc v) { *p = v; }
   static F32 to_float(Acc v) { return static_cast<F32>(v); }

@@ -41,16 +41,16 @@ static inline uint8_t requantize(int32_t acc, float multiplier, float residual_t
 }
 
 // What every float32 output of an integer op goes through, in place of Requantize.
-//   y = clamp(acc * multiplier + bias, low, high)
-// relu, relu6 and clamp after the op are bounds. A NaN stays one.
+//   y = clamp(acc * scale * multiplier + bias, low, high)
+// where `scale` is what a row brings along, else 1. relu, relu6 and clamp after the op are bounds. A NaN stays one.
 struct FloatOutput {
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
 };
 
-// The product and the sum each round to float32, as above.
-static inline float to_float(int32_t acc, float multiplier, float bias, const FloatOutput& output) {
-  const float value = static_cast<float>(acc) * multiplier + bias;
+// The products and the sum each round to float32, as above.
+static inline float to_float(int32_t acc, float scale, float multiplier, float bias, const FloatOutput& output) {
+  const float value = static_cast<float>(acc) * scale * multiplier + bias;
   return value < output.low ? output.low : value > output.high ? output.high : value;
 }
 

@@ -82,12 +82,12 @@ void expect_same(Guarded<T>& actual, Guarded<T>& expected) {
 }
 
 // Checks that run(isa, threads) writes `expected` to `y`, on every ISA and several numbers of threads.
-template <class Run>
-void check_every_isa(Guarded<uint8_t>& y, Guarded<uint8_t>& expected, const Run& run) {
+template <class T, class Run>
+void check_every_isa(Guarded<T>& y, Guarded<T>& expected, const Run& run) {
   for (const Isa isa : supported_isas()) {
     for (const int threads : {1, 2, 3}) {
       SCOPED_TRACE(testing::Message() << isa_name(isa) << ", " << threads << " threads");
-      y.fill(0xA5);
+      y.fill(static_cast<T>(0xA5));
       run(isa, threads);
       expect_same(y, expected);
       if (testing::Test::HasFatalFailure()) return;

@@ -5,7 +5,7 @@
 //          ih = oh * stride_h - pad_top + ky * dilation_h, iw = ow * stride_w - pad_left + kx * dilation_w,
 //     and x = x_zero_point outside the image
 //   y = table[ requantize(acc, multiplier[o], residual_term(r[n, oh, ow, o])) ]       (base/requantize.h)
-// or y = to_float(acc, multiplier[o], float_bias[o]), see gemm/gemm.h
+// or y = to_float(acc, 1, multiplier[o], float_bias[o]), see gemm/gemm.h
 //
 // Dense 3x3 kernels that slide by one mostly run as winograd/winograd.h says. All others run on the product of
 // gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where

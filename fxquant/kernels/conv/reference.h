@@ -33,7 +33,7 @@ inline void reference_conv(const LayerWeights& layer, const ConvGeometry& g, con
         for (int64_t o = 0; o < y.c; ++o) {
           const int32_t acc = reference_conv_acc(layer, g, x, n, oh, ow, o);
           if (layer.gives_floats) {
-            const float value = to_float(acc, layer.multiplier[o], layer.float_bias[o], layer.float_output);
+            const float value = to_float(acc, 1.0F, layer.multiplier[o], layer.float_bias[o], layer.float_output);
             store_float(y.at(n, oh, ow) + o * y_stride_c, 0, value);
             continue;
           }

@@ -25,6 +25,7 @@ class Layer(IntEnum):
 
     LINEAR = 0
     CONV = 1
+    DYNAMIC_LINEAR = 2
 
 
 def pack_product(

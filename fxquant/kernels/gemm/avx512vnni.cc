@@ -56,9 +56,12 @@ struct Avx512Vnni::Half {
             _mm256_dpbusd_epi32(acc.second, _mm512_castsi512_si256(x), w.second)};
   }
 
-  static FXQUANT_INLINE void store_floats(const Acc& acc, int, const Panel& panel, float* to) {
-    Zmm::store_floats(acc.first, 0, panel, to);
-    Zmm::store_floats(_mm512_castsi256_si512(acc.second), 1, panel, to + 16);
+  static FXQUANT_INLINE Acc times(const int32_t* p, int32_t factor) {
+    return {Zmm::times(p, factor), _mm512_castsi512_si256(Zmm::times(p + 16, factor))};
+  }
+  static FXQUANT_INLINE void store_floats(const Acc& acc, int, const Panel& panel, float scale, float* to) {
+    Zmm::store_floats(acc.first, 0, panel, scale, to);
+    Zmm::store_floats(_mm512_castsi256_si512(acc.second), 1, panel, scale, to + 16);
   }
 
   // Words: in every 128-bit lane four columns of the first vector, then four of the second.

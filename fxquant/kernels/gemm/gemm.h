@@ -5,15 +5,18 @@
 //                   (a_m[tap_offset(t) + g * group_inputs + k] - x_zero_point) * w[c, t, k]
 //   y[m, c] = table[ requantize(acc[m, c], multiplier[c], residual_term(r[m, c])) ]       (base/requantize.h)
 // or, for layers of which nothing reads integers,
-//   y[m, c] = to_float(acc[m, c], multiplier[c], float_bias[c])       float32; without residual and table
+//   y[m, c] = to_float(acc[m, c], 1, multiplier[c], float_bias[c])    float32; without residual and table
+// or, for dynamic layers, whose inputs get their zero points and scales at run time, row by row,
+//   y[m, c] = to_float(acc[m, c], scale[m], multiplier[c], float_bias[c])   with x_zero_point[m] in acc, no bias in it
 // a_m is the m-th row pointer. A 1x1 convolution and linear have one tap at offset 0.
 //
 // Weights are packed once (`pack_product`) for one ISA:
 //   header | table[256] | group 0: panel 0, panel 1, ... | group 1: ...
 //   panel: bias[columns] int32 | multiplier[columns] float | float_bias[columns], of float outputs only
 //          | weights[step][columns][4], a step being four k of a tap
-// with (activation_offset - x_zero_point) * sum(w) folded into the bias, and zeros where k or a column is padding. The
-// columns of a panel are permuted, and some ISAs take other steps of k, see pack.h.
+// with (activation_offset - x_zero_point) * sum(w) folded into the bias (of a dynamic layer it is sum(w) alone), and
+// zeros where k or a column is padding. The columns of a panel are permuted, and some ISAs take other steps of k, see
+// pack.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,7 +27,15 @@
 
 namespace fxquant {
 
-enum class Layer : int32_t { linear = 0, conv = 1 };
+enum class Layer : int32_t { linear = 0, conv = 1, dynamic_linear = 2 };
+
+constexpr bool is_dynamic(Layer layer) { return layer == Layer::dynamic_linear; }
+
+// What an output row of a dynamic layer brings along: how its inputs were quantized.
+struct RowTerms {
+  int32_t zero_point;
+  float scale;
+};
 
 // The layer as its owner describes it. weight[c][k][tap_h][tap_w], k < in_channels / groups, all contiguous.
 struct LayerWeights {
@@ -90,7 +101,8 @@ struct Span {
 // One run over packed weights. `a`, `residual` and `y` have the same n, h, w: the grid of output rows. a.at(n, h, w) is
 // the row pointer of that output row; residual.data is null where the layer has none. Bytes of `a` are read only in
 // front of a_end, bytes of y written only where an output is. y may be the residual itself. Where outputs are floats
-// the strides of y are in bytes, and its channels need not lie side by side.
+// the strides of y are in bytes, and its channels need not lie side by side. Of a dynamic layer `residual` is where
+// each output row's RowTerms are.
 struct Product {
   const PackedHeader* packed = nullptr;
   Nhwc<const uint8_t> a;

@@ -223,7 +223,7 @@ class Run {
     const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows.count, panels_.steps, panel);
     const Ahead ahead = upcoming_.take((rows.count + tiling.rows - 1) / tiling.rows, tiling.rows, panels_.steps);
     const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
-    if (rows.residual) {
+    if (rows.residual && !panel.dynamic) {
       multiply<Of, Vectors, SpreadSteps, true>(rows, whole, tiling, p_.taps, panel, ahead);
     } else {
       multiply<Of, Vectors, SpreadSteps, false>(rows, whole, tiling, p_.taps, panel, ahead);

@@ -39,12 +39,17 @@ struct Neon {
     return V::mul(V::to_float(centered), V::splat(panel.residual.multiplier));
   }
 
+  static FXQUANT_INLINE Acc times(const int32_t* p, int32_t factor) {
+    return {{vmulq_n_s32(vld1q_s32(p), factor), vmulq_n_s32(vld1q_s32(p + 4), factor)}};
+  }
+
   // vmaxq and vminq hand a NaN on.
-  static FXQUANT_INLINE void store_floats(const Acc& acc, int v, const Panel& panel, float* to) {
+  static FXQUANT_INLINE void store_floats(const Acc& acc, int v, const Panel& panel, float scale, float* to) {
     const V::Float low = V::splat(panel.float_output.low), high = V::splat(panel.float_output.high);
     unroll<2>([&](auto half) FXQUANT_UNROLLED {
       const int slot = kLanes * v + 4 * half;
-      const V::Float product = vmulq_f32(vcvtq_f32_s32(acc.quad[half]), vld1q_f32(panel.multiplier + slot));
+      const V::Float scaled = vmulq_f32(vcvtq_f32_s32(acc.quad[half]), V::splat(scale));
+      const V::Float product = vmulq_f32(scaled, vld1q_f32(panel.multiplier + slot));
       const V::Float value = V::add(product, vld1q_f32(panel.float_bias + slot));
       vst1q_f32(to + 4 * half, vminq_f32(high, vmaxq_f32(low, value)));
     });

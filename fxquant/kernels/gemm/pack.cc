@@ -63,7 +63,8 @@ class Column {
     const int vectors = panels.vectors(panel);
     columns_ = static_cast<int64_t>(panels.layout.lanes) * vectors;
     layout_ = panels.layout;
-    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes, vectors == 1 || panels.half(panel));
+    slot_ = slot_of_column(column % panels.layout.columns(), layout_.lanes,
+                           vectors == 1 || panels.half(panel) || h_.gives_floats);
     step_bytes_ = layout_.step_bytes(vectors);
     uint8_t* base = group_panels + panel * panels.bytes;
     bias_ = reinterpret_cast<int32_t*>(base) + slot_;
@@ -119,6 +120,8 @@ struct Reach {
   int64_t high() const { return bias - zero_point * weights() + 255 * positive; }
   int64_t largest_sum() const { return 255 * std::max(positive, -negative); }
   bool in_int32() const { return low() >= INT32_MIN && high() <= INT32_MAX; }
+  // The same for all zero points.
+  bool always_in_int32() const { return 255 * (positive - negative) <= INT32_MAX; }
   // Whether what is rounded stays well inside int32; false for a NaN.
   bool bounded(float multiplier, float residual) const {
     const double largest = static_cast<double>(std::max(high(), -low()));
@@ -145,7 +148,7 @@ Reach pack_channel(const LayerWeights& layer, const PackedHeader& h, const Panel
   // The folded bias is the accumulator of an input that is activation_offset everywhere, and a partial sum that of an
   // input that is so from there on: both lie within `reach`, so neither leaves int32 if that does not.
   const int64_t folded = bias - (layer.x_zero_point - activation_offset(h.isa)) * reach.weights();
-  column.epilogue(static_cast<int32_t>(folded), layer.multiplier[channel]);
+  column.epilogue(static_cast<int32_t>(is_dynamic(h.layer) ? reach.weights() : folded), layer.multiplier[channel]);
   if (layer.gives_floats) column.float_bias(layer.float_bias[channel]);
   return reach;
 }
@@ -162,7 +165,7 @@ int64_t pack_product(const LayerWeights& layer, Isa isa, uint8_t* packed) {
   for (int64_t c = 0; c < layer.out_channels; ++c) {
     uint8_t* group_panels = packed + kHeaderBytes + kTableBytes + c / header.group_outputs * panels.group_bytes;
     const Reach reach = pack_channel(layer, header, panels, c, group_panels);
-    if (!reach.in_int32()) return c;
+    if (!(is_dynamic(layer.layer) ? reach.always_in_int32() : reach.in_int32())) return c;
     header.largest_sum = std::max(header.largest_sum, reach.largest_sum());
     const float residual = layer.has_residual ? layer.residual.multiplier : 0.0F;
     if (!layer.gives_floats && !reach.bounded(layer.multiplier[c], residual)) header.bounded = 0;

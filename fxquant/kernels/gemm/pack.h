@@ -2,7 +2,8 @@
 //
 // Two vectors of a panel are packed to bytes by packs_epi32 and packus_epi16, which interleave groups of four lanes.
 // So that the bytes come out in order, slot s of vector v holds column 8 * (s / 4) + s % 4 + 4 * v. A panel of one
-// vector is in natural order, and so is one whose second vector is half empty where a Machine computes half vectors.
+// vector is in natural order, and so is one of float outputs, and one whose second vector is half empty where a Machine
+// computes half vectors.
 //
 // Small groups are joined to fill a vector. Their product is a block diagonal: either its zeros are packed too, or
 // (`spread`) every step takes four inputs of each joined group, and columns meet the four of their own group. For that

@@ -21,7 +21,8 @@ inline void reference_linear(const LayerWeights& layer, const uint8_t* x, int64_
         acc += (x[m * x_stride + k] - layer.x_zero_point) * layer.weight[n * layer.in_channels + k];
       }
       if (layer.gives_floats) {
-        store_float(y + m * y_stride, n, to_float(acc, layer.multiplier[n], layer.float_bias[n], layer.float_output));
+        store_float(y + m * y_stride, n,
+                    to_float(acc, 1.0F, layer.multiplier[n], layer.float_bias[n], layer.float_output));
         continue;
       }
       const float term = residual ? residual_term(residual[m * y_stride + n], layer.residual) : 0.0F;

@@ -33,9 +33,14 @@ struct Scalar {
     }
     return acc;
   }
-  static void store_floats(const Acc& acc, int, const Panel& panel, float* to) {
+  static FXQUANT_INLINE Acc times(const int32_t* p, int32_t factor) {
+    Acc acc;
+    for (int i = 0; i < kLanes; ++i) acc.lane[i] = p[i] * factor;
+    return acc;
+  }
+  static void store_floats(const Acc& acc, int, const Panel& panel, float scale, float* to) {
     for (int i = 0; i < kLanes; ++i) {
-      to[i] = to_float(acc.lane[i], panel.multiplier[i], panel.float_bias[i], panel.float_output);
+      to[i] = to_float(acc.lane[i], scale, panel.multiplier[i], panel.float_bias[i], panel.float_output);
     }
   }
   template <int Rows, int Vectors, bool HasResidual, Finish How>

@@ -9,7 +9,8 @@
 //   Acc dot(Acc, Activations, Weights)     acc[lane] += sum of 4 u8 * s8, exact
 //   kStoredRows<Vectors>                   rows that are requantized together; and
 //   store<Rows, Vectors, HasResidual, Finish>(...)     which writes at most so many
-//   store_floats(Acc, int v, const Panel&, float*)     to_float of vector v of a panel, kLanes of them as they lie
+//   store_floats(Acc, int v, const Panel&, float scale, float*)   to_float of vector v of a panel
+//   Acc times(const int32_t*, int32_t)     kLanes consecutive int32, each times the same
 //   kPipelinedRows<Vectors>                rows of a tile in pipelined.h, a multiple of kStoredRows; 0: never so
 //   kHalves                                whether there are panels that are `half`; if so
 //   Half                                   the Machine of these, which takes them for one vector
@@ -39,7 +40,7 @@ enum class Finish { plain, any, careful };
 
 // Output rows that follow each other at one distance, and so do their inputs and residuals.
 struct RowRun {
-  const uint8_t *a, *residual;  // residual: or null, then with step 0
+  const uint8_t *a, *residual;  // residual: or RowTerms of a dynamic layer, or null, then with step 0
   uint8_t* y;
   int64_t a_step, residual_step, y_step, count;
 
@@ -86,7 +87,7 @@ class MovingRows {
 
 // One panel, and what the stores need to know.
 struct Panel {
-  const int32_t* bias;
+  const int32_t* bias;  // of a dynamic layer the sums of weights
   const float* multiplier;
   const float* float_bias;  // of float outputs, else null
   int64_t float_step;       // bytes from a column of these to the next
@@ -98,7 +99,9 @@ struct Panel {
   FloatOutput float_output;
   Residual residual;
   const uint8_t* table;  // or null
-  bool plain;            // all of Finish::plain holds
+  bool dynamic;          // rows have RowTerms, whose zero point is subtracted from this
+  int32_t offset;
+  bool plain;  // all of Finish::plain holds
   int vectors;
   bool half;         // of two vectors, in natural order, half of the second is empty
   int spread_steps;  // of a tap; 0: not spread
@@ -119,6 +122,8 @@ Panel panel_of(const PackedHeader& header, const uint8_t* packed, int vectors, i
   panel.float_output = header.float_output;
   panel.residual = header.residual;
   panel.table = header.has_table ? header.table() : nullptr;
+  panel.dynamic = is_dynamic(header.layer);
+  panel.offset = activation_offset(header.isa);
   panel.spread_steps = header.spread / 4;
   panel.plain = panel.columns == columns && !panel.table && !panel.float_bias && panel.output.quant_min == 0 &&
                 panel.output.quant_max == 255;
@@ -214,34 +219,43 @@ struct Accumulate {
   }
 };
 
-// Writes a row of float outputs. Four columns that follow each other lie so in a vector too, see pack.h.
+FXQUANT_INLINE RowTerms terms_of(const RowRun& rows, int row) {
+  RowTerms terms = {0, 1.0F};
+  if (rows.residual) __builtin_memcpy(&terms, rows.residual + row * rows.residual_step, sizeof terms);
+  return terms;
+}
+
+// Writes a row of float outputs of which some columns do not exist, or lie apart.
 template <class Machine, int Vectors>
-__attribute__((noinline)) void store_float_row(const typename Machine::Acc (&acc)[Vectors], uint8_t* y,
-                                               const Panel& panel) {
+__attribute__((noinline)) void store_some_floats(const typename Machine::Acc (&acc)[Vectors], uint8_t* y,
+                                                 const Panel& panel, float scale) {
   for (int v = 0; v < Vectors; ++v) {
     alignas(64) float values[Machine::kLanes];
-    Machine::store_floats(acc[v], v, panel, values);
-    for (int quad = 0; quad < Machine::kLanes / 4; ++quad) {
-      const int64_t column = Vectors == 2 ? 8 * quad + 4 * v : 4 * quad, left = panel.columns - column;
-      uint8_t* to = y + panel.float_step * (panel.column + column);
-      if (left >= 4 && panel.float_step == 4) {
-        __builtin_memcpy(to, values + 4 * quad, 16);
-      } else {
-        for (int i = 0; i < 4 && i < left; ++i) __builtin_memcpy(to + panel.float_step * i, values + 4 * quad + i, 4);
-      }
-    }
+    Machine::store_floats(acc[v], v, panel, scale, values);
+    const int64_t column = v * Machine::kLanes, left = panel.columns - column;
+    uint8_t* to = y + panel.float_step * (panel.column + column);
+    for (int i = 0; i < Machine::kLanes && i < left; ++i) __builtin_memcpy(to + panel.float_step * i, values + i, 4);
   }
 }
 
-// Writes a tile of float outputs.
+// Writes a tile of float outputs, whose columns are in natural order, see pack.h.
 template <class Machine, int Rows, int Vectors>
 FXQUANT_INLINE void finish_floats(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
                                   const Panel& panel) {
+  const bool whole = panel.columns == Vectors * Machine::kLanes && panel.float_step == 4;
   uint8_t* y = rows.y;
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    typename Machine::Acc row[Vectors];  // a copy: `acc` itself would have to lie in memory, for all stores
-    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { row[v] = acc[m][v]; });
-    store_float_row<Machine, Vectors>(row, y, panel);
+    const float scale = terms_of(rows, m).scale;
+    if (whole) {
+      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
+        Machine::store_floats(acc[m][v], v, panel, scale,
+                              reinterpret_cast<float*>(y + 4 * (panel.column + v * Machine::kLanes)));
+      });
+    } else {
+      typename Machine::Acc row[Vectors];  // a copy: `acc` itself would have to lie in memory, for all stores
+      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { row[v] = acc[m][v]; });
+      store_some_floats<Machine, Vectors>(row, y, panel, scale);
+    }
     y += rows.y_step;
   });
 }
@@ -298,11 +312,27 @@ FXQUANT_INLINE void load_bias(typename Machine::Acc (&acc)[Rows][Vectors], const
   });
 }
 
+// What zero points of rows take away: sums of weights, times (activation_offset - zero_point).
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void load_zero_points(typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+                                     const Panel& panel) {
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    const int32_t factor = panel.offset - terms_of(rows, m).zero_point;
+    unroll<Vectors>([&](auto v)
+                        FXQUANT_UNROLLED { acc[m][v] = Machine::times(panel.bias + v * Machine::kLanes, factor); });
+  });
+}
+
 // One tile: the first Rows rows, times one panel.
 template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidual, Finish How>
 FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Panel& shared_panel, const Ahead& ahead) {
+  constexpr bool kMayGiveFloats = How != Finish::plain && !HasResidual;
   typename Machine::Acc acc[Rows][Vectors];
-  load_bias<Machine>(acc, shared_panel.bias);
+  if (kMayGiveFloats && shared_panel.dynamic) {
+    load_zero_points<Machine>(acc, rows, shared_panel);
+  } else {
+    load_bias<Machine>(acc, shared_panel.bias);
+  }
   const InputRows a = {rows.a + shared_panel.a_offset, rows.a_step};
   if constexpr (SpreadSteps > 0) {
     accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);
@@ -311,7 +341,7 @@ FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Pa
     Accumulate<Machine>::template run<Rows, Vectors, kCareful>(acc, a, taps, shared_panel.weights, ahead);
   }
   const Panel panel = shared_panel;  // a copy: for all the compiler knows, stores of bytes could change the original
-  if constexpr (How != Finish::plain && !HasResidual) {
+  if constexpr (kMayGiveFloats) {
     if (panel.float_bias) return finish_floats<Machine, Rows, Vectors>(acc, rows, panel);
   }
   finish<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);

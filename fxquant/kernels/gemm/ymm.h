@@ -46,9 +46,14 @@ struct Ymm {
     return _mm256_cvtps_epi32(value);
   }
 
+  static FXQUANT_INLINE Acc times(const int32_t* p, int32_t factor) {
+    return _mm256_mullo_epi32(load(p), _mm256_set1_epi32(factor));
+  }
+
   // A NaN stays one: it is the second operand.
-  static FXQUANT_INLINE void store_floats(__m256i acc, int v, const Panel& panel, float* to) {
-    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(panel.multiplier + kLanes * v));
+  static FXQUANT_INLINE void store_floats(__m256i acc, int v, const Panel& panel, float scale, float* to) {
+    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(scale));
+    value = _mm256_mul_ps(value, _mm256_loadu_ps(panel.multiplier + kLanes * v));
     value = _mm256_add_ps(value, _mm256_loadu_ps(panel.float_bias + kLanes * v));
     value = _mm256_max_ps(_mm256_set1_ps(panel.float_output.low), value);
     _mm256_storeu_ps(to, _mm256_min_ps(_mm256_set1_ps(panel.float_output.high), value));

@@ -59,9 +59,14 @@ struct Zmm {
     return _mm512_cvtps_epi32(value);
   }
 
+  static FXQUANT_INLINE Acc times(const int32_t* p, int32_t factor) {
+    return _mm512_mullo_epi32(load(p), _mm512_set1_epi32(factor));
+  }
+
   // A NaN stays one: it is the second operand.
-  static FXQUANT_INLINE void store_floats(__m512i acc, int v, const Panel& panel, float* to) {
-    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(panel.multiplier + kLanes * v));
+  static FXQUANT_INLINE void store_floats(__m512i acc, int v, const Panel& panel, float scale, float* to) {
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(scale));
+    value = _mm512_mul_ps(value, _mm512_loadu_ps(panel.multiplier + kLanes * v));
     value = _mm512_add_ps(value, _mm512_loadu_ps(panel.float_bias + kLanes * v));
     value = _mm512_max_ps(_mm512_set1_ps(panel.float_output.low), value);
     _mm512_storeu_ps(to, _mm512_min_ps(_mm512_set1_ps(panel.float_output.high), value));

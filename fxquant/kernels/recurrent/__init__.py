@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,12 +29,14 @@ def pack_recurrent(
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     *,
-    x_zero_point: int,
-    h_zero_point: int,
+    x_zero_point: int = 0,
+    h_zero_point: int = 0,
+    dynamic: bool = False,
 ) -> Tensor:
     """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
 
-    Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
+    `dynamic`: for `dynamic_recurrent`, which has no use for zero points. Raises InputError for another kind, dtype or
+    shape, and for a reduction too long for int32.
     """
     if kind not in GATES:
         raise InputError(f"there is no recurrence {kind!r}; there are {', '.join(GATES)}")
@@ -49,7 +53,9 @@ def pack_recurrent(
     packed = packed_memory(_kernels.recurrent_packed_size(*dimensions))
     kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
     addresses = [each.data_ptr() for each in kept]
-    _kernels.recurrent_pack(packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point)
+    _kernels.recurrent_pack(
+        packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point, dynamic
+    )
     return packed
 
 
@@ -72,16 +78,19 @@ def _outputs(x: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
     return x.new_empty((steps, batch, hidden)), x.new_empty((batch, hidden), dtype=torch.float32)
 
 
-def check_inputs(x: Tensor, h0: Tensor | None, c0: Tensor | None, inputs: int, hidden: int) -> None:
-    """Raises InputError unless `x` is uint8 [T, B, inputs], T > 0, `h0` uint8 and `c0` float32 [B, hidden]."""
-    if x.dtype is not torch.uint8 or x.dim() != 3 or x.shape[2] != inputs:
-        raise InputError(f"it takes uint8 [steps, batch, {inputs}], not {x.dtype} of {list(x.shape)}")
+def check_inputs(
+    x: Tensor, h0: Tensor | None, c0: Tensor | None, inputs: int, hidden: int, dtype: torch.dtype = torch.uint8
+) -> None:
+    """Raises InputError unless `x` [T, B, inputs], T > 0, and `h0` [B, hidden] are of `dtype`, and `c0` float32."""
+    if x.dtype is not dtype or x.dim() != 3 or x.shape[2] != inputs:
+        name = str(dtype).removeprefix("torch.")
+        raise InputError(f"it takes {name} [steps, batch, {inputs}], not {x.dtype} of {list(x.shape)}")
     if x.shape[0] == 0:
         raise InputError("a sequence has one step at least")
-    for state, dtype in ((h0, torch.uint8), (c0, torch.float32)):
-        if state is not None and (state.dtype is not dtype or state.shape != (x.shape[1], hidden)):
+    for state, wanted in ((h0, dtype), (c0, torch.float32)):
+        if state is not None and (state.dtype is not wanted or state.shape != (x.shape[1], hidden)):
             raise InputError(
-                f"the initial state of a batch of {x.shape[1]} is {dtype} of {[x.shape[1], hidden]}, "
+                f"the initial state of a batch of {x.shape[1]} is {wanted} of {[x.shape[1], hidden]}, "
                 f"not {state.dtype} of {list(state.shape)}"
             )
 
@@ -107,7 +116,36 @@ def recurrent(
 
     Raises InputError for another dtype or shape, and for weights packed for another ISA or size.
     """
-    check_inputs(x, h0, c0, x.shape[-1], hidden)
+    return _run(x, packed, h0, c0, hidden, reverse, (h_scale, zero_point, quant_min, quant_max, False))
+
+
+@torch_op(
+    "dynamic_recurrent(Tensor x, Tensor packed, Tensor? h0, Tensor? c0, int hidden, bool reverse, int quant_min, "
+    "int quant_max) -> (Tensor, Tensor)",
+    lambda x, packed, h0, c0, hidden, *_: _outputs(x, hidden),
+)
+def dynamic_recurrent(
+    x: Tensor,
+    packed: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    hidden: int,
+    reverse: bool,
+    quant_min: int,
+    quant_max: int,
+) -> tuple[Tensor, Tensor]:
+    """Of float32 `x` [T, B, I] what ops.dynamic_recurrent_states gives: float32 [T, B, hidden] and [B, hidden].
+
+    Raises InputError as `recurrent` does.
+    """
+    return _run(x, packed, h0, c0, hidden, reverse, (1.0, 0, quant_min, quant_max, True))
+
+
+def _run(
+    x: Tensor, packed: Tensor, h0: Tensor | None, c0: Tensor | None, hidden: int, reverse: bool, output: tuple[Any, ...]
+) -> tuple[Tensor, Tensor]:
+    """`output`: scale, zero point and bounds of h, and whether it is dynamic."""
+    check_inputs(x, h0, c0, x.shape[-1], hidden, torch.float32 if output[-1] else torch.uint8)
     y, last = _outputs(x, hidden)
     if x.shape[1] == 0:
         return y, last
@@ -118,7 +156,7 @@ def recurrent(
         blocks, size = _kernels.recurrent_blocks(*weights, *y.shape[:2], threads, isa)
         memory = torch.empty(size, dtype=torch.uint8)
         views = [view(t) for t in (y, x, h0, c0, last, memory)]
-        settings = (blocks, reverse, h_scale, zero_point, quant_min, quant_max, isa)
+        settings = (blocks, reverse, *output, isa)
         _kernels.recurrent(threads, *views, *weights, *settings)
     except ValueError as error:
         raise InputError(f"a recurrence over {list(x.shape)}: {error}") from None

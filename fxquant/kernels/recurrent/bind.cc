@@ -23,9 +23,10 @@ int64_t state_stride(const View& v, const Recurrent& p) {
 
 Step recurrent_step(const View& y, const View& x, const View& h0, const View& c0, const View& last, const View& scratch,
                     uintptr_t packed, int64_t size, int64_t blocks, bool reverse, float h_scale, int zero_point,
-                    int quant_min, int quant_max, int isa) {
+                    int quant_min, int quant_max, bool dynamic, int isa) {
   Recurrent p;
   p.weights = &recurrent_header(pointer<const uint8_t>(packed), size, static_cast<Isa>(isa));
+  if (dynamic != (p.weights->dynamic != 0)) throw std::invalid_argument("the weights were packed for another layer");
   p.y_row = row_stride(y, 3, p.weights->hidden);
   p.x_row = row_stride(x, 3, p.weights->inputs);
   p.steps = y.shape[0];
@@ -47,7 +48,7 @@ Step recurrent_step(const View& y, const View& x, const View& h0, const View& c0
   return [=, y_at = y.place, x_at = x.place, h0_at = h0.place, c0_at = c0.place, last_at = last.place,
           memory = scratch.place, has_h0 = h0.present, has_c0 = c0.present, has_last = last.present](const Frame& f) {
     const RecurrentOperands operands{
-        f.at<uint8_t>(y_at), f.at<const uint8_t>(x_at), has_h0 ? f.at<const uint8_t>(h0_at) : nullptr,
+        f.at<void>(y_at), f.at<const void>(x_at), has_h0 ? f.at<const void>(h0_at) : nullptr,
         has_c0 ? f.at<const float>(c0_at) : nullptr, has_last ? f.at<float>(last_at) : nullptr};
     recurrent(p, operands, f.at<uint8_t>(memory), f.threads);
   };
@@ -66,11 +67,11 @@ void bind_recurrent(nb::module_& m, ProgramClass& program) {
   });
   m.def("recurrent_pack", [](uintptr_t packed, int kind, int64_t inputs, int64_t hidden, int isa, uintptr_t weight_ih,
                              uintptr_t multiplier_ih, uintptr_t bias_ih, int x_zero_point, uintptr_t weight_hh,
-                             uintptr_t multiplier_hh, uintptr_t bias_hh, int h_zero_point) {
+                             uintptr_t multiplier_hh, uintptr_t bias_hh, int h_zero_point, bool dynamic) {
     pack_recurrent(static_cast<Recurrence>(kind), hidden,
                    gate_weights(inputs, weight_ih, multiplier_ih, bias_ih, x_zero_point),
-                   gate_weights(hidden, weight_hh, multiplier_hh, bias_hh, h_zero_point), static_cast<Isa>(isa),
-                   pointer<uint8_t>(packed));
+                   gate_weights(hidden, weight_hh, multiplier_hh, bias_hh, h_zero_point), dynamic,
+                   static_cast<Isa>(isa), pointer<uint8_t>(packed));
   });
   // In how many blocks threads take a batch, and the scratch that these want.
   m.def("recurrent_blocks", [](uintptr_t packed, int64_t size, int64_t steps, int64_t batch, int threads, int isa) {

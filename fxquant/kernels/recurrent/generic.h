@@ -1,11 +1,13 @@
 // The loops over panels, steps and rows. A Machine is an ISA's dot products and float lanes (base/dot_scalar.h).
 #pragma once
 #include <cstring>
+#include <type_traits>
 
 #include "base/exponential.h"
 #include "base/few_bytes.h"
 #include "base/unroll.h"
-#include "recurrent/recurrent.h"
+#include "dynamic/generic.h"
+#include "recurrent/scratch.h"
 
 namespace fxquant {
 namespace {
@@ -22,21 +24,26 @@ inline typename M::F32 tanh_of(typename M::F32 v) {
   return M::sub(M::div(M::set(2.0F), M::add(M::set(1.0F), power)), M::set(1.0F));
 }
 
-// Bytes of a state of h in scratch: whole vectors of any ISA.
-inline int64_t padded_units(int64_t hidden) { return (hidden + 15) / 16 * 16; }
-
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
 constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
                           : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
                                                                      : (M::kRows * M::kVectors - 2) / Gates;
 
+// What a row of inputs brings along: nothing, or RowTerms.
+struct NoTerms {};
+template <class Terms>
+constexpr bool kIsDynamic = true;
+template <>
+constexpr bool kIsDynamic<NoTerms> = false;
+
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
 // alone has two chains of sums, since each dot product waits for the one before in its chain. Not inlined: constants of
 // what is around it would take the registers of accumulators.
-template <class M, int Gates, int Rows>
-__attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows], int64_t depth,
-                                        const uint8_t* panel) {
+template <class M, int Gates, int Rows, class Terms>
+__attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows],
+                                        const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel) {
+  constexpr bool kDynamic = kIsDynamic<Terms>;
   constexpr int kChains = Rows == 1 ? 2 : 1;
   constexpr int64_t kVector = 4 * M::kCount;
   typename M::Acc acc[kChains][Rows][Gates];
@@ -44,6 +51,7 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       acc[0][m][g] = M::load_i32(reinterpret_cast<const int32_t*>(panel + g * kVector));
+      if constexpr (kDynamic) acc[0][m][g] = M::mul_i32(acc[0][m][g], M::splat_i32(-terms[m].zero_point));
       if constexpr (kChains == 2) acc[1][m][g] = M::splat_i32(0);
     });
   });
@@ -78,7 +86,9 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
       const auto* bias = reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
       auto sum = acc[0][m][g];
       if constexpr (kChains == 2) sum = M::add_i32(sum, acc[1][m][g]);
-      const auto value = M::add(M::mul(M::to_float(sum), M::load_f32(multiplier)), M::load_f32(bias));
+      auto value = M::to_float(sum);
+      if constexpr (kDynamic) value = M::mul(value, M::set(terms[m].scale));
+      value = M::add(M::mul(value, M::load_f32(multiplier)), M::load_f32(bias));
       M::store_f32(to[m] + g * M::kCount, value);
     });
   });
@@ -107,45 +117,77 @@ inline typename M::F32 next_state(const float* a, const float* b, float* state) 
   return s;
 }
 
-// Rows [begin, end) of a batch, with their part of the scratch: the states of h before and after a step, c or s, and
-// the a of a block of steps, [step][panel][row][gate][lane].
-template <class M, Recurrence Kind>
+// Rows [begin, end) of a batch, with their part of the scratch: the codes of h before and after a step, c or s, and the
+// a of a block of steps, [step][panel][row][gate][lane]; of a dynamic one also s[t] and, for codes of h and for those
+// of the x of a block, their terms.
+template <class M, Recurrence Kind, bool Dynamic>
 struct Sequence {
   static constexpr int kGates = static_cast<int>(gates_of(Kind));
   static constexpr int64_t kLanes = M::kCount, kGateFloats = kGates * kLanes;
+  using Value = std::conditional_t<Dynamic, float, uint8_t>;
+  using Terms = std::conditional_t<Dynamic, RowTerms, NoTerms>;
 
   const Recurrent& p;
   const RecurrentOperands& o;
   const RecurrentHeader& w;
-  int64_t begin, rows, units;
-  uint8_t *h, *next;
-  float *state, *inputs;
+  int64_t begin, rows, units, x_stride;
+  uint8_t *h, *next, *x_codes;
+  float *state, *inputs, *real;
+  RowTerms *h_terms, *x_terms;
 
-  Sequence(const Recurrent& params, const RecurrentOperands& operands, int64_t first, int64_t last, uint8_t* scratch)
-      : p(params), o(operands), w(*params.weights), begin(first), rows(last - first), units(padded_units(w.hidden)) {
-    h = scratch;
-    next = h + rows * units;
-    state = reinterpret_cast<float*>(next + rows * units);
-    inputs = state + rows * units;
+  Sequence(const Recurrent& params, const RecurrentOperands& operands, int64_t first, int64_t last, int64_t steps,
+           uint8_t* scratch)
+      : p(params), o(operands), w(*params.weights), begin(first), rows(last - first) {
+    const RecurrentScratch s(w, rows, steps, scratch);
+    units = s.units;
+    x_stride = s.x_stride;
+    h = s.h;
+    next = s.next;
+    x_codes = s.x_codes;
+    state = s.state;
+    inputs = s.inputs;
+    real = s.real;
+    h_terms = s.h_terms;
+    x_terms = s.x_terms;
   }
 
+  Levels levels() const { return {p.output.quant_min, p.output.quant_max}; }
   int64_t time(int64_t i) const { return p.reverse ? p.steps - 1 - i : i; }
   float* inputs_of(int64_t step, int64_t panel, int64_t row) const {
     return inputs + ((step * w.panels() + panel) * rows + row) * kGateFloats;
   }
+  const Value* x_of(int64_t step, int64_t row) const {
+    return static_cast<const Value*>(o.x) + time(step) * p.x_step + (begin + row) * p.x_row;
+  }
+
+  // The codes of `count` floats, and what they stand for.
+  RowTerms quantize(uint8_t* codes, const float* from, int64_t count) const {
+    const RowTerms terms = row_terms(dynamic_range<M>(from, count), levels());
+    dynamic_quantize<M>(codes, from, count, terms, levels());
+    return terms;
+  }
 
   void start() const {
     for (int64_t row = 0; row < rows; ++row) {
-      uint8_t* codes = h + row * units;
-      float* real = state + row * units;
-      std::memset(codes, p.output.zero_point, static_cast<size_t>(units));
-      std::memset(real, 0, static_cast<size_t>(units) * sizeof(float));
-      if (o.h0) std::memcpy(codes, o.h0 + (begin + row) * p.h0_row, static_cast<size_t>(w.hidden));
-      if (Kind == Recurrence::lstm && o.c0) {
-        std::memcpy(real, o.c0 + (begin + row) * p.c0_row, static_cast<size_t>(w.hidden) * sizeof(float));
+      const auto* h0 = o.h0 ? static_cast<const Value*>(o.h0) + (begin + row) * p.h0_row : nullptr;
+      float* before = state + row * units;
+      std::memset(before, 0, static_cast<size_t>(units) * sizeof(float));
+      if constexpr (Dynamic) {
+        float* s = real + row * units;
+        std::memset(s, 0, static_cast<size_t>(units) * sizeof(float));
+        if (h0) std::memcpy(s, h0, static_cast<size_t>(w.hidden) * sizeof(float));
+        h_terms[row] = quantize(h + row * units, s, w.hidden);
+        if (Kind == Recurrence::gru) std::memcpy(before, s, static_cast<size_t>(w.hidden) * sizeof(float));
+      } else {
+        uint8_t* codes = h + row * units;
+        std::memset(codes, p.output.zero_point, static_cast<size_t>(units));
+        if (h0) std::memcpy(codes, h0, static_cast<size_t>(w.hidden));
+        for (int64_t u = 0; Kind == Recurrence::gru && u < w.hidden; ++u) {
+          before[u] = static_cast<float>(codes[u] - p.output.zero_point) * p.h_scale;
+        }
       }
-      for (int64_t u = 0; Kind == Recurrence::gru && u < w.hidden; ++u) {
-        real[u] = static_cast<float>(codes[u] - p.output.zero_point) * p.h_scale;
+      if (Kind == Recurrence::lstm && o.c0) {
+        std::memcpy(before, o.c0 + (begin + row) * p.c0_row, static_cast<size_t>(w.hidden) * sizeof(float));
       }
     }
   }
@@ -164,8 +206,18 @@ struct Sequence {
     }
   }
 
+  // The codes of steps [first, first + steps) of x.
+  void quantize_inputs(int64_t first, int64_t steps) const {
+    if constexpr (Dynamic) {
+      for (int64_t i = 0; i < steps * rows; ++i) {
+        x_terms[i] = quantize(x_codes + i * x_stride, x_of(first + i / rows, i % rows), w.inputs);
+      }
+    }
+  }
+
   // The a of steps [first, first + steps).
   void multiply_inputs(int64_t first, int64_t steps) const {
+    quantize_inputs(first, steps);
     const int64_t bytes = w.panel_bytes(w.inputs);
     for (int64_t panel = 0; panel < w.panels(); ++panel) {
       const uint8_t* weights = w.input_panels() + panel * bytes;
@@ -173,12 +225,18 @@ struct Sequence {
         constexpr int kRows = count;
         const uint8_t* from[kRows];
         float* to[kRows];
+        Terms terms[kRows];
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           const int64_t step = (row + m) / rows, r = (row + m) % rows;
-          from[m] = o.x + time(first + step) * p.x_step + (begin + r) * p.x_row;
+          if constexpr (Dynamic) {
+            from[m] = x_codes + (row + m) * x_stride;
+            terms[m] = x_terms[row + m];
+          } else {
+            from[m] = x_of(first + step, r);
+          }
           to[m] = inputs_of(step, panel, r);
         });
-        multiply<M, kGates, kRows>(to, from, w.inputs, weights);
+        multiply<M, kGates, kRows>(to, from, terms, w.inputs, weights);
       });
     }
   }
@@ -195,25 +253,44 @@ struct Sequence {
         alignas(64) float value[kRows][kGateFloats];
         const uint8_t* from[kRows];
         float* to[kRows];
+        Terms terms[kRows];
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           from[m] = h + (row + m) * units;
           to[m] = value[m];
+          if constexpr (Dynamic) terms[m] = h_terms[row + m];
         });
-        multiply<M, kGates, kRows>(to, from, w.hidden, weights);
+        multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights);
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           const int64_t at = (row + m) * units + panel * kLanes;
           const auto s = next_state<M, Kind>(inputs_of(step, panel, row + m), value[m], state + at);
-          M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
+          if constexpr (Dynamic) {
+            M::store_f32(real + at, s);
+          } else {
+            M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
+          }
         });
       });
     }
+    finish_step(time(i));
+  }
+
+  // Writes h[t], and makes it what the next step reads.
+  void finish_step(int64_t t) {
     for (int64_t row = 0; row < rows; ++row) {
-      uint8_t* y = o.y + time(i) * p.y_step + (begin + row) * p.y_row;
-      std::memcpy(y, next + row * units, static_cast<size_t>(w.hidden));
+      Value* y = static_cast<Value*>(o.y) + t * p.y_step + (begin + row) * p.y_row;
+      if constexpr (Dynamic) {
+        const float* s = real + row * units;
+        h_terms[row] = quantize(h + row * units, s, w.hidden);
+        std::memcpy(y, s, static_cast<size_t>(w.hidden) * sizeof(float));
+      } else {
+        std::memcpy(y, next + row * units, static_cast<size_t>(w.hidden));
+      }
     }
-    uint8_t* before = h;
-    h = next;
-    next = before;
+    if constexpr (!Dynamic) {
+      uint8_t* before = h;
+      h = next;
+      next = before;
+    }
   }
 
   void finish() const {
@@ -224,10 +301,10 @@ struct Sequence {
   }
 };
 
-template <class M, Recurrence Kind>
+template <class M, Recurrence Kind, bool Dynamic>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
-  Sequence<M, Kind> sequence(p, o, begin, end, scratch);
+  Sequence<M, Kind, Dynamic> sequence(p, o, begin, end, block_steps, scratch);
   sequence.start();
   for (int64_t first = 0; first < p.steps; first += block_steps) {
     const int64_t steps = first + block_steps < p.steps ? block_steps : p.steps - first;
@@ -235,6 +312,13 @@ void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin,
     for (int64_t step = 0; step < steps; ++step) sequence.advance(first + step, step);
   }
   sequence.finish();
+}
+
+template <class M, Recurrence Kind>
+void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
+                  uint8_t* scratch) {
+  const auto run = p.weights->dynamic ? run_sequence<M, Kind, true> : run_sequence<M, Kind, false>;
+  run(p, o, begin, end, block_steps, scratch);
 }
 
 template <class M>

@@ -6,6 +6,7 @@
 
 #include "base/packed.h"
 #include "base/parallel.h"
+#include "recurrent/scratch.h"
 
 namespace fxquant {
 
@@ -58,7 +59,7 @@ void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels
       slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weight);
       sum += weight;
     }
-    const int32_t term = -w.zero_point * sum;
+    const int32_t term = h.dynamic ? sum : -w.zero_point * sum;
     std::memcpy(slot, &term, 4);
     std::memcpy(slot + gates * vector, w.multiplier + n, 4);
     std::memcpy(slot + 2 * gates * vector, w.bias + n, 4);
@@ -73,9 +74,7 @@ int64_t block_steps(const RecurrentHeader& w, int64_t steps, int64_t rows) {
 }
 
 int64_t block_scratch(const RecurrentHeader& w, int64_t steps, int64_t rows) {
-  const int64_t units = (w.hidden + 15) / 16 * 16;
-  const int64_t a_step = rows * w.panels() * w.lanes * w.gates() * 4;
-  return (rows * units * 6 + block_steps(w, steps, rows) * a_step + 63) / 64 * 64;
+  return RecurrentScratch(w, rows, block_steps(w, steps, rows), nullptr).bytes;
 }
 
 }  // namespace
@@ -84,10 +83,11 @@ int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, I
   return header_of(kind, inputs, hidden, isa).size;
 }
 
-void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent, Isa isa,
-                    uint8_t* packed) {
+void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent,
+                    bool dynamic, Isa isa, uint8_t* packed) {
   RecurrentHeader header = header_of(kind, input.depth, hidden, isa);
   header.h_zero_point = recurrent.zero_point;
+  header.dynamic = dynamic;
   header.checksum = header_checksum(header);
   std::memset(packed, 0, static_cast<size_t>(header.size));
   std::memcpy(packed, &header, sizeof header);

@@ -1,4 +1,5 @@
-// A layer of an LSTM, GRU or RNN in one direction over a whole sequence, uint8 to uint8. For each row of the batch,
+// A layer of an LSTM, GRU or RNN in one direction over a whole sequence, uint8 to uint8 or, if dynamic, float to float.
+// For each row of the batch,
 // with G gates of H units (4 of lstm: i, f, g, o; 3 of gru: r, z, n; 1 of rnn), n < G * H, and s[-1], c[-1] the initial
 // state:
 //   a[n] = float(sum over k of (x[t, k] - x_zero_point) * w_ih[n, k]) * multiplier_ih[n] + bias_ih[n]
@@ -9,6 +10,8 @@
 //   rnn_tanh   s[t] = tanh(a + b)
 //   rnn_relu   s[t] = max(a + b, 0)
 //   h[t] = round_and_saturate(s[t] * (1 / h_scale))                                           (base/requantize.h)
+// Dynamic ones have for each row and step its own zero points of x[t] and of h[t-1], and scales, by which the floats of
+// sums are multiplied first (dynamic/dynamic.h), and h[t] = s[t].
 // Sums are exact in int32; all else is float, each operation rounded on its own, with
 //   sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))                                         (base/exponential.h)
 //   tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1
@@ -16,7 +19,8 @@
 // The a of many steps are one product, made a block of steps at a time; those of b are made step by step, and become
 // states while they are in registers: a panel of packed weights holds all gates of as many units as a vector has lanes.
 //   packed: header | panels of w_ih | panels of w_hh
-//   panel:  -zero_point * sum(w) int32 [G][lanes] | multiplier float [G][lanes] | bias float [G][lanes]
+//   panel:  -zero_point * sum(w), of dynamic ones sum(w), int32 [G][lanes] | multiplier float [G][lanes] | bias float
+//   [G][lanes]
 //           | weights int8 [ceil(K / 4)][G][lanes][4]
 // with zeros where k or a unit is padding.
 #pragma once
@@ -46,7 +50,7 @@ struct RecurrentHeader {
   Isa isa;
   Recurrence kind;
   int32_t h_zero_point;
-  int64_t inputs, hidden, lanes, size;
+  int64_t inputs, hidden, lanes, size, dynamic;
 
   int64_t gates() const { return gates_of(kind); }
   int64_t panels() const { return (hidden + lanes - 1) / lanes; }
@@ -57,8 +61,9 @@ struct RecurrentHeader {
 static_assert(sizeof(RecurrentHeader) <= 64, "panels begin behind 64 bytes");
 
 int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa);
-void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent, Isa isa,
-                    uint8_t* packed);
+// Of a dynamic one the weights' zero points mean nothing.
+void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent,
+                    bool dynamic, Isa isa, uint8_t* packed);
 
 // The header of `size` bytes at `packed`. Throws std::invalid_argument unless they were packed for `isa`.
 const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa);
@@ -71,13 +76,14 @@ struct Recurrent {
   int64_t y_step = 0, y_row = 0, x_step = 0, x_row = 0, h0_row = 0, c0_row = 0, last_row = 0;
   bool reverse = false;
   float h_scale = 1.0F;
-  Requantize output;  // its zero_point is h_zero_point
+  Requantize output;  // its zero_point is h_zero_point; of dynamic ones, the codes of x and h
 };
 
-// h0 null: zeros; c0 null: zeros; `last`, for the last c (of gru and rnn the last s), may be null.
+// h0 null: zeros; c0 null: zeros; `last`, for the last c (of gru and rnn the last s), may be null. y, x and h0 are
+// uint8 or, of dynamic ones, float.
 struct RecurrentOperands {
-  uint8_t* y;
-  const uint8_t *x, *h0;
+  void* y;
+  const void *x, *h0;
   const float* c0;
   float* last;
 };

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "dynamic/reference.h"
 #include "recurrent/recurrent.h"
 
 namespace fxquant {
@@ -26,10 +27,14 @@ inline float reference_tanh(float v) {
   return 2.0F / (1.0F + reference_power_of_2(v * -2.8853900817779268F)) - 1.0F;
 }
 
-inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row) {
+inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row, const RowTerms& terms) {
   int32_t acc = 0;
-  for (int64_t k = 0; k < w.depth; ++k) acc += (row[k] - w.zero_point) * w.weight[n * w.depth + k];
-  return static_cast<float>(acc) * w.multiplier[n] + w.bias[n];
+  for (int64_t k = 0; k < w.depth; ++k) acc += (row[k] - terms.zero_point) * w.weight[n * w.depth + k];
+  return static_cast<float>(acc) * terms.scale * w.multiplier[n] + w.bias[n];
+}
+
+inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row) {
+  return reference_gate(w, n, row, {w.zero_point, 1.0F});
 }
 
 // s[t] of one unit; `state` is c or s of the step before, and becomes that of this one.
@@ -53,11 +58,12 @@ inline void reference_recurrent(const Recurrent& p, Recurrence kind, int64_t hid
                                 const GateWeights& recurrent, const RecurrentOperands& o) {
   const int64_t gates = gates_of(kind);
   const float inverse = static_cast<float>(1.0 / static_cast<double>(p.h_scale));
+  const auto *x = static_cast<const uint8_t*>(o.x), *h0 = static_cast<const uint8_t*>(o.h0);
   for (int64_t row = 0; row < p.batch; ++row) {
     std::vector<uint8_t> h(static_cast<size_t>(hidden), static_cast<uint8_t>(p.output.zero_point)), next(h);
     std::vector<float> state(static_cast<size_t>(hidden), 0.0F);
     for (int64_t u = 0; u < hidden; ++u) {
-      if (o.h0) h[u] = o.h0[row * p.h0_row + u];
+      if (h0) h[u] = h0[row * p.h0_row + u];
       if (kind == Recurrence::lstm && o.c0) state[u] = o.c0[row * p.c0_row + u];
       if (kind == Recurrence::gru) state[u] = static_cast<float>(h[u] - p.output.zero_point) * p.h_scale;
     }
@@ -66,11 +72,55 @@ inline void reference_recurrent(const Recurrent& p, Recurrence kind, int64_t hid
       for (int64_t u = 0; u < hidden; ++u) {
         float a[4], b[4];
         for (int64_t g = 0; g < gates; ++g) {
-          a[g] = reference_gate(input, g * hidden + u, o.x + t * p.x_step + row * p.x_row);
+          a[g] = reference_gate(input, g * hidden + u, x + t * p.x_step + row * p.x_row);
           b[g] = reference_gate(recurrent, g * hidden + u, h.data());
         }
         next[u] = round_and_saturate(reference_unit(kind, a, b, state[u]) * inverse, p.output);
-        o.y[t * p.y_step + row * p.y_row + u] = next[u];
+        static_cast<uint8_t*>(o.y)[t * p.y_step + row * p.y_row + u] = next[u];
+      }
+      h = next;
+    }
+    for (int64_t u = 0; o.last && u < hidden; ++u) o.last[row * p.last_row + u] = state[u];
+  }
+}
+
+// The codes of a row, and what they stand for.
+inline RowTerms reference_codes(const float* row, int64_t count, const Levels& levels, std::vector<uint8_t>& codes) {
+  const RowTerms terms = reference_terms(row, 1, 0, count, levels);
+  codes.resize(static_cast<size_t>(count));
+  for (int64_t k = 0; k < count; ++k) {
+    const Requantize output = {terms.zero_point, levels.quant_min, levels.quant_max};
+    codes[static_cast<size_t>(k)] = round_and_saturate(row[k] * (1.0F / terms.scale), output);
+  }
+  return terms;
+}
+
+// The same of a dynamic one.
+inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int64_t hidden, const GateWeights& input,
+                                        const GateWeights& recurrent, const RecurrentOperands& o) {
+  const int64_t gates = gates_of(kind);
+  const Levels levels = {p.output.quant_min, p.output.quant_max};
+  std::vector<uint8_t> x_codes, h_codes;
+  for (int64_t row = 0; row < p.batch; ++row) {
+    std::vector<float> h(static_cast<size_t>(hidden), 0.0F), state(h), next(h);
+    for (int64_t u = 0; u < hidden; ++u) {
+      if (o.h0) h[u] = static_cast<const float*>(o.h0)[row * p.h0_row + u];
+      if (o.c0) state[u] = o.c0[row * p.c0_row + u];
+      if (kind == Recurrence::gru) state[u] = h[u];
+    }
+    for (int64_t i = 0; i < p.steps; ++i) {
+      const int64_t t = p.reverse ? p.steps - 1 - i : i;
+      const auto* x = static_cast<const float*>(o.x) + t * p.x_step + row * p.x_row;
+      const RowTerms x_terms = reference_codes(x, input.depth, levels, x_codes);
+      const RowTerms h_terms = reference_codes(h.data(), hidden, levels, h_codes);
+      for (int64_t u = 0; u < hidden; ++u) {
+        float a[4], b[4];
+        for (int64_t g = 0; g < gates; ++g) {
+          a[g] = reference_gate(input, g * hidden + u, x_codes.data(), x_terms);
+          b[g] = reference_gate(recurrent, g * hidden + u, h_codes.data(), h_terms);
+        }
+        next[u] = reference_unit(kind, a, b, state[u]);
+        static_cast<float*>(o.y)[t * p.y_step + row * p.y_row + u] = next[u];
       }
       h = next;
     }

@@ -4,6 +4,10 @@ acc[n] = sum over k of x[k] * w[n, k]  -  x_zero_point * sum over k of w[n, k]  
 y      = table[requantize(acc * multiplier[n] + residual_term)]
 or, in float32 and without the bias in acc, y = clamp(acc * multiplier[n] + bias[n], low, high)
 
+and, of float32 x that is quantized at run time, with the scale s[m] of its row m (qparams.dynamic_quantize),
+
+y[m, n] = clamp(float(acc[m, n]) * s[m] * multiplier[n] + bias[n], low, high)   each operation rounded to float32
+
 and with a scale for each output and group g of inputs
 
 total[n] = sum over g, in their order from 0.0 on, of float(acc[n, g]) * scale[n, g]
@@ -18,7 +22,7 @@ from torch.nn import functional as F
 
 from fxquant.ops.integer.epilogue import finished
 from fxquant.ops.op import op
-from fxquant.qparams import FloatOutput, Requantize, Residual, round_and_saturate
+from fxquant.qparams import Dynamic, FloatOutput, Requantize, Residual, dynamic_quantize, round_and_saturate
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -41,6 +45,21 @@ def int8_linear(
     # float64 holds every int32 sum exactly.
     sums = F.linear(x.double(), weight.double()) - x_zero_point * weight.double().sum(1)
     return finished(sums, bias, multiplier, output, residual, residual_params, table)
+
+
+@op(weight="weight", bias="bias")
+def dynamic_linear(
+    x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
+) -> Tensor:
+    """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N]."""
+    return dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
+
+
+def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic) -> Tensor:
+    """The same without bounds."""
+    codes, scale, zero_point = dynamic_quantize(x, dynamic)
+    acc = F.linear(codes.double() - zero_point, weight.double()).int()
+    return acc.float() * scale * multiplier + bias
 
 
 @op(weight="weight", bias="shift")

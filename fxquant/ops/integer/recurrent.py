@@ -18,16 +18,22 @@ GRU stay in float32: both carry small increments over many steps, which 8 bits w
     tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1      within 5.6e-5
 
 with the power of 2 of exponential.py: a hundredth of the step that a result of 8 bits has.
+
+A dynamic one takes and gives float32. Each row of x[t] and of h[t-1] is quantized when it is read, with a scale and a
+zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(sum) first; and h[t] = s[t].
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
+from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
-from fxquant.qparams import Requantize, round_and_saturate
+from fxquant.qparams import Dynamic, Requantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -86,18 +92,37 @@ def int8_recurrent_states(
 
     Weights int8 [G * H, I] and [G * H, H], biases and multipliers float32 [G * H]; h0 uint8 and c0 float32, [B, H].
     """
-    steps, batch, _ = x.shape
+    batch = x.shape[1]
     h = torch.full((batch, weight_hh.shape[1]), output.zero_point, dtype=torch.uint8) if h0 is None else h0
     state = (h.int() - output.zero_point).float() * h_scale if kind == "gru" else torch.zeros(h.shape)
     if kind == "lstm" and c0 is not None:
         state = c0
     a = _product(x, x_zero_point, weight_ih, multiplier_ih, bias_ih)
     inverse = torch.tensor(1.0 / h_scale)
+
+    def product(h: Tensor) -> Tensor:
+        return _product(h, output.zero_point, weight_hh, multiplier_hh, bias_hh)
+
+    def codes(s: Tensor) -> Tensor:
+        return round_and_saturate(s * inverse, output.zero_point, output.quant_min, output.quant_max).to(torch.uint8)
+
+    return _all_steps(kind, a, h, state, reverse, product, codes)
+
+
+def _all_steps(
+    kind: str,
+    a: Tensor,
+    h: Tensor,
+    state: Tensor,
+    reverse: bool,
+    product: Callable[[Tensor], Tensor],
+    given: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """All h[t] = given(s[t]), and the last state, of b[t] = product(h[t-1])."""
     found: list[Tensor] = []
-    for t in reversed(range(steps)) if reverse else range(steps):
-        s, state = _step(kind, a[t], _product(h, output.zero_point, weight_hh, multiplier_hh, bias_hh), state)
-        codes = round_and_saturate(s * inverse, output.zero_point, output.quant_min, output.quant_max)
-        h = codes.to(torch.uint8)
+    for t in reversed(range(len(a))) if reverse else range(len(a)):
+        s, state = _step(kind, a[t], product(h), state)
+        h = given(s)
         found.append(h)
     return torch.stack(found[::-1] if reverse else found), state
 
@@ -122,3 +147,54 @@ def int8_recurrent(
     """The h of int8_recurrent_states alone, where nothing reads the last c."""
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
     return int8_recurrent_states(x, *weights, kind, reverse, x_zero_point, h_scale, output, h0, c0)[0]
+
+
+@op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
+def dynamic_recurrent_states(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """x float32 [T, B, I] -> h float32 [T, B, H] and the last c [B, H] (of an LSTM; else the last s).
+
+    Constants as of int8_recurrent_states; h0 and c0 float32 [B, H]. Scales are found by row, whatever `dynamic` says.
+    """
+    batch = x.shape[1]
+    dynamic = dynamic._replace(by_row=True)
+    h = torch.zeros(batch, weight_hh.shape[1]) if h0 is None else h0
+    state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
+    a = dynamic_product(x, weight_ih, multiplier_ih, bias_ih, dynamic)
+
+    def product(h: Tensor) -> Tensor:
+        return dynamic_product(h, weight_hh, multiplier_hh, bias_hh, dynamic)
+
+    return _all_steps(kind, a, h, state, reverse, product, lambda s: s)
+
+
+@op(activations=("x", "h0"), at_run_time=("c0",))
+def dynamic_recurrent(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> Tensor:
+    """The h of dynamic_recurrent_states alone, where nothing reads the last c."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
+    return dynamic_recurrent_states(x, *weights, kind, reverse, dynamic, h0, c0)[0]

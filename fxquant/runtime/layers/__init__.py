@@ -10,6 +10,7 @@ from fxquant.runtime.layers.elementwise import Int8Maximum as Int8Maximum
 from fxquant.runtime.layers.elementwise import Int8Minimum as Int8Minimum
 from fxquant.runtime.layers.elementwise import Int8Mul as Int8Mul
 from fxquant.runtime.layers.embedding import Int8Embedding as Int8Embedding
+from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
 from fxquant.runtime.layers.lookup import Lookup as Lookup
 from fxquant.runtime.layers.matmul import Int8Attention as Int8Attention
@@ -28,6 +29,8 @@ from fxquant.runtime.layers.pool_volumes import Int8AvgPool3d as Int8AvgPool3d
 from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
+from fxquant.runtime.layers.recurrent import DynamicRecurrent as DynamicRecurrent
+from fxquant.runtime.layers.recurrent import DynamicRecurrentStates as DynamicRecurrentStates
 from fxquant.runtime.layers.recurrent import Int8Recurrent as Int8Recurrent
 from fxquant.runtime.layers.recurrent import Int8RecurrentStates as Int8RecurrentStates
 from fxquant.runtime.layers.resize import Int8InterpolateBilinear as Int8InterpolateBilinear

@@ -1,17 +1,19 @@
-"""Linear layers, with residual and table in their epilogue."""
+"""Linear layers: of integers, with residual and table in their epilogue, and of floats that become integers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fxquant import kernels, ops
 from fxquant.errors import InputError
+from fxquant.kernels import _kernels
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
-from fxquant.runtime.layers.weighted import Weighted
+from fxquant.runtime.layers.weighted import Weighted, check_real
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
@@ -36,6 +38,38 @@ class Int8Linear(Weighted):
         operands = (emitter.rows(y), emitter.rows(x), None if residual is None else emitter.rows(residual))
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         emitter.call("linear", operands, self._floats, active_isa(), packed=packed, ahead=NOTHING)
+
+
+@computes(ops.dynamic_linear)
+class DynamicLinear(Layer):
+    """float32 [..., K] -> float32 [..., N]; between them integers, whose qparams are found at run time."""
+
+    takes_integers = gives_integers = False
+    any_strides = False
+
+    def derive(self) -> None:
+        weight, multiplier, bias = (self.constant(name) for name in ("weight", "multiplier", "bias"))
+        self.derived_packed = kernels.pack_dynamic_linear(weight, multiplier, bias, self.constant("output"))
+        self.derived_features = weight.shape[0]
+        self.derived_arguments = tuple(self.constant("dynamic"))
+
+    def check(self, *inputs: Any) -> None:
+        check_real(*inputs)
+
+    def run(self, x: Tensor) -> Any:
+        return kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *self.derived_arguments)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        if x.dtype is not torch.float32:
+            raise InputError(f"linear takes a float32 tensor, not {x.dtype}")
+        rows = emitter.rows(x)
+        scratch = emitter.scratch(_kernels.dynamic_scratch(*rows.shape))
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        operands, settings = (emitter.rows(y), rows, scratch), (*self.derived_arguments, active_isa())
+        emitter.call("dynamic_linear", operands, *settings, packed=packed, ahead=NOTHING)
+
+    def crosses_examples(self, *inputs: Tensor) -> bool:
+        return not self.constant("dynamic").by_row
 
 
 @computes(ops.int8_linear_grouped)

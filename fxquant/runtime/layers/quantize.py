@@ -12,6 +12,7 @@ from fxquant.errors import InputError
 from fxquant.runtime.call import Window
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
+from fxquant.runtime.layers.weighted import check_real
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
@@ -28,11 +29,7 @@ class Quantize(Layer):
 
     def check(self, *inputs: Any) -> None:
         """Of what the user passed, where it may be the model's input."""
-        (x,) = inputs
-        if not isinstance(x, Tensor):
-            raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
-        if x.device.type != "cpu":
-            raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
+        check_real(*inputs)
 
     def run(self, x: Tensor) -> Any:
         return kernels.quantize(x, *self.derived_arguments)

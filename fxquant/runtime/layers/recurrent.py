@@ -15,6 +15,8 @@ from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
+_BY_PRODUCT = ("weight", "bias", "multiplier")
+
 
 @computes(ops.int8_recurrent_states)
 class Int8RecurrentStates(Layer):
@@ -27,13 +29,15 @@ class Int8RecurrentStates(Layer):
     def derive(self) -> None:
         output, scale = self.constant("output"), self.constant("h_scale")
         check_scale("h_scale", scale)
-        weights = [
-            self.constant(f"{name}_{suffix}") for name in ("weight", "bias", "multiplier") for suffix in ("ih", "hh")
-        ]
+        weights = self._weights()
         zero_points = {"x_zero_point": self.constant("x_zero_point"), "h_zero_point": output.zero_point}
         self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, **zero_points)
         self.derived_sizes = (weights[0].shape[1], weights[1].shape[1])
         self.derived_settings = (self.constant("reverse"), scale, *output)
+        self.derived_emitted = (*self.derived_settings, False)
+
+    def _weights(self) -> list[Tensor]:
+        return [self.constant(f"{name}_{suffix}") for name in _BY_PRODUCT for suffix in ("ih", "hh")]
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return True  # dimension 0 is time
@@ -65,4 +69,27 @@ class Int8Recurrent(Int8RecurrentStates):
         blocks, size = _kernels.recurrent_blocks(*packed, *y.shape[:2], threads, isa)
         inputs = [value if value is None else emitter.dense_rows(value) for value in (x, h0, c0)]
         operands = (y, *inputs, None, emitter.scratch(size))
-        emitter.call("recurrent", operands, *packed, blocks, *self.derived_settings, isa)
+        emitter.call("recurrent", operands, *packed, blocks, *self.derived_emitted, isa)
+
+
+@computes(ops.dynamic_recurrent_states)
+class DynamicRecurrentStates(Int8RecurrentStates):
+    """float32 [T, B, I] -> float32 [T, B, H] and the last cell state, float32 [B, H]."""
+
+    takes_integers = gives_integers = False
+
+    def derive(self) -> None:
+        weights, dynamic = self._weights(), self.constant("dynamic")
+        self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, dynamic=True)
+        self.derived_sizes = (weights[0].shape[1], weights[1].shape[1])
+        self.derived_settings = (self.constant("reverse"), dynamic.quant_min, dynamic.quant_max)
+        self.derived_emitted = (self.constant("reverse"), 1.0, 0, dynamic.quant_min, dynamic.quant_max, True)
+
+    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
+        return kernels.dynamic_recurrent(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
+
+
+@computes(ops.dynamic_recurrent)
+class DynamicRecurrent(Int8Recurrent, DynamicRecurrentStates):
+    """float32 [T, B, I] -> float32 [T, B, H]."""

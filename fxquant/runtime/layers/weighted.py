@@ -1,4 +1,4 @@
-"""What the layers with weights have in common."""
+"""What several layers have in common: those with weights, and those that take real numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from fxquant.kernels import ConvGeometry
 from fxquant.qparams import FloatOutput
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.value import Value
+
+
+def check_real(x: object) -> None:
+    """Raises InputError unless the user passed a tensor on the CPU."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
+    if x.device.type != "cpu":
+        raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
 
 
 class Weighted(Layer):

@@ -1,0 +1,89 @@
+"""Weights as integers: how a QConfig makes them, and how a user looks at them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fxquant import qparams
+from fxquant.errors import ConfigError
+from fxquant.passes.annotate_dynamic import dynamic_limit, dynamic_of  # type: ignore[import-untyped]
+from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
+from fxquant.qconfig import QConfig
+from fxquant.qconfig_mapping import Match
+from fxquant.qparams import Dynamic, QParams
+
+
+class IntegerWeight(NamedTuple):
+    """Integers and what they stand for, with the methods that torch's quantized tensors have for it."""
+
+    codes: Tensor
+    qparams: QParams
+
+    def int_repr(self) -> Tensor:
+        """The integers."""
+        return self.codes
+
+    def dequantize(self) -> Tensor:
+        """What they stand for, float32."""
+        return qparams.dequantize(self.codes, self.qparams)
+
+    def q_scale(self) -> float:
+        """The scale. Raises ConfigError if there are several."""
+        if isinstance(self.qparams.scale, Tensor):
+            raise ConfigError("this weight has a scale for each output; see q_per_channel_scales()")
+        return self.qparams.scale
+
+    def q_zero_point(self) -> int:
+        """The zero point, of all scales."""
+        assert not isinstance(self.qparams.zero_point, Tensor)
+        return self.qparams.zero_point
+
+    def q_per_channel_scales(self) -> Tensor:
+        """The scale of each output."""
+        return torch.as_tensor(self.qparams.scale).expand(len(self.codes))
+
+    def q_per_channel_zero_points(self) -> Tensor:
+        """The zero point of each output."""
+        return torch.zeros(len(self.codes), dtype=torch.int64)
+
+
+def refusal(qconfig: QConfig) -> str | None:
+    """Why no module computes under `qconfig` with integers that are made at run time, or None."""
+    activation = made_by(qconfig.activation, "quantize_dynamic")
+    if not activation.is_dynamic:
+        return "its qconfig is not dynamic; take default_dynamic_qconfig or per_channel_dynamic_qconfig"
+    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"))
+    return reason
+
+
+def checked_qconfig(module: nn.Module, default: QConfig) -> QConfig:
+    """The module's own `qconfig`, or `default`. Raises ConfigError if no kernel computes under it."""
+    qconfig: Any = getattr(module, "qconfig", None) or default
+    reason = refusal(qconfig)
+    if reason is not None:
+        raise ConfigError(f"a {type(module).__name__} cannot be dynamic: {reason}")
+    return qconfig  # type: ignore[no-any-return]
+
+
+def levels_of(qconfig: QConfig) -> Dynamic:
+    """How `qconfig` wants activations to be quantized."""
+    levels: Dynamic = dynamic_of(made_by(qconfig.activation, "quantize_dynamic"))
+    return levels
+
+
+def integers_of(weight: Tensor, qconfig: QConfig) -> IntegerWeight:
+    """`weight` [N, K] in int8, with one scale or one for each output, as `qconfig` has it."""
+    observer = made_by(qconfig.weight, "quantize_dynamic")
+    observer(weight.detach().float())
+    q: QParams = observer.qparams()
+    if isinstance(q.zero_point, Tensor):
+        q = q._replace(zero_point=0)
+    return IntegerWeight(qparams.quantize(weight.detach(), q), q)
+
+
+def scales_of(weight: IntegerWeight) -> Tensor:
+    """float32, one for each output."""
+    return weight.q_per_channel_scales().float().contiguous()

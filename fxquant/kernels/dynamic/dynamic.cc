@@ -1,0 +1,99 @@
+#include "dynamic/dynamic.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/kernel_rows.h"
+#include "base/parallel.h"
+
+namespace fxquant {
+
+#define KERNELS(isa, table) extern const DynamicKernels table;
+#include "dynamic/kernels.inc"
+#undef KERNELS
+
+namespace {
+
+constexpr KernelRow<DynamicKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
+#include "dynamic/kernels.inc"
+#undef KERNELS
+};
+
+// A row of codes is a multiple of this apart, and there is as much behind the last one: whole steps over k.
+constexpr int64_t kLine = 64;
+
+int64_t code_stride(int64_t depth) { return (depth + kLine - 1) / kLine * kLine; }
+
+// What scratch holds: codes [rows][code_stride], RowTerms [rows], Range [rows].
+struct Scratch {
+  uint8_t* codes;
+  RowTerms* terms;
+  Range* ranges;
+
+  Scratch(uint8_t* memory, int64_t rows, int64_t depth) : codes(memory) {
+    terms = reinterpret_cast<RowTerms*>(codes + rows * code_stride(depth));
+    ranges = reinterpret_cast<Range*>(terms + rows);
+  }
+};
+
+Range range_of_all(const Range* ranges, int64_t rows) {
+  Range all = {0.0F, 0.0F};
+  for (int64_t m = 0; m < rows; ++m) {
+    if (std::isnan(ranges[m].low)) return ranges[m];
+    all = {std::min(all.low, ranges[m].low), std::max(all.high, ranges[m].high)};
+  }
+  return all;
+}
+
+// Codes and terms of all rows.
+void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
+  const DynamicKernels& kernels = kernels_of(kRows, p.packed->isa);
+  const int64_t depth = p.packed->in_channels, stride = code_stride(depth);
+  const int some = worthwhile_threads(p.rows * depth * 4, threads);
+  if (!p.by_row) {
+    parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
+      for (int64_t m = begin; m < end; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, depth);
+    });
+  }
+  const RowTerms all = p.by_row ? RowTerms{} : row_terms(range_of_all(to.ranges, p.rows), p.levels);
+  parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) {
+      const float* row = x + m * p.x_stride;
+      to.terms[m] = p.by_row ? row_terms(kernels.range(row, depth), p.levels) : all;
+      kernels.quantize(to.codes + m * stride, row, depth, to.terms[m], p.levels);
+    }
+  });
+}
+
+}  // namespace
+
+RowTerms row_terms(const Range& range, const Levels& levels) {
+  if (std::isnan(range.low)) return {levels.quant_min, range.low};
+  const double low = range.low, width = static_cast<double>(range.high) - low;
+  const double s = std::max(width / (levels.quant_max - levels.quant_min), 0x1p-126);
+  const double z = std::nearbyint(levels.quant_min - low / s);
+  return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
+}
+
+int64_t dynamic_scratch(int64_t rows, int64_t depth) {
+  const int64_t terms = static_cast<int64_t>(sizeof(RowTerms) + sizeof(Range));
+  return rows * (code_stride(depth) + terms) + kLine;
+}
+
+void dynamic_linear(const DynamicLinear& p, float* y, const float* x, uint8_t* scratch, int threads, Span next) {
+  const PackedHeader& packed = *p.packed;
+  const Scratch in(scratch, p.rows, packed.in_channels);
+  quantize_rows(p, in, x, threads);
+  Product product;
+  product.packed = p.packed;
+  product.a = {in.codes, 1, 1, p.rows, packed.in_channels, 0, 0, code_stride(packed.in_channels)};
+  product.a_end = scratch + dynamic_scratch(p.rows, packed.in_channels);
+  product.taps.bytes = packed.tap_bytes;
+  product.residual = {reinterpret_cast<const uint8_t*>(in.terms), 1, 1, p.rows, 1, 0, 0, sizeof(RowTerms)};
+  product.y = {reinterpret_cast<uint8_t*>(y), 1, 1, p.rows, packed.out_channels, 0, 0, 4 * p.y_stride};
+  product.next = next;
+  run_product(product, threads);
+}
+
+}  // namespace fxquant

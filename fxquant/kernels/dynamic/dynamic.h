@@ -1,0 +1,50 @@
+// linear of float32, whose inputs are quantized at run time, with a scale and a zero point for each row (or for all):
+//   low = min(0, x[m, 0], x[m, 1], ...), high = max(0, x[m, 0], ...)
+//   s = max((high - low) / (quant_max - quant_min), 2^-126)                                                in double
+//   zero_point[m] = clamp(rne(quant_min - low / s), quant_min, quant_max)                                  in double
+//   scale[m] = float(s)
+//   q[m, k] = round_and_saturate(x[m, k] * (1 / scale[m]))                                     (base/requantize.h)
+//   y[m, n] = clamp(float(sum over k of (q[m, k] - zero_point[m]) * w[n, k]) * scale[m] * multiplier[n] + bias[n])
+// A row that holds a NaN or an infinity gives NaN. The product is that of gemm/.
+#pragma once
+#include <cstdint>
+
+#include "base/isa.h"
+#include "gemm/gemm.h"
+
+namespace fxquant {
+
+// The codes that inputs may become.
+struct Levels {
+  int32_t quant_min = 0, quant_max = 255;
+};
+
+// Of a row with 0 in it; low is NaN if the row holds a NaN or an infinity.
+struct Range {
+  float low, high;
+};
+
+// x [rows, depth] and y [rows, outputs], elements of a row side by side, with row strides in elements.
+struct DynamicLinear {
+  const PackedHeader* packed = nullptr;
+  int64_t rows = 0, x_stride = 0, y_stride = 0;
+  bool by_row = true;  // else one scale and zero point for all rows
+  Levels levels;
+};
+
+struct DynamicKernels {
+  Range (*range)(const float* x, int64_t count);
+  // q[k] for one row; writes `count` bytes.
+  void (*quantize)(uint8_t* q, const float* x, int64_t count, const RowTerms& terms, const Levels& levels);
+};
+
+// The qparams of what lies in `range`; a scale of NaN for no numbers.
+RowTerms row_terms(const Range& range, const Levels& levels);
+
+// Bytes of scratch, which begins at a multiple of 64.
+int64_t dynamic_scratch(int64_t rows, int64_t depth);
+
+void dynamic_linear(const DynamicLinear& params, float* y, const float* x, uint8_t* scratch, int threads,
+                    Span next = {});
+
+}  // namespace fxquant

@@ -1,0 +1,50 @@
+// The truth that every kernel of the family is held against.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "dynamic/dynamic.h"
+
+namespace fxquant {
+
+inline RowTerms reference_terms(const float* x, int64_t rows, int64_t stride, int64_t count, const Levels& levels) {
+  double low = 0.0, high = 0.0;
+  for (int64_t m = 0; m < rows; ++m) {
+    for (int64_t k = 0; k < count; ++k) {
+      const double value = x[m * stride + k];
+      if (!std::isfinite(value)) return {levels.quant_min, std::nanf("")};
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  const double s = std::max((high - low) / (levels.quant_max - levels.quant_min), std::ldexp(1.0, -126));
+  const double z = std::nearbyint(levels.quant_min - low / s);
+  return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
+}
+
+// `layer` has float outputs; y has row strides in elements.
+inline void reference_dynamic_linear(const LayerWeights& layer, const DynamicLinear& p, float* y, const float* x) {
+  const int64_t depth = layer.in_channels;
+  const RowTerms all = reference_terms(x, p.rows, p.x_stride, depth, p.levels);
+  std::vector<uint8_t> q(static_cast<size_t>(depth));
+  for (int64_t m = 0; m < p.rows; ++m) {
+    const float* row = x + m * p.x_stride;
+    const RowTerms terms = p.by_row ? reference_terms(row, 1, 0, depth, p.levels) : all;
+    const float inverse = 1.0F / terms.scale;
+    for (int64_t k = 0; k < depth; ++k) {
+      q[static_cast<size_t>(k)] =
+          round_and_saturate(row[k] * inverse, {terms.zero_point, p.levels.quant_min, p.levels.quant_max});
+    }
+    for (int64_t n = 0; n < layer.out_channels; ++n) {
+      int32_t acc = 0;
+      for (int64_t k = 0; k < depth; ++k) {
+        acc += (q[static_cast<size_t>(k)] - terms.zero_point) * layer.weight[n * depth + k];
+      }
+      y[m * p.y_stride + n] = to_float(acc, terms.scale, layer.multiplier[n], layer.float_bias[n], layer.float_output);
+    }
+  }
+}
+
+}  // namespace fxquant

@@ -1,0 +1,134 @@
+#include "base/test.h"
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "dynamic/dynamic.h"
+#include "dynamic/reference.h"
+#include "gemm/test_case.h"
+
+namespace fxquant {
+namespace {
+
+struct Shape {
+  int64_t rows, outputs, depth, gap = 0;
+};
+
+TestLayer layer_of(const Shape& s, Random& random) {
+  TestLayer c(s.depth, s.outputs, random);
+  for (auto& m : c.multiplier) m *= 100.0F;
+  c.float_weights();
+  c.layer.layer = Layer::dynamic_linear;
+  return c;
+}
+
+// Both end at a guard page, with gaps between rows, of which those of y are compared too. `fill(x)` may change inputs.
+template <class Fill>
+void expect_reference(const Shape& s, bool by_row, Levels levels, int threads, Random& random, const Fill& fill) {
+  TestLayer c = layer_of(s, random);
+  c.float_weights();
+  const int64_t x_stride = s.depth + s.gap, y_stride = s.outputs + s.gap;
+  Guarded<float> x(static_cast<size_t>((s.rows - 1) * x_stride + s.depth));
+  Guarded<float> y(static_cast<size_t>((s.rows - 1) * y_stride + s.outputs));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = random.real(-1.0F, 3.0F) * static_cast<float>(1 + i % 3);
+  fill(x);
+  std::vector<float> expected(y.size(), 12345.0F);
+  DynamicLinear p{nullptr, s.rows, x_stride, y_stride, by_row, levels};
+  reference_dynamic_linear(c.layer, p, expected.data(), x.data());
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(s.rows) + " N=" + std::to_string(s.outputs) +
+                 " K=" + std::to_string(s.depth) + " by_row=" + std::to_string(by_row) +
+                 " seed=" + std::to_string(test_seed()));
+    const Packed packed(c.layer, isa);
+    ASSERT_EQ(packed.refused, -1);
+    p.packed = &packed_header(packed.data, packed.size, Layer::dynamic_linear, isa);
+    const size_t bytes = static_cast<size_t>(dynamic_scratch(s.rows, s.depth));
+    std::vector<uint8_t> memory(bytes + 64, 0xEE);
+    uint8_t* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+    y.fill(12345.0F);
+    dynamic_linear(p, y.data(), x.data(), scratch, threads);
+    for (size_t i = 0; i < y.size(); ++i) {
+      if (std::isnan(expected[i]) && std::isnan(y[i])) continue;
+      ASSERT_EQ(y[i], expected[i]) << "at " << i;
+    }
+  }
+}
+
+void expect_reference(const Shape& s, bool by_row, Random& random, int threads = 1, Levels levels = {}) {
+  expect_reference(s, by_row, levels, threads, random, [](const auto&) {});
+}
+
+TEST(DynamicLinear, EveryRemainderOfRows) {
+  Random random(1);
+  for (int64_t rows = 1; rows <= 30; ++rows) expect_reference({rows, 40, 24, rows % 3}, rows % 2, random);
+}
+
+TEST(DynamicLinear, EveryRemainderOfColumns) {
+  Random random(2);
+  for (int64_t n = 1; n <= 100; ++n) expect_reference({5, n, 12, n % 2}, true, random);
+}
+
+TEST(DynamicLinear, EveryRemainderOfInputs) {
+  Random random(3);
+  for (int64_t k = 1; k <= 150; ++k) expect_reference({3, 33, k, k % 4}, k % 2, random);
+}
+
+TEST(DynamicLinear, RandomShapesThreadsAndLevels) {
+  Random random(4);
+  for (int i = 0; i < 40; ++i) {
+    const Shape s = {random.integer(1, 60), random.integer(1, 300), random.integer(1, 300), random.integer(0, 9)};
+    const Levels levels = {static_cast<int32_t>(random.integer(0, 20)), static_cast<int32_t>(random.integer(100, 255))};
+    expect_reference(s, i % 2, random, static_cast<int>(random.integer(1, 2)), levels);
+  }
+  expect_reference({500, 70, 64}, true, random, 2);
+  expect_reference({13, 640, 512}, false, random, 2);
+}
+
+TEST(DynamicLinear, ZerosOneSignAndExtremes) {
+  Random random(5);
+  const float values[] = {0.0F, 1e-30F, -1e-30F, 1e-42F, 3e38F, -3e38F, 1.0F, -1.0F};
+  for (const float value : values) {
+    for (const bool by_row : {false, true}) {
+      expect_reference({4, 20, 40}, by_row, {}, 1, random, [&](auto& x) {
+        for (size_t i = 0; i < 80; ++i) x[i] = i % 3 ? value : 0.0F;
+      });
+    }
+  }
+}
+
+TEST(DynamicLinear, TiesRoundToEven) {
+  Random random(6);
+  expect_reference({2, 20, 64}, true, {}, 1, random, [](auto& x) {
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 64) * 0.5F - 8.0F;
+    x[63] = x[127] = 247.0F;  // a scale of 1
+  });
+}
+
+TEST(DynamicLinear, RowsWithoutNumbersGiveNaN) {
+  Random random(7);
+  for (const float odd : {std::nanf(""), std::numeric_limits<float>::infinity(), -HUGE_VALF}) {
+    for (size_t at = 0; at < 3 * 71; at += 7) {
+      expect_reference({3, 20, 71}, at % 2, {}, 1, random, [&](auto& x) { x[at] = odd; });
+    }
+  }
+}
+
+TEST(DynamicLinear, RefusesAReductionBeyondInt32ForAnyZeroPoint) {
+  Random random(8);
+  TestLayer c = layer_of({1, 3, 70000}, random);
+  for (auto& w : c.weight) w = 0;
+  for (size_t k = 0; k < 70000; ++k) c.weight[2 * 70000 + k] = -128;
+  EXPECT_EQ(Packed(c.float_weights(), Isa::scalar).refused, 2);
+}
+
+TEST(DynamicLinear, TakesItsOwnWeightsOnly) {
+  Random random(9);
+  TestLayer c(8, 8, random);
+  const Packed packed(c.float_weights(), Isa::scalar);
+  EXPECT_THROW(packed_header(packed.data, packed.size, Layer::dynamic_linear, Isa::scalar), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace fxquant

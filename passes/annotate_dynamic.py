@@ -1,0 +1,54 @@
+"""Ops that take and give floats, and make integers of them in between, with scales found at run time.
+
+They do under a qconfig whose activations are dynamic, where the op has such a kernel. A scale belongs to one row of the
+input, unless the qconfig asks for one for the whole tensor, as torch.ao has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from fxquant.graph.annotation import decide
+from fxquant.graph.pipeline import register_pass
+from fxquant.ops.op import op_of
+from fxquant.qconfig_mapping import Match
+from fxquant.qparams import Dynamic
+
+from .annotate_int8 import backend_limit, call_limit, made_by, weight_config_limit
+
+
+@register_pass(stage="annotate")
+def annotate_dynamic(gm: GraphModule) -> GraphModule:
+    for node in gm.graph.nodes:
+        row, match = op_of(node), node.meta.get("qconfig")
+        if row is None or not row.dynamic or match is None or match.qconfig is None or "custom" in node.meta:
+            continue
+        activation = made_by(match.qconfig.activation, match.source)
+        if activation.is_dynamic:
+            reason = dynamic_limit(match) or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=True)
+            decide(node, dynamic=None if reason else dynamic_of(activation), reason=reason or "")
+    return gm
+
+
+def dynamic_limit(match: Match) -> str | None:
+    """The reason why no kernel computes under a qconfig with dynamic activations, whatever the op, or None."""
+    assert match.qconfig is not None
+    activation = made_by(match.qconfig.activation, match.source)
+    if activation.dtype not in (torch.uint8, torch.int8):
+        return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
+    if activation.qscheme.symmetric or activation.qscheme.per_channel:
+        return f"its qconfig asks for {activation.qscheme.value} activations; dynamic ones are affine, by row or tensor"
+    if match.qconfig.weight is not None and hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
+        return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
+    return weight_config_limit(match, (0,))
+
+
+def dynamic_of(activation: Any) -> Dynamic:
+    """What a dynamic observer stands for. Signed codes are those of the same reals as unsigned ones."""
+    offset = 128 if activation.dtype is torch.int8 else 0
+    low = -offset if activation.quant_min is None else activation.quant_min
+    high = 255 - offset if activation.quant_max is None else activation.quant_max
+    return Dynamic(getattr(activation, "by_row", False), low + offset, high + offset)

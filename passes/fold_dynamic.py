@@ -1,0 +1,68 @@
+"""linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
+hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
+
+and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
+and write floats, so no quantize or dequantize stands around them.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from fxquant import ops
+from fxquant.graph import surgery
+from fxquant.graph.annotation import quant_of
+from fxquant.graph.pipeline import register_pass
+from fxquant.ops.op import op_of
+from fxquant.qparams import FloatOutput
+
+from .fold_recurrent import gate_constants, readers
+
+
+@register_pass(stage="fold")
+def fold_dynamic(gm: GraphModule) -> GraphModule:
+    folds = {ops.linear: _linear, ops.recurrent: _recurrent}
+    for node in list(gm.graph.nodes):
+        if quant_of(node).dynamic is not None:
+            folds[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
+    return surgery.clean(gm)
+
+
+def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    integers, q = arguments["weight"].args
+    weight = surgery.fetch(gm, integers)
+    scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
+    tensors = {
+        "weight": weight,
+        "multiplier": scale.float().expand(len(weight)).contiguous(),
+        "bias": _bias(gm, arguments["bias"], len(weight)),
+    }
+    constants = [surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()]
+    settings = (quant_of(node).dynamic, FloatOutput())
+    new = surgery.emit(node, ops.dynamic_linear, arguments["x"], *constants, *settings, sources=[node])
+    surgery.replace(node, new)
+
+
+def _bias(gm: GraphModule, bias: Node | None, outputs: int) -> Tensor:
+    """float32 [outputs]; -0.0 would show in the sign of a zero."""
+    return torch.zeros(outputs) if bias is None else surgery.fetch(gm, bias).float() + 0.0
+
+
+def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    hidden, cells = readers(node)
+    settings = (arguments["kind"], arguments["reverse"], quant_of(node).dynamic, arguments["h0"], arguments["c0"])
+    call = ops.dynamic_recurrent if cells is None else ops.dynamic_recurrent_states
+    constants = gate_constants(gm, node, (1.0, 1.0))
+    new = surgery.emit(node, call, arguments["x"], *constants, *settings, sources=[node])
+    if hidden is not None and cells is None:
+        surgery.replace(hidden, new)
+        return
+    new.meta["shape"] = node.meta.get("shape")
+    for index, reader in enumerate((hidden, cells)):
+        if reader is not None:
+            surgery.replace(reader, surgery.emit(reader, operator.getitem, new, index, sources=[reader]))
