@@ -195,14 +195,17 @@ def convert_to_reference_fx(
     _remove_qconfig: bool = True,
     qconfig_mapping: MappingLike | None = None,
     backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    passes: Sequence[Any] = (),
 ) -> nn.Module:
     """The model that defines what `convert_fx` computes: float ops between quantize and dequantize of plain tensors.
 
-    Arguments as of `convert_fx`.
+    Arguments and errors as of `convert_fx`; of the stages that `passes` is for, only convert runs here.
     """
+    select(passes, CONVERT, "convert_to_reference_fx")  # raises before anything is done
     prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
     kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
-    made = map_parts(prepared, _referenced)
+    made = map_parts(prepared, partial(_referenced, passes=passes))
     if not is_part(made):
         renote(made, captures=captures_of(made))
     attach_preserved_attrs_to_model(made, kept)
@@ -288,9 +291,9 @@ def _finished(converted: GraphModule, selection: Selection | None = None) -> Qua
     return _done(run_part(converted, "plan", selection), explanation=explanation)
 
 
-def _referenced(part: GraphModule) -> QuantizedModule:
-    convert_standalone(part, convert_to_reference_fx)
-    return _done(run_part(part, "convert"))
+def _referenced(part: GraphModule, passes: Sequence[Any]) -> QuantizedModule:
+    convert_standalone(part, partial(convert_to_reference_fx, passes=passes))
+    return _done(run_part(part, "convert", select(passes, CONVERT, "convert_to_reference_fx")))
 
 
 _KEPT = ("name", "part", "captures", "standalone")
