@@ -29,19 +29,21 @@ def judge(quantized):
     return sqnr_db(expected, logits)
 
 
-def prepare(mapping):
-    return fxquant.prepare_fx(model, mapping, (images[:1],))
+def prepare(mapping, *passes):
+    return fxquant.prepare_fx(model, mapping, (images[:1],), passes=passes)
 
 
 # %% [markdown]
 # ## It does not work
 #
-# One scale for each tensor, activations and weights alike:
+# One scale for each tensor, activations and weights alike, and nothing else: the correction of biases, for which fxquant
+# observes means, is left out until the end.
 
 # %%
+plain = fxquant.without("observe_means")
 default = fxquant.get_default_qconfig()
 per_tensor = fxquant.QConfig(default.activation, fxquant.default_weight_observer)
-prepared = fxquant.calibrate(prepare(fxquant.QConfigMapping().set_global(per_tensor)), [images])
+prepared = fxquant.calibrate(prepare(fxquant.QConfigMapping().set_global(per_tensor), plain), [images])
 quantized = fxquant.convert_fx(prepared)
 start_db = judge(quantized)
 
@@ -70,7 +72,7 @@ print(f"the largest weight of all channels is {spread:.0f} times that of the med
 # costs nothing at run time, and is fxquant's default:
 
 # %%
-prepared = fxquant.calibrate(prepare(fxquant.get_default_qconfig_mapping()), [images])
+prepared = fxquant.calibrate(prepare(fxquant.get_default_qconfig_mapping(), plain), [images])
 quantized = fxquant.convert_fx(prepared)
 per_channel_db = judge(quantized)
 
@@ -127,17 +129,22 @@ suggested_db = judge(fxquant.convert_fx(prepared, qconfig_mapping=suggestion.map
 # prepared model:
 
 # %%
-prepared = prepare(fxquant.get_default_qconfig_mapping())
+prepared = prepare(fxquant.get_default_qconfig_mapping(), plain)
 fxquant.equalize_channels(prepared, [images])
 fxquant.calibrate(prepared, [images])  # afterwards, since the ranges have changed
 equalized_db = judge(fxquant.convert_fx(prepared))
 
 # %% [markdown]
 # What is left is in part not noise but a shift: rounded weights change the *mean* of each channel, and the errors of
-# the layers add up. The bias of the layer can take it off. `correct_biases` measures the shift of each channel against
-# the float model, layer after layer:
+# the layers add up. The bias of the layer can take it off. `convert_fx` does so for the shift that it can compute, from
+# the rounded weights and the means of the layer's inputs, once these are observed. `correct_biases` measures what is
+# left of each channel's shift against the float model, layer after layer:
 
 # %%
+prepared = prepare(fxquant.get_default_qconfig_mapping())
+fxquant.equalize_channels(prepared, [images])
+fxquant.calibrate(prepared, [images])
+judge(fxquant.convert_fx(prepared))
 fxquant.correct_biases(prepared, [images])
 quantized = fxquant.convert_fx(prepared)
 end_db = judge(quantized)
