@@ -41,6 +41,7 @@ from . import (  # noqa: F401  importing a pass registers it
     fold_table,
     fuse_batch_norm,
     fuse_lone_batch_norm,
+    lower_floats,
     lower_layers,
     normalize_activations,
     normalize_attention,
@@ -110,6 +111,6 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_table",
         "fold_constant",
     ),
-    "lower": ("lower_layers",),
+    "lower": ("lower_floats", "lower_layers"),
     "plan": ("plan_regions",),
 }

@@ -1,4 +1,4 @@
-"""Which values of a lowered graph are integers.
+"""Which values of a lowered graph are integers, and which ones a native program can hand on.
 
 Folded constants are, and inputs where the user wants that; int8 layers make them, and data movement hands them on.
 """
@@ -21,6 +21,21 @@ def integer_values(gm: GraphModule) -> set[Node]:
             makes = "qparams" in node.meta
         elif layer is not None:
             makes = layer.gives_integers
+        else:
+            inputs = activations(node) if row is not None and row.moves else []
+            makes = bool(inputs) and all(x in found for x in inputs)
+        if makes:
+            found.add(node)
+    return found
+
+
+def program_values(gm: GraphModule) -> set[Node]:
+    """The nodes of `gm` whose value native programs hand on: integers, and floats of layers that take floats too."""
+    found = integer_values(gm)
+    for node in gm.graph.nodes:
+        layer, row = layer_of(gm, node), op_of(node)
+        if layer is not None:
+            makes = not (layer.takes_integers or layer.gives_integers)
         else:
             inputs = activations(node) if row is not None and row.moves else []
             makes = bool(inputs) and all(x in found for x in inputs)
