@@ -2,6 +2,8 @@
 // behind the last column; then for each tile of rows come scores, probabilities and results, all while they are in
 // the cache. Included by ISA files only.
 #pragma once
+#include <cstddef>
+
 #include "floats/generic.h"
 #include "matmul/blocks.h"
 
@@ -40,7 +42,11 @@ void pack_floats(const float* from, int64_t depth, int64_t columns, const Matrix
     for (int64_t k = 0; k < depth; ++k) {
       float* to = panel + k * kColumns<L>;
       const float* source = from + k * strides.row + first * strides.column;
-      for (int64_t c = 0; c < count; ++c) to[c] = source[c * strides.column];
+      if (strides.column == 1) {
+        __builtin_memcpy(to, source, static_cast<size_t>(count) * 4);
+      } else {
+        for (int64_t c = 0; c < count; ++c) to[c] = source[c * strides.column];
+      }
       for (int64_t c = count; c < kColumns<L>; ++c) to[c] = 0.0F;
     }
   }
