@@ -82,6 +82,13 @@ def test_the_program_computes_what_the_graph_does(monkeypatch: pytest.MonkeyPatc
     assert torch.equal(quantized(*x), found)
 
 
+def test_exported_and_compiled() -> None:
+    quantized, x = converted(Encoder(), *inputs()), inputs()
+    exported: Any = torch.export.export(quantized, x)
+    assert torch.equal(exported.module()(*x), quantized(*x))
+    assert torch.equal(torch.compile(quantized, backend="eager")(*x), quantized(*x))
+
+
 def test_threads_agree() -> None:
     quantized, x = converted(Encoder(), *inputs()), inputs(4, 70)
     before = torch.get_num_threads()

@@ -82,16 +82,17 @@ class FloatLayerNorm(Floats):
 
     def derive(self) -> None:
         self.derived_parameters = [self.constant(name).contiguous() for name in ("gain", "shift")]
+        self.derived_eps = self.constant("eps")
 
     def run(self, x: Tensor) -> Any:
-        return kernels.float_layer_norm(x, *self.derived_parameters, self.constant("eps"))
+        return kernels.float_layer_norm(x, *self.derived_parameters, self.derived_eps)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         self.check_floats(x)
         dims = self.derived_parameters[0].dim()
         parameters = [emitter.constant(t) for t in self.derived_parameters]
         rows = (emitter.rows(y, dims), emitter.rows(x, dims))
-        emitter.call("float_layer_norm", rows, *parameters, self.constant("eps"), active_isa())
+        emitter.call("float_layer_norm", rows, *parameters, self.derived_eps, active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return bool(inputs[0].dim() == self.constant("gain").dim())
