@@ -36,8 +36,8 @@ def prepare(mapping, *passes):
 # %% [markdown]
 # ## It does not work
 #
-# One scale for each tensor, activations and weights alike, and nothing else: the correction of biases, for which fxquant
-# observes means, is left out until the end.
+# One scale for each tensor, activations and weights alike, and nothing else: the correction of biases, for which
+# fxquant observes means, is left out until the end.
 
 # %%
 plain = fxquant.without("observe_means")
@@ -91,11 +91,10 @@ for row in suspects:
 
 # %% [markdown]
 # A large error of a layer is no harm if the network does not care. `sensitivity` asks the outputs: it converts the
-# model once for each block (`depth=2`) with that block in float, and then once more for each with the worst one in
-# float, too: the second row is of both together. Half of the images are enough for a ranking.
+# model once for each block (`depth=2`) with that block in float. Half of the images are enough for a ranking.
 
 # %%
-ranking = fxquant.sensitivity(model, [images[::2]], depth=2, prepared=prepared)
+ranking = fxquant.sensitivity(model, [images[::2]], depth=2, together=1, prepared=prepared)
 for row in ranking.worst(4):
     print(f"{row.layer.name:12} in float wins {row.float - ranking.int8:.1f} dB")
 
@@ -105,8 +104,8 @@ for row in suspects:
     print(f"{row.place:24} its block in float wins {gains[block]:.1f} dB")
 
 # %% [markdown]
-# The suspects are acquitted: what they lose hardly matters behind them. The first two blocks are what hurts, at the
-# other end of the network.
+# The suspects are acquitted: what they lose hardly matters behind them. features.1 is what hurts, at the other end of
+# the network.
 #
 # ## Leave them in float?
 #
@@ -118,7 +117,7 @@ print(suggestion)
 suggested_db = judge(fxquant.convert_fx(prepared, qconfig_mapping=suggestion.mapping))
 
 # %% [markdown]
-# It works, and it is expensive: these blocks compute on the largest images of the network, and the time is several
+# It works, and it is expensive: the first blocks compute on the largest images of the network, and the time is several
 # times that of the model in int8. Where a layer must be saved, that is the price. Here there is something better.
 #
 # ## Make int8 fit

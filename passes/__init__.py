@@ -61,7 +61,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_table",
         "fold_constant",
     ),
-    "lower": ("lower_layers",),
+    "lower": ("lower_floats", "lower_layers"),
     "plan": ("plan_regions",),
 }
 

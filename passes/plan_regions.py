@@ -13,7 +13,7 @@ from torch.fx import Graph, GraphModule, Node
 from fxquant.graph import surgery
 from fxquant.graph.annotation import is_several
 from fxquant.graph.extract import extract
-from fxquant.graph.integers import integer_values, layer_of
+from fxquant.graph.integers import layer_of, program_values
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.shapes import asks_shape
 from fxquant.runtime.planner import can_plan
@@ -30,10 +30,10 @@ def _region(root: nn.Module, graph: Graph) -> Int8Region:
 
 
 def _native(gm: GraphModule) -> set[Node]:
-    """What a program can have: layers, nodes that move integers, and the sizes that these alone read."""
-    integers, sizes = integer_values(gm), _sizes(gm)
+    """What a program can have: layers, nodes that move their values, and the sizes that these alone read."""
+    values, sizes = program_values(gm), _sizes(gm)
     calls = [node for node in gm.graph.nodes if node.op.startswith("call_")]
-    moves = {n for n in calls if (n in integers or layer_of(gm, n) is not None) and can_plan(gm, n)}
+    moves = {n for n in calls if (n in values or layer_of(gm, n) is not None) and can_plan(gm, n)}
     native = moves | sizes
     while stray := {n for n in native if not _fits(n, native, sizes)}:
         native -= stray

@@ -1,4 +1,4 @@
-"""Which values of a lowered graph are integers.
+"""Which values of a lowered graph are integers, and which ones a native program can hand on.
 
 Folded constants are, and inputs where the user wants that; int8 layers make them, and data movement hands them on.
 """
@@ -14,17 +14,33 @@ from fxquant.runtime.layer import Layer
 
 def integer_values(gm: GraphModule) -> set[Node]:
     """The nodes of `gm` whose value is uint8."""
-    found: set[Node] = set()
+    return _handed_on(gm, {node for node in gm.graph.nodes if _makes_integers(gm, node)})
+
+
+def program_values(gm: GraphModule) -> set[Node]:
+    """The nodes of `gm` whose value native programs hand on: integers, and floats of layers that take floats too."""
+    return _handed_on(gm, {node for node in gm.graph.nodes if _makes_integers(gm, node) or _is_of_floats(gm, node)})
+
+
+def _makes_integers(gm: GraphModule, node: Node) -> bool:
+    layer = layer_of(gm, node)
+    if layer is not None:
+        return layer.gives_integers
+    return node.op in ("get_attr", "placeholder", "call_module") and "qparams" in node.meta
+
+
+def _is_of_floats(gm: GraphModule, node: Node) -> bool:
+    layer = layer_of(gm, node)
+    return layer is not None and not (layer.takes_integers or layer.gives_integers)
+
+
+def _handed_on(gm: GraphModule, made: set[Node]) -> set[Node]:
+    """These nodes, and those that only move what they give."""
+    found = set(made)
     for node in gm.graph.nodes:
-        layer, row = layer_of(gm, node), op_of(node)
-        if node.op in ("get_attr", "placeholder") or (node.op == "call_module" and layer is None):
-            makes = "qparams" in node.meta
-        elif layer is not None:
-            makes = layer.gives_integers
-        else:
-            inputs = activations(node) if row is not None and row.moves else []
-            makes = bool(inputs) and all(x in found for x in inputs)
-        if makes:
+        row = op_of(node)
+        inputs = activations(node) if row is not None and row.moves else []
+        if inputs and found.issuperset(inputs):
             found.add(node)
     return found
 

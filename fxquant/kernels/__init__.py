@@ -10,6 +10,7 @@ from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
+from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.grouped import grouped_linear, pack_grouped
@@ -38,6 +39,10 @@ __all__ = [
     "dynamic_linear",
     "dynamic_recurrent",
     "embedding_bag",
+    "float_add",
+    "float_attention",
+    "float_gelu",
+    "float_layer_norm",
     "group_norm",
     "grouped_linear",
     "interpolate_bilinear",

@@ -21,6 +21,7 @@ void bind_copy(nb::module_& m, ProgramClass& program);
 void bind_matmul(nb::module_& m, ProgramClass& program);
 void bind_softmax(nb::module_& m, ProgramClass& program);
 void bind_norm(nb::module_& m, ProgramClass& program);
+void bind_floats(nb::module_& m, ProgramClass& program);
 void bind_embedding(nb::module_& m);
 void bind_grouped(nb::module_& m, ProgramClass& program);
 void bind_dynamic(nb::module_& m, ProgramClass& program);
@@ -88,6 +89,7 @@ NB_MODULE(_kernels, m) {
   bind_matmul(m, program);
   bind_softmax(m, program);
   bind_norm(m, program);
+  bind_floats(m, program);
   bind_embedding(m);
   bind_grouped(m, program);
   bind_dynamic(m, program);

@@ -113,6 +113,12 @@ from fxquant.ops.integer.embedding import (
     rows_embedding as rows_embedding,
     rows_embedding_bag as rows_embedding_bag,
 )
+from fxquant.ops.integer.floats import (
+    float_add as float_add,
+    float_attention as float_attention,
+    float_gelu as float_gelu,
+    float_layer_norm as float_layer_norm,
+)
 from fxquant.ops.integer.linear import (
     dynamic_linear as dynamic_linear,
     int8_linear as int8_linear,

@@ -58,7 +58,7 @@ class Emitter:
             return x
         n, c, *positions = x.shape
         copy = self.new(torch.empty((n, *positions, c), dtype=x.dtype, device="meta").movedim(-1, 1))
-        self.call("copy", (copy, x))
+        self.copy(copy, x)
         return copy
 
     def dense_rows(self, x: Value) -> Value:
@@ -73,11 +73,15 @@ class Emitter:
         assert isinstance(flat, Value)
         return flat
 
+    def copy(self, y: Value, x: Value) -> None:
+        """Writes the elements of `x`, of any dtype, to `y`."""
+        self.call("copy", (y.as_bytes(), x.as_bytes()))
+
     def copied(self, x: Value, memory_format: torch.memory_format) -> Value:
         """A dense copy of `x`."""
         dense = torch.empty(x.shape, dtype=x.dtype, device="meta", memory_format=memory_format)
         copy = self.new(dense)
-        self.call("copy", (copy.as_bytes(), x.as_bytes()))
+        self.copy(copy, x)
         return copy
 
     def _buffer(self, size: int) -> Buffer:

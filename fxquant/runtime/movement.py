@@ -48,8 +48,9 @@ def can_move(node: Node, row: Op) -> bool:
     if row.call is ops.getitem and isinstance(node.args[1], tuple):
         return all(i is None or i is Ellipsis or isinstance(i, (int, slice)) or _is_size(i) for i in node.args[1])
     if row.call is ops.pad:
-        amounts = row.bind(node)["pad"]
-        return all(isinstance(amount, int) and amount >= 0 for amount in amounts)
+        arguments = row.bind(node)
+        amounts = arguments["pad"]
+        return arguments["mode"] != "constant" and all(isinstance(amount, int) and amount >= 0 for amount in amounts)
     return row.call in (ops.cat, ops.pixel_shuffle, ops.pixel_unshuffle, *_PIECES, *_VIEWS)
 
 
@@ -90,12 +91,12 @@ def moved(emitter: Emitter, row: Op, meta: Any, value: Any, *rest: Any) -> Any:
         return _viewed(emitter, value, lambda x: row.body(x, *rest))
     y = emitter.new(meta)
     if row.call is ops.pixel_shuffle:
-        emitter.call("copy", (_pixels(y, *rest), _channels(value, *rest)))
+        emitter.copy(_pixels(y, *rest), _channels(value, *rest))
     elif row.call is ops.pixel_unshuffle:
-        emitter.call("copy", (_channels(y, *rest), _pixels(value, *rest)))
+        emitter.copy(_channels(y, *rest), _pixels(value, *rest))
     else:
         for pair in _pairs(y, value, _PIECES[row.call](value.shape, *rest)):
-            emitter.call("copy", pair)
+            emitter.copy(*pair)
     return y
 
 

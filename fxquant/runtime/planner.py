@@ -116,7 +116,7 @@ class Planner:
 
     def _concatenated(self, node: Node) -> Value:
         for piece, place in self.homes.to_copy(node):
-            self.emitter.call("copy", (place, self.values[piece]))
+            self.emitter.copy(place, self.values[piece])
         return self.homes.of_cat(node)
 
     def _argument(self, node: Node) -> Any:

@@ -16,3 +16,8 @@ def multiply_adds(weight: Tensor, image: Tensor) -> int:
 def product_multiply_adds(a: Tensor, y: Tensor) -> int:
     """Of the matrix product y = a @ b."""
     return y.numel() * a.shape[-1]
+
+
+def attention_multiply_adds(y: Tensor, query: Tensor, key: Tensor, *others: Tensor) -> int:
+    """Of attention that gives y."""
+    return key.shape[-2] * (query.numel() + y.numel())

@@ -81,7 +81,7 @@ def test_the_kernel_computes_what_the_op_means(name: str) -> None:
 
 
 def test_every_integer_op_has_a_layer() -> None:
-    integer = {getattr(ops, name) for name in dir(ops) if name.startswith(("int8_", "dynamic_", "rows_"))}
+    integer = {getattr(ops, name) for name in dir(ops) if name.startswith(("int8_", "rows_", "dynamic_", "float_"))}
     assert set(LAYERS) == {*integer, ops.lookup, ops.quantize, ops.dequantize}
 
 

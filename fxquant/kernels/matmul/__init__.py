@@ -67,10 +67,11 @@ def matmul(
     return y
 
 
-def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attended(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
     """The empty result: [..., L, E], in memory [..., L, heads, E], as the projection that follows reads it."""
-    if any(x.dtype is not torch.uint8 or x.dim() < 2 for x in (query, key, value)):
-        raise InputError(f"attention takes uint8 tensors, not {query.dtype}, {key.dtype} and {value.dtype}")
+    if any(x.dtype is not dtype or x.dim() < 2 for x in (query, key, value)):
+        name = str(dtype).removeprefix("torch.")
+        raise InputError(f"attention takes {name} tensors, not {query.dtype}, {key.dtype} and {value.dtype}")
     fits = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
     if not fits or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise InputError(
@@ -96,7 +97,7 @@ def check_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     "attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float score_multiplier, int query_zero_point, "
     "int key_zero_point, float value_multiplier, int value_zero_point, int zero_point, int quant_min, int quant_max, "
     "bool causal) -> Tensor",
-    lambda query, key, value, *_: _attended(query, key, value),
+    lambda query, key, value, *_: attended(query, key, value),
 )
 def attention(
     query: Tensor,
@@ -117,7 +118,7 @@ def attention(
 
     Raises InputError for other dtypes, and for shapes that do not fit.
     """
-    y = _attended(query, key, value)
+    y = attended(query, key, value)
     mask = None if mask is None else check_mask(mask, (*y.shape[:-1], key.shape[-2]))
     if y.numel() == 0:
         return y

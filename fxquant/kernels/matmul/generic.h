@@ -1,30 +1,11 @@
 // matmul and attention over the tiles of a Machine.
 #pragma once
 #include "base/exponential.h"
+#include "matmul/blocks.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
 namespace {
-
-// The rows [begin, end) of a block, in tiles as even as possible: body(first row, Index<rows>{}).
-template <class M, class Body>
-void for_each_tile(int64_t begin, int64_t end, const Body& body) {
-  const int64_t count = end - begin, tiles = (count + M::kRows - 1) / M::kRows;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t first = begin + count * t / tiles;
-    with_count<M::kRows>(begin + count * (t + 1) / tiles - first, [&](auto rows) { body(first, rows); });
-  }
-}
-
-// The items of a part: body(batch, whether the one before had another batch, first row, last row + 1).
-template <class Body>
-void for_each_block(const MatmulPart& part, int64_t rows, Body&& body) {
-  for (int64_t item = part.begin; item < part.end; ++item) {
-    const int64_t batch = item / part.blocks, block = item % part.blocks;
-    const bool is_new = item == part.begin || block == 0;
-    body(batch, is_new, rows * block / part.blocks, rows * (block + 1) / part.blocks);
-  }
-}
 
 template <class M>
 int64_t matmul_scratch_of(const Matmul& p) {
@@ -45,7 +26,7 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
     uint8_t* y = operands.y + p.batches.offset(batch, 0);
     float multipliers[M::kRows];
     for (float& each : multipliers) each = p.multiplier;
-    for_each_tile<M>(begin, end, [&](int64_t first, auto rows) {
+    for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const uint8_t* from = a + first * p.a_row;
       int32_t terms[kTile];
@@ -131,7 +112,7 @@ class AttentionBlock {
     const int64_t mask_size = p_.mask == Mask::floats ? 4 : 1;
     const uint8_t* mask = operands_.mask + p_.batches.offset(batch, 4) * mask_size;
     uint8_t* y = operands_.y + p_.batches.offset(batch, 0);
-    for_each_tile<M>(begin, end, [&](int64_t first, auto rows) {
+    for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
       scores<kTile>(q + first * p_.q_row, keys);

@@ -40,13 +40,18 @@ struct Matmul {
 enum class Mask { none, floats, bools };
 
 // y and q have neighbouring elements of a row side by side; k, v and the mask any strides.
-struct Attention {
+struct AttentionLayout {
   Rows<5> batches;  // of y, q, k, v, mask
   int64_t queries = 0, keys = 0, depth = 0, width = 0;
   int64_t y_row = 0, q_row = 0;
   Matrix k, v, mask_strides;
   Mask mask = Mask::none;
   bool causal = false;
+
+  int64_t multiply_adds() const { return batches.count * queries * keys * (depth + width); }
+};
+
+struct Attention : AttentionLayout {
   float score_multiplier = 0.0F, value_multiplier = 0.0F;
   int32_t q_zero_point = 0, k_zero_point = 0, v_zero_point = 0;
   Requantize output;

@@ -17,7 +17,7 @@ namespace fxquant {
 namespace {
 
 template <class M>
-constexpr int64_t kColumns = M::kCount * M::kVectors;
+constexpr int64_t kColumns = M::kCount* M::kVectors;
 
 inline int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -151,15 +151,6 @@ FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors],
     step([&](const uint8_t* row)
              FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + whole, depth - whole)); });
   }
-}
-
-// body(Index<count>{}) of a count in [1, Most].
-template <int Most, class Body>
-inline void with_count(int64_t count, const Body& body) {
-  if constexpr (Most > 1) {
-    if (count < Most) return with_count<Most - 1>(count, body);
-  }
-  body(Index<Most>{});
 }
 
 // Requantized rows of a tile to y; `columns` of the panel exist.

@@ -15,7 +15,7 @@ from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.layers.plain import Plain
 from fxquant.runtime.value import Value
-from fxquant.runtime.work import product_multiply_adds
+from fxquant.runtime.work import attention_multiply_adds, product_multiply_adds
 from fxquant.target import active_isa
 
 
@@ -72,8 +72,7 @@ class Int8Attention(Layer):
         return inputs[0].dim() == 2
 
     def multiply_adds(self, y: Tensor, *inputs: Tensor) -> int:
-        query, key, _, *_ = inputs
-        return key.shape[-2] * (query.numel() + y.numel())
+        return attention_multiply_adds(y, *inputs)
 
     def emit(
         self, emitter: Emitter, y: Value, query: Value, key: Value, value: Value, mask: Value | None = None

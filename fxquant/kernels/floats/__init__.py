@@ -1,0 +1,103 @@
+"""What stands between dynamic layers: add, gelu, layer_norm and attention of float32 tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.matmul import attended, check_mask, dense_rows, scratch
+from fxquant.target import active_isa
+
+
+def _check(name: str, *tensors: Tensor) -> None:
+    for x in tensors:
+        if x.dtype is not torch.float32:
+            raise InputError(f"{name} takes float32 tensors, not {x.dtype}")
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    """The empty result of a + b."""
+    _check("add", a, b)
+    try:
+        return a.new_empty(torch.broadcast_shapes(a.shape, b.shape))
+    except RuntimeError:
+        raise InputError(f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+
+
+@torch_op("float_add(Tensor a, Tensor b) -> Tensor", _sum)
+def float_add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b of float32, broadcast; contiguous. Raises InputError for other dtypes or shapes."""
+    y = _sum(a, b)
+    if y.numel() > 0:
+        views = [view(x) for x in (y, a.expand(y.shape), b.expand(y.shape))]
+        _kernels.float_add(torch.get_num_threads(), *views, active_isa())
+    return y
+
+
+def _like(name: str, x: Tensor) -> Tensor:
+    """An empty contiguous tensor of the shape of `x`."""
+    _check(name, x)
+    return x.new_empty(x.shape)
+
+
+def _matrix(x: Tensor, length: int) -> Tensor:
+    return x.contiguous().reshape(-1, length)
+
+
+@torch_op("float_gelu(Tensor x) -> Tensor", lambda x: _like("gelu", x))
+def float_gelu(x: Tensor) -> Tensor:
+    """x * Phi(x) within 1e-6 of float32 `x` of any shape; contiguous. Raises InputError for another dtype."""
+    y = _like("gelu", x)
+    if y.numel() > 0:
+        length = x.shape[-1] if x.dim() else 1
+        _kernels.float_gelu(torch.get_num_threads(), view(_matrix(y, length)), view(_matrix(x, length)), active_isa())
+    return y
+
+
+def _normalized(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    _check("layer_norm", x, weight, bias)
+    dims = weight.dim()
+    if weight.shape != bias.shape or x.dim() < dims or x.shape[x.dim() - dims :] != weight.shape:
+        raise InputError(f"layer_norm over {list(weight.shape)} takes a tensor that ends so, not {list(x.shape)}")
+    return x.new_empty(x.shape)
+
+
+@torch_op("float_layer_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> Tensor", lambda *a: _normalized(*a[:3]))
+def float_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """F.layer_norm of float32 `x` over weight.shape; weight and bias are contiguous, and so is the result.
+
+    Raises InputError for other dtypes or shapes.
+    """
+    y = _normalized(x, weight, bias)
+    if y.numel() > 0:
+        rows = [view(_matrix(each, weight.numel())) for each in (y, x)]
+        parameters = (weight.data_ptr(), bias.data_ptr(), eps)
+        _kernels.float_layer_norm(torch.get_num_threads(), *rows, *parameters, active_isa())
+    return y
+
+
+@torch_op(
+    "float_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, bool causal, float scale) -> Tensor",
+    lambda query, key, value, *_: attended(query, key, value, torch.float32),
+)
+def float_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float
+) -> Tensor:
+    """softmax(scale * query @ key^T + mask) @ value of float32 [..., L, D], [..., S, D] and [..., S, E].
+
+    The mask is float32 or bool; a row without any key is 0. Raises InputError for other dtypes or shapes.
+    """
+    y = attended(query, key, value, torch.float32)
+    mask = None if mask is None else check_mask(mask, (*y.shape[:-1], key.shape[-2]))
+    if y.numel() == 0:
+        return y
+    query = dense_rows(query)
+    views = (view(y), view(query), view(key), view(value))
+    isa = active_isa()
+    memory = scratch(_kernels.float_attention_scratch_size(*views, isa))
+    settings = (mask is not None and mask.dtype is torch.bool, causal, scale, isa)
+    _kernels.float_attention(torch.get_num_threads(), *views, view(mask), view(memory), *settings)
+    return y

@@ -1,0 +1,86 @@
+// The arithmetic of floats.h, over the lanes L of an ISA (base/lanes_<isa>.h); with ScalarLanes it is the reference's.
+#pragma once
+#include "base/lanes_scalar.h"
+#include "base/unroll.h"
+#include "floats/floats.h"
+
+namespace fxquant {
+namespace {
+
+constexpr float kLog2OfE = 1.4426950408889634F;
+// Taylor's coefficients of 2^f, log(2)^i / i!: for |f| <= 1/2 the relative error is below 2e-7.
+constexpr float kPowerOf2[7] = {
+    1.0F, 0.6931471806F, 0.2402265070F, 0.05550410866F, 0.009618129108F, 0.001333355815F, 0.0001540353039F};
+// exp2 of anything below is 0.
+constexpr float kLowestPower = -100.0F, kSmallest = 0x1p-100F;
+
+// exp2(t) of t <= 0: 2^n * polynomial(t - n) - 2^-100 with n = rne(t). A NaN stays one.
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 float_exp2(typename L::F32 t) {
+  const auto u = L::greater(L::set(kLowestPower), t);
+  const auto n = L::nearest(u);
+  const auto f = L::sub(u, n);
+  auto sum = L::set(kPowerOf2[6]);
+  unroll<6>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, f), L::set(kPowerOf2[5 - i])); });
+  return L::sub(L::scaled(sum, n), L::set(kSmallest));
+}
+
+// Of the complementary error function, halved; the first one is divided by sqrt(2).
+constexpr float kTail[6] = {0.2316418882F, 0.1274147960F, -0.1422483680F, 0.7107068705F, -0.7265760135F, 0.5307027145F};
+
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 gelu_of(typename L::F32 x) {
+  const auto zero = L::set(0.0F);
+  const auto negative = L::greater(L::set(-30.0F), L::sub(zero, L::greater(x, L::sub(zero, x))));
+  const auto a = L::sub(zero, negative);
+  const auto t = L::div(L::set(1.0F), L::add(L::set(1.0F), L::mul(a, L::set(kTail[0]))));
+  auto sum = L::set(kTail[5]);
+  unroll<4>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, t), L::set(kTail[4 - i])); });
+  const auto power = float_exp2<L>(L::mul(L::mul(a, negative), L::set(kLog2OfE / 2)));
+  return L::sub(L::greater(x, zero), L::mul(a, L::mul(L::mul(sum, t), power)));
+}
+
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 normalized(typename L::F32 x, typename L::F32 mean, typename L::F32 inverse,
+                                                   typename L::F32 weight, typename L::F32 bias) {
+  return L::add(L::mul(L::mul(L::sub(x, mean), inverse), weight), bias);
+}
+
+// The sum of value(lanes, i), i < count, a vector from element i on of whichever lanes.
+template <class L, class Value>
+inline float sum_of(int64_t count, const Value& value) {
+  constexpr int kVectors = kPartials / L::kCount;
+  typename L::F32 sums[kVectors];
+  for (auto& sum : sums) sum = L::set(0.0F);
+  int64_t i = 0;
+  for (; i + kPartials <= count; i += kPartials) {
+    unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { sums[v] = L::add(sums[v], value(L{}, i + v * L::kCount)); });
+  }
+  float partial[kPartials];
+  unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { L::store_f32(partial + v * L::kCount, sums[v]); });
+  for (; i < count; ++i) partial[i % kPartials] += value(ScalarLanes{}, i);
+  for (int64_t half = kPartials / 2; half > 0; half /= 2) {
+    for (int64_t k = 0; k < half; ++k) partial[k] += partial[k + half];
+  }
+  return partial[0];
+}
+
+struct RowStatistics {
+  float mean, inverse;
+};
+
+template <class L>
+inline RowStatistics statistics_of_row(const float* x, int64_t count, float eps) {
+  const auto n = static_cast<float>(count);
+  const float mean =
+      sum_of<L>(count, [=](auto lanes, int64_t i) FXQUANT_UNROLLED { return decltype(lanes)::load_f32(x + i); }) / n;
+  const float squares = sum_of<L>(count, [=](auto lanes, int64_t i) FXQUANT_UNROLLED {
+    using Any = decltype(lanes);
+    const auto centered = Any::sub(Any::load_f32(x + i), Any::set(mean));
+    return Any::mul(centered, centered);
+  });
+  return {mean, 1.0F / __builtin_sqrtf(squares / n + eps)};
+}
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,57 @@
+#include "floats/floats.h"
+
+#include "base/kernel_rows.h"
+#include "base/parallel.h"
+#include "matmul/parts.h"
+
+namespace fxquant {
+
+#define KERNELS(isa, table) extern const FloatKernels table;
+#include "floats/kernels.inc"
+#undef KERNELS
+
+namespace {
+
+constexpr KernelRow<FloatKernels> kRows[] = {
+#define KERNELS(isa, table) {Isa::isa, &table},
+#include "floats/kernels.inc"
+#undef KERNELS
+};
+
+template <class Body>
+void for_rows(int64_t count, int64_t length, int threads, const Body& body) {
+  parallel_for(length > 0 ? count : 0, worthwhile_threads(8 * count * length, threads), body);
+}
+
+}  // namespace
+
+int64_t float_attention_scratch(const FloatAttention& params, Isa isa) {
+  return kernels_of(kRows, isa).attention_scratch(params);
+}
+
+void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) {
+  const FloatKernels& kernels = kernels_of(kRows, isa);
+  for_rows(rows.count, rows.length, threads,
+           [&](int64_t begin, int64_t end) { kernels.add(rows, y, a, b, begin, end); });
+}
+
+void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads) {
+  const FloatKernels& kernels = kernels_of(kRows, isa);
+  for_rows(rows.count, rows.length, threads, [&](int64_t begin, int64_t end) { kernels.gelu(rows, y, x, begin, end); });
+}
+
+void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
+  const FloatKernels& kernels = kernels_of(kRows, isa);
+  for_rows(p.rows.count, p.rows.length, threads,
+           [&](int64_t begin, int64_t end) { kernels.layer_norm(p, y, x, begin, end); });
+}
+
+void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
+                     int threads) {
+  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const int64_t batches = p.queries * p.width > 0 ? p.batches.count : 0;
+  run_parts(batches, p.queries, p.multiply_adds(), threads, scratch, kernels.attention_scratch(p),
+            [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
+}
+
+}  // namespace fxquant

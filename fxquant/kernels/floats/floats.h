@@ -1,0 +1,66 @@
+// What stands between dynamic layers, float32 to float32, so that one program holds them all:
+//   add         y = a + b
+//   gelu        y = max(x, 0) - a * h(a)     a = min(|x|, 30), h the upper tail of the normal distribution:
+//               h = t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * c5)))) * exp2(-a * a * log2(e) / 2),  t = 1 / (1 + c0 *
+//               a) within 1e-7 (Abramowitz and Stegun 1964, 7.1.26); 0 for -inf
+//   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
+//               y = ((x - mean) * inverse) * weight + bias
+//   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
+//               p[i, j] = exp2((s[i, j] - max over j of s[i, j]) * log2(e))
+//               y[i, e] = sum over j of p[i, j] * v[j, e] * (1 / sum over j of p[i, j])      0 where no key is left
+// Every operation rounds to float32 by itself. Products are summed in order, from 0 on; sum() has kPartials partial
+// sums, element i in number i % kPartials, of which then the upper half is added to the lower one until one is left.
+// So every ISA gives the same bits. A NaN gives NaN in its element (add, gelu) or its row.
+#pragma once
+#include <cstdint>
+
+#include "base/isa.h"
+#include "base/rows.h"
+#include "matmul/matmul.h"
+
+namespace fxquant {
+
+constexpr int64_t kPartials = 32;
+
+// Elements of a row lie side by side; distances of rows in elements.
+struct FloatRows {
+  int64_t count = 0, length = 0, y_stride = 0, x_stride = 0;
+};
+
+// weight and bias have an element for each of a row.
+struct FloatLayerNorm {
+  FloatRows rows;
+  const float *weight = nullptr, *bias = nullptr;
+  float eps = 0.0F;
+};
+
+struct FloatAttention : AttentionLayout {
+  float scale = 1.0F;
+};
+
+struct FloatAttentionOperands {
+  float* y;
+  const float *q, *k, *v;
+  const uint8_t* mask;  // of floats or bools
+};
+
+// Of rows [begin, end), or of a part.
+struct FloatKernels {
+  void (*add)(const Rows<3>& rows, float* y, const float* a, const float* b, int64_t begin, int64_t end);
+  void (*gelu)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
+  void (*layer_norm)(const FloatLayerNorm& params, float* y, const float* x, int64_t begin, int64_t end);
+  int64_t (*attention_scratch)(const FloatAttention& params);
+  void (*attention)(const FloatAttention& params, const FloatAttentionOperands& operands, const MatmulPart& part);
+};
+
+// Bytes that each thread wants, a multiple of 64; the memory begins at a multiple of 64.
+int64_t float_attention_scratch(const FloatAttention& params, Isa isa);
+
+// On at most `threads` threads. y may be an operand itself, but not that of attention.
+void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads);
+void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
+void float_layer_norm(const FloatLayerNorm& params, float* y, const float* x, Isa isa, int threads);
+void float_attention(const FloatAttention& params, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
+                     int threads);
+
+}  // namespace fxquant

@@ -1,0 +1,58 @@
+// add, gelu and layer_norm, row by row, over the lanes L of an ISA. Included by ISA files only.
+#pragma once
+#include "floats/arithmetic.h"
+
+namespace fxquant {
+namespace {
+
+// y[i] of a row: result(load, i), where load(p) is the vector from element p[i] on.
+template <class L, class Result>
+FXQUANT_UNROLLED inline void for_row(float* y, int64_t length, const Result& result) {
+  int64_t i = 0;
+  for (; i + L::kCount <= length; i += L::kCount) {
+    L::store_f32(y + i, result([=](const float* p) FXQUANT_UNROLLED { return L::load_f32(p + i); }));
+  }
+  if (i == length) return;
+  const int64_t left = length - i;
+  L::store_f32(y + i, left, result([=](const float* p) FXQUANT_UNROLLED { return L::load_f32(p + i, left); }));
+}
+
+template <class L>
+void float_add_rows(const Rows<3>& rows, float* y, const float* a, const float* b, int64_t begin, int64_t end) {
+  const bool dense = rows.step[0] == 1 && rows.step[1] == 1 && rows.step[2] == 1;
+  for (int64_t row = begin; row < end; ++row) {
+    float* to = y + rows.offset(row, 0);
+    const float *first = a + rows.offset(row, 1), *second = b + rows.offset(row, 2);
+    if (dense) {
+      for_row<L>(to, rows.length, [=](const auto& load) FXQUANT_UNROLLED { return L::add(load(first), load(second)); });
+    } else {
+      for (int64_t i = 0; i < rows.length; ++i)
+        to[i * rows.step[0]] = first[i * rows.step[1]] + second[i * rows.step[2]];
+    }
+  }
+}
+
+template <class L>
+void float_gelu_rows(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float* from = x + row * rows.x_stride;
+    for_row<L>(y + row * rows.y_stride, rows.length,
+               [=](const auto& load) FXQUANT_UNROLLED { return gelu_of<L>(load(from)); });
+  }
+}
+
+template <class L>
+void float_layer_norm_rows(const FloatLayerNorm& p, float* y, const float* x, int64_t begin, int64_t end) {
+  const float *weight = p.weight, *bias = p.bias;
+  for (int64_t row = begin; row < end; ++row) {
+    const float* from = x + row * p.rows.x_stride;
+    const RowStatistics of = statistics_of_row<L>(from, p.rows.length, p.eps);
+    const auto mean = L::set(of.mean), inverse = L::set(of.inverse);
+    for_row<L>(y + row * p.rows.y_stride, p.rows.length, [=](const auto& load) FXQUANT_UNROLLED {
+      return normalized<L>(load(from), mean, inverse, load(weight), load(bias));
+    });
+  }
+}
+
+}  // namespace
+}  // namespace fxquant

@@ -1,0 +1,38 @@
+"""Ops of floats that have kernels, so that a native program need not end where dynamic layers are joined by them.
+
+Each means what the op of the same name means; its kernel agrees within 1e-5 (kernels/floats/floats.h has the formulas).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fxquant.ops.attention import attention
+from fxquant.ops.op import op
+
+
+@op(activations=("a", "b"))
+def float_add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b of float32, broadcast."""
+    return a + b
+
+
+@op()
+def float_gelu(x: Tensor) -> Tensor:
+    """x * Phi(x) of float32."""
+    return F.gelu(x)
+
+
+@op()
+def float_layer_norm(x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """x float32 [..., *gain.shape], normalized over the shape of `gain` and `shift`."""
+    return F.layer_norm(x, gain.shape, gain, shift, eps)
+
+
+@op(activations=("query", "key", "value"), at_run_time=("mask",))
+def float_attention(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None
+) -> Tensor:
+    """float32 [..., L, D], [..., S, D] and [..., S, E] -> [..., L, E]; the mask is float32 or bool."""
+    return attention(query, key, value, mask, causal, scale)

@@ -1,0 +1,101 @@
+"""add(a, b)                           -> float_add(a, b)
+gelu(x)                             -> float_gelu(x)
+layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
+attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
+
+of floats next to dynamic layers, or next to others of these, also over data movement: so that one native program has
+them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from fxquant import ops
+from fxquant.graph import surgery
+from fxquant.graph.annotation import activations, quant_of
+from fxquant.graph.pipeline import register_pass
+from fxquant.ops.op import op_of
+from fxquant.qparams import float32
+
+
+@register_pass(stage="lower")
+def lower_floats(gm: GraphModule) -> GraphModule:
+    for node in _joining(gm):
+        if node.target in _LOWERED:
+            new = _LOWERED[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
+            surgery.replace(node, new)
+    return surgery.clean(gm)
+
+
+def _joining(gm: GraphModule) -> list[Node]:
+    """What joins dynamic layers: the ops with kernels, and data movement, that ways over such lead to."""
+    dynamic = [node for node in gm.graph.nodes if node.target is ops.dynamic_linear]
+    found, edge = set(dynamic), list(dynamic)
+    while edge:
+        node = edge.pop()
+        for each in (*activations(node), *node.users):
+            if each not in found and _may_join(each):
+                found.add(each)
+                edge.append(each)
+    return [node for node in gm.graph.nodes if node in found and node not in dynamic]
+
+
+def _may_join(node: Node) -> bool:
+    row = op_of(node)
+    if row is None or quant_of(node).int8:
+        return False
+    return row.moves or (node.target in _LOWERED and _has_kernel(node, row.bind(node)))
+
+
+def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
+    inputs = activations(node)
+    if any(x.op == "get_attr" or x.meta.get("dtype") is not torch.float32 for x in inputs):
+        return False
+    if node.target is ops.add:
+        return len(inputs) == 2
+    if node.target is ops.gelu:
+        return bool(arguments["approximate"] == "none")
+    if node.target is ops.attention:
+        shapes = [x.meta["shape"][:-2] for x in inputs]
+        mask = arguments["mask"]
+        return len({*shapes}) == 1 and (mask is None or mask.meta.get("dtype") in (torch.bool, torch.float32))
+    return True
+
+
+def _add(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    new: Node = surgery.emit(node, ops.float_add, arguments["a"], arguments["b"], sources=[node])
+    return new
+
+
+def _gelu(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    new: Node = surgery.emit(node, ops.float_gelu, arguments["x"], sources=[node])
+    return new
+
+
+def _layer_norm(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    shape = arguments["normalized_shape"]
+    gain = _parameter(gm, node, "gain", arguments["weight"], torch.ones(shape))
+    shift = _parameter(gm, node, "shift", arguments["bias"], torch.zeros(shape))
+    eps = float32(arguments["eps"])
+    new: Node = surgery.emit(node, ops.float_layer_norm, arguments["x"], gain, shift, eps, sources=[node])
+    return new
+
+
+def _parameter(gm: GraphModule, node: Node, name: str, parameter: Node | None, default: Tensor) -> Node:
+    tensor = default if parameter is None else surgery.fetch(gm, parameter).detach().float()
+    return surgery.own_constant(gm, node, name, tensor)
+
+
+def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    inputs = (arguments["query"], arguments["key"], arguments["value"])
+    settings = (arguments["causal"], float32(arguments["scale"]), arguments["mask"])
+    new: Node = surgery.emit(node, ops.float_attention, *inputs, *settings, sources=[node])
+    return new
+
+
+_LOWERED = {ops.add: _add, ops.gelu: _gelu, ops.layer_norm: _layer_norm, ops.attention: _attention}
