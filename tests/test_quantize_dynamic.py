@@ -262,6 +262,8 @@ def test_weights_of_16_bits(kind: Any) -> None:
     distance = [float((quantized(x)[0] - model(x)[0]).abs().max().detach()) for quantized in (eight, sixteen)]
     assert distance[1] < 0.01 < 0.03 < distance[0]
     assert torch.equal(restored(x)[0], sixteen(x)[0])
+    with pytest.raises(InputError, match=r"takes float32 \[steps, batch, 6\]"):
+        sixteen(x[..., :5])
     packed = pack_padded_sequence(x, [9, 5, 2])
     assert_near(sixteen(packed)[0].data, model(packed)[0].data, 0.01)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxquant.dynamic.weight import integers_of, levels_of, scales_of
+from fxquant.errors import InputError
 from fxquant.qconfig import QConfig
 from fxquant.runtime.layers.recurrent import DynamicRecurrenceStates
 
@@ -41,5 +42,8 @@ class InputsInFloat(nn.Module):
         )
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        """All steps, from the last one on if it is reversed."""
+        """All steps, from the last one on if it is reversed. Raises InputError for another shape or dtype."""
+        if x.dtype is not torch.float32 or x.dim() != 3 or x.shape[2] != self.weight_ih.shape[1]:
+            wanted = f"float32 [steps, batch, {self.weight_ih.shape[1]}]"
+            raise InputError(f"it takes {wanted}, not {x.dtype} of {list(x.shape)}")
         return self.steps(F.linear(x, self.weight_ih, self.bias_ih), h0, c0)

@@ -66,10 +66,14 @@ def pack_recurrent(
     return packed
 
 
+def _extent(weight: Tensor) -> str:
+    return f"{weight.dtype} of up to {int(weight.int().abs().max())}"
+
+
 def bytes_of(weight: Tensor) -> tuple[Tensor, Tensor]:
     """The high and the low bytes of int16 `weight`, int8 both: 256 * high + low. InputError if a high one is none."""
     if weight.dtype is not torch.int16 or (weight.int().abs() > LARGEST_OF_TWO_BYTES).any():
-        raise InputError(f"weights of two bytes are int16 of at most {LARGEST_OF_TWO_BYTES}, not {weight.dtype}")
+        raise InputError(f"weights of two bytes are int16 of at most {LARGEST_OF_TWO_BYTES}, not {_extent(weight)}")
     high = (weight.int() + 128) >> 8
     return high.to(torch.int8), (weight - 256 * high).to(torch.int8)
 
