@@ -80,6 +80,7 @@ __all__ = [
     "get_default_qat_qconfig",
     "get_default_qconfig",
     "per_channel_dynamic_qconfig",
+    "per_channel_dynamic_qconfig_16bit",
     "qconfig_equals",
 ]
 
@@ -164,6 +165,10 @@ default_per_channel_symmetric_qnnpack_qconfig = QConfig(
 # Activations at run time, or not at all.
 default_dynamic_qconfig = QConfig(default_dynamic_quant_observer, default_weight_observer)
 per_channel_dynamic_qconfig = QConfig(default_dynamic_quant_observer, default_per_channel_weight_observer)
+per_channel_dynamic_qconfig_16bit = QConfig(  # of recurrent layers; the bounds are those of two int8 products
+    default_dynamic_quant_observer,
+    default_per_channel_weight_observer.with_args(dtype=torch.int16, quant_min=-32512, quant_max=32512),
+)
 float16_dynamic_qconfig = QConfig(
     PlaceholderObserver.with_args(dtype=torch.float16, is_dynamic=True),
     PlaceholderObserver.with_args(dtype=torch.float16),

@@ -21,6 +21,7 @@ from fxquant.qconfig import (
     float_qparams_weight_only_qconfig,
     get_default_qconfig,
     per_channel_dynamic_qconfig,
+    per_channel_dynamic_qconfig_16bit,
 )
 from fxquant.qparams import Dynamic, FloatOutput
 
@@ -245,6 +246,37 @@ def test_layers_of_their_own_settings(kind: Any) -> None:
     assert_near(all_float(x, None), model(x, None), 1e-6)
     with pytest.raises(ConfigError, match="no module is called 'l2'"):
         quantize_dynamic(model, {"": default_dynamic_qconfig, "l2": None})
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_weights_of_16_bits(kind: Any) -> None:
+    model, x = kind(6, 24, 2, bidirectional=True).eval(), torch.randn(9, 3, 6) * torch.logspace(-4, 0, 6)
+    with torch.no_grad():
+        model.weight_ih_l0 *= torch.logspace(4, 0, 6)  # 8 bits for a whole row lose most of such inputs
+        model.weight_hh_l0[::3] *= 0.01
+    eight = quantize_dynamic(model, {kind: per_channel_dynamic_qconfig})
+    spec: dict[Any, Any] = {kind: per_channel_dynamic_qconfig_16bit}
+    sixteen = quantize_dynamic(model, spec)
+    restored = quantize_dynamic(kind(6, 24, 2, bidirectional=True), spec)
+    restored.load_state_dict(sixteen.state_dict())
+    distance = [float((quantized(x)[0] - model(x)[0]).abs().max().detach()) for quantized in (eight, sixteen)]
+    assert distance[1] < 0.01 < 0.03 < distance[0]
+    assert torch.equal(restored(x)[0], sixteen(x)[0])
+    with pytest.raises(InputError, match=r"takes float32 \[steps, batch, 6\]"):
+        sixteen(x[..., :5])
+    packed = pack_padded_sequence(x, [9, 5, 2])
+    assert_near(sixteen(packed)[0].data, model(packed)[0].data, 0.01)
+
+
+def test_weights_of_16_bits_are_refused_where_there_is_no_kernel() -> None:
+    with pytest.raises(ConfigError, match="int16 weights; kernels take int8"):
+        quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear: per_channel_dynamic_qconfig_16bit})
+    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+        quantize_dynamic(nn.LSTM(4, 6, proj_size=3), {nn.LSTM: per_channel_dynamic_qconfig_16bit})
+    weight = fxquant.PerChannelMinMaxObserver.with_args(dtype=torch.int16, qscheme=torch.per_channel_symmetric)
+    wide = fxquant.QConfig(per_channel_dynamic_qconfig.activation, weight)
+    with pytest.raises(ConfigError, match=r"within -32512\.\.32512"):
+        quantize_dynamic(nn.LSTM(4, 6), {nn.LSTM: wide})
 
 
 def test_embeddings() -> None:

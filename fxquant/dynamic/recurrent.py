@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from fxquant import ops
 from fxquant.dynamic.packed import run_packed
 from fxquant.dynamic.projected import Projected
-from fxquant.dynamic.weight import checked_qconfig, integers_of, levels_of, refusal, scales_of
+from fxquant.dynamic.two_bytes import InputsInFloat
+from fxquant.dynamic.weight import checked_qconfig, integers_of, is_16bit, levels_of, recurrent_refusal, scales_of
 from fxquant.errors import ConfigError, InputError
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
@@ -44,6 +45,10 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError("a layer with projections cannot stay float in a module whose other layers do not")
     if qconfig is None:
         return FloatLayer(kind, weights, reverse)
+    if is_16bit(qconfig) and projection:
+        raise ConfigError("a layer with projections has no kernel for int16 weights")
+    if is_16bit(qconfig):
+        return InputsInFloat(kind, weights, reverse, qconfig)
     if projection:
         return Projected(weight_ih, weight_hh, bias_ih, bias_hh, projection[0], reverse, qconfig)
     constants: dict[str, Any] = {"kind": kind, "reverse": reverse, "dynamic": levels_of(qconfig)}
@@ -62,7 +67,7 @@ class Recurrent(nn.Module):
     """
 
     kind: ClassVar[str] = ""
-    refusal = staticmethod(refusal)
+    refusal = staticmethod(recurrent_refusal)
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
@@ -81,7 +86,11 @@ class Recurrent(nn.Module):
     @classmethod
     def from_float(cls, module: nn.Module, use_precomputed_fake_quant: bool = False) -> Recurrent:
         """What takes the place of `module`, under its `qconfig` or the default; ConfigError if it cannot."""
-        return cls(module, checked_qconfig(module, default_dynamic_qconfig), getattr(module, LAYER_QCONFIGS, {}))
+        return cls(
+            module,
+            checked_qconfig(module, default_dynamic_qconfig, recurrent_refusal),
+            getattr(module, LAYER_QCONFIGS, {}),
+        )
 
     def flatten_parameters(self) -> None:
         """Nothing: the weights are packed already."""
@@ -186,7 +195,7 @@ class Cell(nn.Module):
     """Base: one step."""
 
     kind: ClassVar[str] = ""
-    refusal = staticmethod(refusal)
+    refusal = staticmethod(recurrent_refusal)
 
     def __init__(self, module: Any, qconfig: QConfig) -> None:
         super().__init__()
@@ -198,7 +207,7 @@ class Cell(nn.Module):
     @classmethod
     def from_float(cls, module: nn.Module, use_precomputed_fake_quant: bool = False) -> Cell:
         """What takes the place of `module`, under its `qconfig` or the default; ConfigError if it cannot."""
-        return cls(module, checked_qconfig(module, default_dynamic_qconfig))
+        return cls(module, checked_qconfig(module, default_dynamic_qconfig, recurrent_refusal))
 
     def _run(self, x: Tensor, h: Tensor | None, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The hidden and the cell state after the step, [B, H] or [H]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from fxquant import qparams
 from fxquant.errors import ConfigError
+from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
+from fxquant.observer import default_weight_observer
 from fxquant.passes.annotate_dynamic import dynamic_limit, dynamic_of  # type: ignore[import-untyped]
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
@@ -59,7 +62,24 @@ def refusal(qconfig: QConfig) -> str | None:
     return reason
 
 
-def checked_qconfig(module: nn.Module, default: QConfig) -> QConfig:
+def is_16bit(qconfig: QConfig) -> bool:
+    """Whether weights become int16."""
+    return qconfig.weight is not None and made_by(qconfig.weight, "quantize_dynamic").dtype is torch.int16
+
+
+def recurrent_refusal(qconfig: QConfig) -> str | None:
+    """`refusal` of recurrent layers, whose weights may also be int16."""
+    if not is_16bit(qconfig):
+        return refusal(qconfig)
+    weight = made_by(qconfig.weight, "quantize_dynamic")
+    if max(-weight.quant_min, weight.quant_max) > LARGEST_OF_TWO_BYTES:
+        return f"int16 weights have quant_min and quant_max within -{LARGEST_OF_TWO_BYTES}..{LARGEST_OF_TWO_BYTES}"
+    if not weight.qscheme.symmetric or getattr(weight, "ch_axis", 0) != 0:
+        return "int16 weights are symmetric, with one scale or one for each output"
+    return refusal(qconfig._replace(weight=default_weight_observer))
+
+
+def checked_qconfig(module: nn.Module, default: QConfig, refusal: Callable[[QConfig], str | None] = refusal) -> QConfig:
     """The module's own `qconfig`, or `default`. Raises ConfigError if no kernel computes under it."""
     qconfig: Any = getattr(module, "qconfig", None) or default
     reason = refusal(qconfig)
@@ -75,7 +95,7 @@ def levels_of(qconfig: QConfig) -> Dynamic:
 
 
 def integers_of(weight: Tensor, qconfig: QConfig) -> IntegerWeight:
-    """`weight` [N, K] in int8, with one scale or one for each output, as `qconfig` has it."""
+    """`weight` [N, K] in int8 or int16, with one scale or one for each output, as `qconfig` has it."""
     observer = made_by(qconfig.weight, "quantize_dynamic")
     observer(weight.detach().float())
     q: QParams = observer.qparams()

@@ -19,8 +19,8 @@ from fxquant.kernels.matmul import attention, matmul
 from fxquant.kernels.norm import group_norm, layer_norm
 from fxquant.kernels.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, pool_windows
 from fxquant.kernels.quantize import dequantize, quantize
+from fxquant.kernels.recurrent import bytes_of, dynamic_recurrent, pack_recurrent, recurrent
 from fxquant.kernels.recurrent import check_inputs as check_recurrent
-from fxquant.kernels.recurrent import dynamic_recurrent, pack_recurrent, recurrent
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
 from fxquant.kernels.softmax import log_softmax, softmax
 
@@ -31,6 +31,7 @@ __all__ = [
     "add",
     "attention",
     "avg_pool2d",
+    "bytes_of",
     "check_recurrent",
     "conv2d",
     "depthwise_conv2d",

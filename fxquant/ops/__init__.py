@@ -143,6 +143,9 @@ from fxquant.ops.integer.pool import (
     int8_max_pool3d as int8_max_pool3d,
 )
 from fxquant.ops.integer.recurrent import (
+    dynamic_recurrence_states as dynamic_recurrence_states,
+)
+from fxquant.ops.integer.recurrent import (
     dynamic_recurrent as dynamic_recurrent,
     dynamic_recurrent_states as dynamic_recurrent_states,
     int8_recurrent as int8_recurrent,

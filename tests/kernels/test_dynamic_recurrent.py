@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxquant import kernels
 from fxquant.errors import InputError
-from fxquant.ops.integer.recurrent import dynamic_recurrent_states
+from fxquant.ops.integer.recurrent import dynamic_recurrence_states, dynamic_recurrent_states
 from fxquant.ops.recurrent import GATES
 from fxquant.qparams import Dynamic
 
@@ -36,7 +36,26 @@ def test_equals_the_reference(
         assert torch.equal(last, expected_last)
 
 
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize(("steps", "batch", "hidden"), [(1, 1, 5), (6, 3, 33), (3, 9, 16)])
+def test_weights_of_two_bytes(kind: str, steps: int, batch: int, hidden: int, isa: str, threads: int) -> None:
+    rows = GATES[kind] * hidden
+    weight, bias, multiplier = torch.randint(-32512, 32513, (rows, hidden)), torch.randn(rows), torch.rand(rows) * 1e-5
+    weight = weight.to(torch.int16)
+    high, low = kernels.bytes_of(weight)
+    assert torch.equal(256 * high.int() + low.int(), weight.int())
+    given = (torch.empty(rows, 0, dtype=torch.int8), high, bias, bias, multiplier, multiplier)
+    packed = kernels.pack_recurrent(kind, *given, low_hh=low, dynamic=True)
+    a, h0, c0 = torch.randn(steps, batch, rows), torch.randn(batch, hidden), torch.randn(batch, hidden)
+    y, last = kernels.dynamic_recurrent(a, packed, h0, c0, hidden, True, 0, 255)
+    found = dynamic_recurrence_states(a, weight, bias, multiplier, kind, True, Dynamic(), h0, c0)
+    assert torch.equal(y, found[0])
+    assert torch.equal(last, found[1])
+
+
 def test_refusals() -> None:
+    with pytest.raises(InputError, match=r"at most 32512, not torch\.int16 of up to 32513"):
+        kernels.bytes_of(torch.tensor([[32513]], dtype=torch.int16))
     given = constants("lstm", 3, 4)
     packed, static = (kernels.pack_recurrent("lstm", *given, dynamic=dynamic) for dynamic in (True, False))
     x = torch.zeros(2, 1, 3)

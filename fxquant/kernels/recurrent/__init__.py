@@ -16,6 +16,9 @@ from fxquant.ops.recurrent import GATES
 from fxquant.qparams import LONGEST_REDUCTION
 from fxquant.target import active_isa
 
+# The largest int16 weight whose bytes are those of int8 products: 256 * 127.
+LARGEST_OF_TWO_BYTES = 32512
+
 # In the order of the kernels' enumeration.
 _KINDS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -29,18 +32,21 @@ def pack_recurrent(
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     *,
+    low_hh: Tensor | None = None,
     x_zero_point: int = 0,
     h_zero_point: int = 0,
     dynamic: bool = False,
 ) -> Tensor:
     """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
 
-    `dynamic`: for `dynamic_recurrent`, which has no use for zero points. Raises InputError for another kind, dtype or
-    shape, and for a reduction too long for int32.
+    `dynamic`: for `dynamic_recurrent`, which has no use for zero points, and takes the products of inputs in place of
+    inputs if I = 0. `low_hh`, int8, of such: the low bytes of weights whose high ones are `weight_hh`.
+    Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
     """
     if kind not in GATES:
         raise InputError(f"there is no recurrence {kind!r}; there are {', '.join(GATES)}")
-    _check_weights(kind, weight_ih, weight_hh)
+    for weight in (weight_ih, weight_hh, *([] if low_hh is None else [low_hh])):
+        _check_weight(kind, weight, weight_hh.shape[-1], may_be_empty=dynamic and weight is weight_ih)
     rows = weight_ih.shape[:1]
     vectors = (multiplier_ih, bias_ih, multiplier_hh, bias_hh)
     for each in vectors:
@@ -50,27 +56,38 @@ def pack_recurrent(
     if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
         raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
     dimensions = (_KINDS.index(kind), weight_ih.shape[1], weight_hh.shape[1], active_isa())
-    packed = packed_memory(_kernels.recurrent_packed_size(*dimensions))
+    packed = packed_memory(_kernels.recurrent_packed_size(*dimensions, low_hh is not None))
     kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
     addresses = [each.data_ptr() for each in kept]
+    low = None if low_hh is None else low_hh.contiguous()
     _kernels.recurrent_pack(
-        packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point, dynamic
+        *(packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point),
+        *(0 if low is None else low.data_ptr(), dynamic),
     )
     return packed
 
 
-def _check_weights(kind: str, weight_ih: Tensor, weight_hh: Tensor) -> None:
-    for weight in (weight_ih, weight_hh):
-        if weight.dtype is not torch.int8 or weight.dim() != 2 or weight.device.type != "cpu" or weight.numel() == 0:
-            raise InputError(f"weights are int8 matrices on the CPU, not {weight.dtype} of {list(weight.shape)}")
-        if weight.shape[1] > LONGEST_REDUCTION:
-            raise InputError(f"a reduction over {weight.shape[1]} elements could overflow int32")
-    rows = GATES[kind] * weight_hh.shape[1]
-    if weight_ih.shape[0] != rows or weight_hh.shape[0] != rows:
-        raise InputError(
-            f"an {kind} of {weight_hh.shape[1]} units has weights of {rows} rows, "
-            f"not {weight_ih.shape[0]} and {weight_hh.shape[0]}"
-        )
+def _extent(weight: Tensor) -> str:
+    return f"{weight.dtype} of up to {int(weight.int().abs().max())}"
+
+
+def bytes_of(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The high and the low bytes of int16 `weight`, int8 both: 256 * high + low. InputError if a high one is none."""
+    if weight.dtype is not torch.int16 or (weight.int().abs() > LARGEST_OF_TWO_BYTES).any():
+        raise InputError(f"weights of two bytes are int16 of at most {LARGEST_OF_TWO_BYTES}, not {_extent(weight)}")
+    high = (weight.int() + 128) >> 8
+    return high.to(torch.int8), (weight - 256 * high).to(torch.int8)
+
+
+def _check_weight(kind: str, weight: Tensor, hidden: int, may_be_empty: bool) -> None:
+    empty = weight.numel() == 0 and not may_be_empty
+    if weight.dtype is not torch.int8 or weight.dim() != 2 or weight.device.type != "cpu" or empty:
+        raise InputError(f"weights are int8 matrices on the CPU, not {weight.dtype} of {list(weight.shape)}")
+    if weight.shape[1] > LONGEST_REDUCTION:
+        raise InputError(f"a reduction over {weight.shape[1]} elements could overflow int32")
+    rows = GATES[kind] * hidden
+    if weight.shape[0] != rows:
+        raise InputError(f"an {kind} of {hidden} units has weights of {rows} rows, not {weight.shape[0]}")
 
 
 def _outputs(x: Tensor, hidden: int) -> tuple[Tensor, Tensor]:

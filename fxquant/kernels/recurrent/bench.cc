@@ -26,7 +26,7 @@ void bench(int64_t hidden, int64_t batch, bool dynamic) {
   p.h_scale = 0.0078F;
   p.output = {128, 0, 255};
   for_each_isa([&](Isa isa) {
-    const int64_t size = recurrent_packed_size(Recurrence::lstm, hidden, hidden, isa);
+    const int64_t size = recurrent_packed_size(Recurrence::lstm, hidden, hidden, false, isa);
     const Aligned packed(static_cast<size_t>(size), 0);
     pack_recurrent(Recurrence::lstm, hidden, gates, gates, dynamic, isa, packed.get());
     p.weights = &recurrent_header(packed.get(), size, isa);

@@ -26,9 +26,9 @@ inline typename M::F32 tanh_of(typename M::F32 v) {
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
-                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
-                                                                     : (M::kRows * M::kVectors - 2) / Gates;
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
+                              ? 8
+                              : (M::kRows* M::kVectors - 2) / Gates;
 
 // What a row of inputs brings along: nothing, or RowTerms.
 struct NoTerms {};
@@ -38,11 +38,13 @@ template <>
 constexpr bool kIsDynamic<NoTerms> = false;
 
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
-// alone has two chains of sums, since each dot product waits for the one before in its chain. Not inlined: constants of
-// what is around it would take the registers of accumulators.
+// alone has two chains of sums, since each dot product waits for the one before in its chain. `more`: what is there
+// already is added in place of the bias. Not inlined: constants of what is around it would take the registers of
+// accumulators.
 template <class M, int Gates, int Rows, class Terms>
 __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows],
-                                        const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel) {
+                                        const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel,
+                                        bool more = false) {
   constexpr bool kDynamic = kIsDynamic<Terms>;
   constexpr int kChains = Rows == 1 ? 2 : 1;
   constexpr int64_t kVector = 4 * M::kCount;
@@ -83,7 +85,8 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       const auto* multiplier = reinterpret_cast<const float*>(panel + (Gates + g) * kVector);
-      const auto* bias = reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
+      const auto* bias =
+          more ? to[m] + g * M::kCount : reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
       auto sum = acc[0][m][g];
       if constexpr (kChains == 2) sum = M::add_i32(sum, acc[1][m][g]);
       auto value = M::to_float(sum);
@@ -215,8 +218,23 @@ struct Sequence {
     }
   }
 
+  // The a of steps [first, first + steps), which are x, to their places in panels.
+  void arrange_inputs(int64_t first, int64_t steps) const {
+    for (int64_t i = 0; i < steps * rows * w.panels(); ++i) {
+      const int64_t panel = i % w.panels(), row = i / w.panels() % rows, step = i / w.panels() / rows;
+      const int64_t unit = panel * kLanes, count = w.hidden - unit < kLanes ? w.hidden - unit : kLanes;
+      float* to = inputs_of(step, panel, row);
+      std::memset(to, 0, kGateFloats * sizeof(float));
+      for (int64_t gate = 0; gate < kGates; ++gate) {
+        const Value* from = x_of(first + step, row) + gate * w.hidden + unit;
+        std::memcpy(to + gate * kLanes, from, static_cast<size_t>(count) * sizeof(Value));
+      }
+    }
+  }
+
   // The a of steps [first, first + steps).
   void multiply_inputs(int64_t first, int64_t steps) const {
+    if (Dynamic && !w.inputs) return arrange_inputs(first, steps);
     quantize_inputs(first, steps);
     const int64_t bytes = w.panel_bytes(w.inputs);
     for (int64_t panel = 0; panel < w.panels(); ++panel) {
@@ -260,6 +278,9 @@ struct Sequence {
           if constexpr (Dynamic) terms[m] = h_terms[row + m];
         });
         multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights);
+        if (Dynamic && w.two_bytes) {
+          multiply<M, kGates, kRows>(to, from, terms, w.hidden, w.low_panels() + panel * bytes, true);
+        }
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           const int64_t at = (row + m) * units + panel * kLanes;
           const auto s = next_state<M, Kind>(inputs_of(step, panel, row + m), value[m], state + at);

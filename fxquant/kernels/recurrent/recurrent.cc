@@ -35,7 +35,7 @@ const RecurrentKernels& recurrent_kernels(Isa isa) {
   return recurrent_scalar;
 }
 
-RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa) {
+RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, bool two_bytes, Isa isa) {
   RecurrentHeader h{};
   h.magic = kRecurrentMagic;
   h.isa = isa;
@@ -43,11 +43,13 @@ RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, Isa i
   h.inputs = inputs;
   h.hidden = hidden;
   h.lanes = recurrent_kernels(isa).lanes;
-  h.size = 64 + h.panels() * (h.panel_bytes(inputs) + h.panel_bytes(hidden));
+  h.two_bytes = two_bytes;
+  h.size = 64 + h.input_bytes() + (two_bytes ? 2 : 1) * h.hidden_bytes();
   return h;
 }
 
-void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels) {
+// Of the bytes `weights`, each of which is `worth` as much as its number says.
+void pack_panels(const RecurrentHeader& h, const GateWeights& w, const int8_t* weights, float worth, uint8_t* panels) {
   const int64_t vector = 4 * h.lanes, gates = h.gates();
   for (int64_t n = 0; n < gates * h.hidden; ++n) {
     const int64_t gate = n / h.hidden, unit = n % h.hidden;
@@ -55,13 +57,14 @@ void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels
     uint8_t* slot = panel + gate * vector + unit % h.lanes * 4;
     int32_t sum = 0;
     for (int64_t k = 0; k < w.depth; ++k) {
-      const int8_t weight = w.weight[n * w.depth + k];
+      const int8_t weight = weights[n * w.depth + k];
       slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weight);
       sum += weight;
     }
     const int32_t term = h.dynamic ? sum : -w.zero_point * sum;
     std::memcpy(slot, &term, 4);
-    std::memcpy(slot + gates * vector, w.multiplier + n, 4);
+    const float multiplier = worth * w.multiplier[n];
+    std::memcpy(slot + gates * vector, &multiplier, 4);
     std::memcpy(slot + 2 * gates * vector, w.bias + n, 4);
   }
 }
@@ -79,20 +82,24 @@ int64_t block_scratch(const RecurrentHeader& w, int64_t steps, int64_t rows) {
 
 }  // namespace
 
-int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, Isa isa) {
-  return header_of(kind, inputs, hidden, isa).size;
+int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, bool two_bytes, Isa isa) {
+  return header_of(kind, inputs, hidden, two_bytes, isa).size;
 }
 
 void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent,
                     bool dynamic, Isa isa, uint8_t* packed) {
-  RecurrentHeader header = header_of(kind, input.depth, hidden, isa);
+  RecurrentHeader header = header_of(kind, input.depth, hidden, recurrent.low != nullptr, isa);
   header.h_zero_point = recurrent.zero_point;
   header.dynamic = dynamic;
   header.checksum = header_checksum(header);
   std::memset(packed, 0, static_cast<size_t>(header.size));
   std::memcpy(packed, &header, sizeof header);
-  pack_panels(header, input, packed + 64);
-  pack_panels(header, recurrent, packed + 64 + header.panels() * header.panel_bytes(input.depth));
+  const int64_t hidden_panels = 64 + header.input_bytes();
+  if (input.depth) pack_panels(header, input, input.weight, 1.0F, packed + 64);
+  pack_panels(header, recurrent, recurrent.weight, recurrent.low ? 256.0F : 1.0F, packed + hidden_panels);
+  if (recurrent.low) {
+    pack_panels(header, recurrent, recurrent.low, 1.0F, packed + hidden_panels + header.hidden_bytes());
+  }
 }
 
 const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa) {

@@ -27,10 +27,17 @@ inline float reference_tanh(float v) {
   return 2.0F / (1.0F + reference_power_of_2(v * -2.8853900817779268F)) - 1.0F;
 }
 
-inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row, const RowTerms& terms) {
+inline float reference_sum(const int8_t* weight, int64_t depth, const uint8_t* row, const RowTerms& terms) {
   int32_t acc = 0;
-  for (int64_t k = 0; k < w.depth; ++k) acc += (row[k] - terms.zero_point) * w.weight[n * w.depth + k];
-  return static_cast<float>(acc) * terms.scale * w.multiplier[n] + w.bias[n];
+  for (int64_t k = 0; k < depth; ++k) acc += (row[k] - terms.zero_point) * weight[k];
+  return static_cast<float>(acc) * terms.scale;
+}
+
+inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row, const RowTerms& terms) {
+  const float high = reference_sum(w.weight + n * w.depth, w.depth, row, terms);
+  if (!w.low) return high * w.multiplier[n] + w.bias[n];
+  const float low = reference_sum(w.low + n * w.depth, w.depth, row, terms);
+  return high * (256.0F * w.multiplier[n]) + w.bias[n] + low * w.multiplier[n];
 }
 
 inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row) {
@@ -116,7 +123,7 @@ inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int
       for (int64_t u = 0; u < hidden; ++u) {
         float a[4], b[4];
         for (int64_t g = 0; g < gates; ++g) {
-          a[g] = reference_gate(input, g * hidden + u, x_codes.data(), x_terms);
+          a[g] = input.depth ? reference_gate(input, g * hidden + u, x_codes.data(), x_terms) : x[g * hidden + u];
           b[g] = reference_gate(recurrent, g * hidden + u, h_codes.data(), h_terms);
         }
         next[u] = reference_unit(kind, a, b, state[u]);

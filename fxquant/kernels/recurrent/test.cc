@@ -42,7 +42,9 @@ void fill_random(Random& random, Guarded<float>& buffer) {
 template <class Value>
 void check_recurrent(Random& random, Recurrence kind) {
   constexpr bool kDynamic = std::is_same_v<Value, float>;
-  const int64_t inputs = any_size(random), hidden = any_size(random), gap = random.integer(0, 5);
+  const bool given_a = kDynamic && random.integer(0, 3) == 0, two_bytes = kDynamic && random.integer(0, 2) == 0;
+  const int64_t hidden = any_size(random), gap = random.integer(0, 5), depth = given_a ? 0 : any_size(random);
+  const int64_t inputs = given_a ? gates_of(kind) * hidden : depth;
   Recurrent p;
   p.steps = random.integer(1, 6);
   p.batch = random.integer(1, 15);
@@ -62,8 +64,15 @@ void check_recurrent(Random& random, Recurrence kind) {
   fill_random(random, x);
   fill_random(random, h0);
   fill_random(random, c0);
-  Gates input(random, gates_of(kind) * hidden, inputs, random_zero_point(random));
+  Gates input(random, gates_of(kind) * hidden, depth, random_zero_point(random));
   Gates recurrence(random, gates_of(kind) * hidden, hidden, p.output.zero_point);
+  Guarded<uint8_t> low(recurrence.weight.size());
+  fill_random(random, low);
+  GateWeights recurrent_weights = recurrence.view();
+  if (two_bytes) {
+    for (size_t n = 0; n < recurrence.multiplier.size(); ++n) recurrence.multiplier[n] /= 256.0F;
+    recurrent_weights.low = reinterpret_cast<const int8_t*>(low.data());
+  }
   const bool states = random.integer(0, 1) == 1;
   const RecurrentOperands given{nullptr, x.data(), states ? h0.data() : nullptr, states ? c0.data() : nullptr, nullptr};
   expected.fill(static_cast<Value>(0xA5));
@@ -72,12 +81,12 @@ void check_recurrent(Random& random, Recurrence kind) {
   operands.y = expected.data();
   operands.last = expected_last.data();
   const auto reference = kDynamic ? reference_dynamic_recurrent : reference_recurrent;
-  reference(p, kind, hidden, input.view(), recurrence.view(), operands);
+  reference(p, kind, hidden, input.view(), recurrent_weights, operands);
   operands.y = y.data();
   operands.last = last.data();
   check_every_isa(y, expected, [&](Isa isa, int threads) {
-    Guarded<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(kind, inputs, hidden, isa)));
-    pack_recurrent(kind, hidden, input.view(), recurrence.view(), kDynamic, isa, packed.data());
+    Guarded<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(kind, depth, hidden, two_bytes, isa)));
+    pack_recurrent(kind, hidden, input.view(), recurrent_weights, kDynamic, isa, packed.data());
     p.weights = &recurrent_header(packed.data(), static_cast<int64_t>(packed.size()), isa);
     p.blocks = p.batch < threads ? p.batch : threads;
     Guarded<uint8_t> scratch(static_cast<size_t>(recurrent_scratch(*p.weights, p.steps, p.batch, p.blocks)));
@@ -103,7 +112,7 @@ TEST(Recurrent, EqualsReference) {
 TEST(Recurrent, RefusesWhatWasNotPackedForIt) {
   Random random(1);
   Gates input(random, 4, 3, 5), recurrence(random, 4, 1, 6);
-  std::vector<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(Recurrence::lstm, 3, 1, Isa::scalar)));
+  std::vector<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(Recurrence::lstm, 3, 1, false, Isa::scalar)));
   pack_recurrent(Recurrence::lstm, 1, input.view(), recurrence.view(), false, Isa::scalar, packed.data());
   const auto size = static_cast<int64_t>(packed.size());
   EXPECT_EQ(recurrent_header(packed.data(), size, Isa::scalar).inputs, 3);

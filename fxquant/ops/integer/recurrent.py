@@ -21,6 +21,11 @@ with the power of 2 of exponential.py: a hundredth of the step that a result of 
 
 A dynamic one takes and gives float32. Each row of x[t] and of h[t-1] is quantized when it is read, with a scale and a
 zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(sum) first; and h[t] = s[t].
+
+Weights of two bytes are products of each: w = 256 * high + low, both int8,
+
+    b[n] = float(sum of high) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
+    b[n] += float(sum of low) * scale * multiplier_hh[n]
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from torch import Tensor
 from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
 from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
-from fxquant.qparams import Dynamic, Requantize, round_and_saturate
+from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -198,3 +203,31 @@ def dynamic_recurrent(
     """The h of dynamic_recurrent_states alone, where nothing reads the last c."""
     weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
     return dynamic_recurrent_states(x, *weights, kind, reverse, dynamic, h0, c0)[0]
+
+
+@op(activations=("a", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
+def dynamic_recurrence_states(
+    a: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same of int16 weights [G * H, H] and of all inputs' products, `a` float32 [T, B, G * H], made before."""
+    dynamic = dynamic._replace(by_row=True)
+    h = torch.zeros(a.shape[1], weight_hh.shape[1]) if h0 is None else h0
+    state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
+    high = (weight_hh.int() + 128) >> 8
+    low = weight_hh.int() - 256 * high
+
+    def product(h: Tensor) -> Tensor:
+        codes, scale, zero_point = dynamic_quantize(h, dynamic)
+        of_high, of_low = ((codes.double() - zero_point) @ part.double().t() for part in (high, low))
+        b = of_high.float() * scale * (256.0 * multiplier_hh) + bias_hh
+        return b + of_low.float() * scale * multiplier_hh
+
+    return _all_steps(kind, a, h, state, reverse, product, lambda s: s)

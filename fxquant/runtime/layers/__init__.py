@@ -33,6 +33,7 @@ from fxquant.runtime.layers.pool_volumes import Int8AvgPool3d as Int8AvgPool3d
 from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
+from fxquant.runtime.layers.recurrent import DynamicRecurrenceStates as DynamicRecurrenceStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrent as DynamicRecurrent
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates as DynamicRecurrentStates
 from fxquant.runtime.layers.recurrent import Int8Recurrent as Int8Recurrent

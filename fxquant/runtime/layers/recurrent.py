@@ -93,3 +93,29 @@ class DynamicRecurrentStates(Int8RecurrentStates):
 @computes(ops.dynamic_recurrent)
 class DynamicRecurrent(Int8Recurrent, DynamicRecurrentStates):
     """float32 [T, B, I] -> float32 [T, B, H]."""
+
+
+@computes(ops.dynamic_recurrence_states)
+class DynamicRecurrenceStates(Int8RecurrentStates):
+    """float32 [T, B, G * H], the products of inputs -> float32 [T, B, H] and the last cell state, float32 [B, H]."""
+
+    inputs = ("a", "h0", "c0")
+    takes_integers = gives_integers = False
+
+    def derive(self) -> None:
+        high, low = kernels.bytes_of(self.constant("weight_hh"))
+        bias, multiplier, dynamic = (self.constant(name) for name in ("bias_hh", "multiplier_hh", "dynamic"))
+        none = high.new_empty(len(high), 0)
+        self.derived_packed = kernels.pack_recurrent(
+            *(self.constant("kind"), none, high, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True
+        )
+        self.derived_sizes = (high.shape[0], high.shape[1])
+        self.derived_settings = (self.constant("reverse"), dynamic.quant_min, dynamic.quant_max)
+
+    def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
+        weight: Tensor = self.constant("weight_hh")
+        return inputs[0].shape[:2].numel() * 2 * weight.numel()
+
+    def run(self, a: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        kernels.check_recurrent(a, h0, c0, *self.derived_sizes, torch.float32)
+        return kernels.dynamic_recurrent(a, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
