@@ -56,7 +56,7 @@ def test_find_the_layer() -> None:
     shown = run("find_the_layer")
     assert 11 < shown["start_db"] < 13
     assert shown["per_channel_db"] > shown["start_db"] + 5
-    assert {layer.name for layer in shown["suggestion"].left_float} == {"features.0", "features.1"}
+    assert "features.1" in {layer.name for layer in shown["suggestion"].left_float}
     assert shown["suggested_db"] > shown["per_channel_db"] + 1.5
     assert shown["equalized_db"] > shown["per_channel_db"]
     assert shown["end_db"] > 20

@@ -26,9 +26,9 @@ inline typename M::F32 tanh_of(typename M::F32 v) {
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
-                              ? 8
-                              : (M::kRows* M::kVectors - 2) / Gates;
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
+                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
+                                                                     : (M::kRows * M::kVectors - 2) / Gates;
 
 // What a row of inputs brings along: nothing, or RowTerms.
 struct NoTerms {};
