@@ -29,6 +29,10 @@ def chromium() -> str:
     return found
 
 
+class Navigated(Exception):
+    """The browser left the page before it had answered."""
+
+
 class Page:
     """One page of a running browser. `requests` and `complaints`: what it asked the network for, errors it reported."""
 
@@ -53,6 +57,8 @@ class Page:
         while True:
             answer = self._receive()
             if answer.get("id") == self.last:
+                if "navigated" in str(answer.get("error")):
+                    raise Navigated(answer)
                 assert "error" not in answer, answer
                 return answer["result"]  # type: ignore[no-any-return]
             self._note(answer)
@@ -72,8 +78,9 @@ class Page:
         """The value of an expression as soon as it is true."""
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
-            if value := self.run(script):
-                return value
+            with contextlib.suppress(Navigated):
+                if value := self.run(script):
+                    return value
             time.sleep(0.02)
         raise AssertionError(f"not true after {SECONDS} s: {script}; the page said {self.complaints}")
 
