@@ -47,7 +47,7 @@ class LinksToSources(SphinxTransform):
             if link["refdomain"] == "doc" and target not in self.env.project.docnames:
                 attributes = {"reftarget": f"/{target}.py", "refdoc": self.env.docname, "refexplicit": True}
                 link.replace_self(addnodes.download_reference("", "", *link.children, **attributes))
-            elif not link["refdomain"] and (Path(self.app.srcdir) / target).is_dir():
+            elif not link["refdomain"] and ((Path(self.app.srcdir) / self.env.docname).parent / target).is_dir():
                 link.replace_self(nodes.inline("", "", *link.children))
 
 
