@@ -20,6 +20,7 @@ struct NeonDot : NeonLanes {
   static Acc load_i32(const int32_t* p) { return vld1q_s32(p); }
   static Acc splat_i32(int32_t v) { return vdupq_n_s32(v); }
   static Acc add_i32(Acc a, Acc b) { return vaddq_s32(a, b); }
+  static Acc mul_i32(Acc a, Acc b) { return vmulq_s32(a, b); }
   static int32_t total(Acc v) { return vaddvq_s32(v); }
   static void store_i32(int32_t* p, Acc v) { vst1q_s32(p, v); }
   static F32 to_float(Acc v) { return vcvtq_f32_s32(v); }
