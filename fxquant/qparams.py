@@ -1,4 +1,4 @@
-"""The arithmetic of int8: the only place where quantize, dequantize and requantize are written.
+"""The arithmetic of int8: the only place where quantize, dequantize and requantize are written::
 
     quantize    q = clamp(round_half_even(x / scale) + zero_point, quant_min, quant_max)
     dequantize  x = (q - zero_point) * scale
