@@ -24,6 +24,7 @@ from fxquant.ops.op import op_of
 from fxquant.placement.alone import alone, in_int8, signature
 from fxquant.placement.overhead import Overhead, measured_overhead
 from fxquant.placement.problem import Kernel
+from fxquant.placement.stand_in import stand_in
 from fxquant.placement.timing import least_seconds
 from fxquant.placement.units import Unit
 from fxquant.qparams import QParams
@@ -124,13 +125,17 @@ def _int8_calls(gm: GraphModule) -> list[tuple[Call, Call]]:
 
 
 def _of_no_images(call: Call) -> Call:
-    """The same call, of a batch of 0."""
-    rank = max(x.dim() for x in call.args if isinstance(x, Tensor))
+    """The same call, of a batch of 0; where dimension 0 is no batch, or the only one, of 0 of what it takes."""
+    tensors = [x for x in call.args if isinstance(x, Tensor)]
+    rank = max(x.dim() for x in tensors)
+    layer = call.func
+    assert isinstance(layer, Layer)
+    has_batch = rank > 1 and not layer.crosses_examples(*tensors)
 
     def empty(x: Any) -> Any:
         if not isinstance(x, Tensor) or x.dim() < rank:
             return x
-        return x[:0] if rank > 1 else x[None][:0]
+        return x[:0] if has_batch else x[None][:0]
 
     return partial(call.func, *(empty(x) for x in call.args))
 
@@ -165,5 +170,5 @@ class _Calls(Interpreter):
 
 def _calls(gm: GraphModule) -> list[tuple[Node, Call]]:
     calls = _Calls(gm)
-    calls.run(*(torch.randn(node.meta["shape"]) for node in gm.graph.nodes if node.op == "placeholder"))
+    calls.run(*(stand_in(node) for node in gm.graph.nodes if node.op == "placeholder"))
     return calls.made

@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 from fxquant.graph.interface import inputs_of
 from fxquant.placement.measure import Costs
 from fxquant.placement.place import place
+from fxquant.placement.stand_in import stand_in
 from fxquant.placement.timing import least_seconds
 from fxquant.runtime.quantized_module import QuantizedModule
 
@@ -23,8 +24,8 @@ Finish = Callable[[GraphModule], QuantizedModule]
 def fastest(prepared: GraphModule, costs: Costs, finish: Finish) -> QuantizedModule:
     """`prepared`, placed and finished; or as it was configured, if that turns out to be faster.
 
-    The two run in turns on random numbers of the example's shapes. A model that takes other tensors than float32 is
-    not run: there the estimates decide.
+    The two run in turns on tensors of the example's shapes. The estimates decide where an input's shape is unknown, or
+    where a model does not take such numbers.
     """
     placed = finish(place(copy.deepcopy(prepared), costs))
     with warnings.catch_warnings():
@@ -35,8 +36,11 @@ def fastest(prepared: GraphModule, costs: Costs, finish: Finish) -> QuantizedMod
     inputs = _example(prepared)
     if inputs is None:
         return placed
-    with torch.inference_mode():
-        of_placed, of_configured = least_seconds([partial(model, *inputs) for model in (placed, configured)])
+    try:
+        with torch.inference_mode():
+            of_placed, of_configured = least_seconds([partial(model, *inputs) for model in (placed, configured)])
+    except Exception:  # whatever a model's own code raises
+        return placed
     return placed if of_placed < of_configured else configured
 
 
@@ -45,14 +49,13 @@ def _precisions(model: QuantizedModule) -> list[str]:
 
 
 def _example(prepared: GraphModule) -> list[Any] | None:
-    """Random numbers for every tensor that goes in, options as they were fixed; None if one is not of float32."""
+    """Stand-ins for the tensors that go in, options as they were fixed; None if an input is neither."""
     values: list[Any] = []
     with torch.random.fork_rng(devices=[]):
         for node in inputs_of(prepared):
-            shape, dtype = node.meta.get("shape"), node.meta.get("dtype")
-            if shape is not None and dtype is torch.float32:
-                values.append(torch.randn(shape))
-            elif shape is None and node.args:
+            if node.meta.get("shape") is not None:
+                values.append(stand_in(node))
+            elif node.args:
                 values.append(node.args[0])
             else:
                 return None

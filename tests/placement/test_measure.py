@@ -154,3 +154,15 @@ def test_a_model_placed_by_measurement_is_close_to_float() -> None:
     assert sqnr_db(model(X), quantized(X)) > 20
     first = placement_of(place(gm, MeasuredCosts()))  # what was measured is remembered
     assert first == placement_of(place(prepared(model, X), MeasuredCosts()))
+
+
+@pytest.mark.usefixtures("clock")
+def test_integers_that_a_unit_reads_index_anything() -> None:
+    found = kernels(lambda m, x: torch.gather(m.a(x), 1, x.argmax(1, keepdim=True)), a=nn.Conv2d(4, 4, 1))
+    assert found[1] == Kernel(int8=3.0, float=3.0)
+
+
+@pytest.mark.usefixtures("clock")
+def test_products_of_two_matrices_have_no_batch() -> None:
+    found = kernels(lambda m, x: m.a(x) @ m.a(x).T, image(8, 4), a=nn.Linear(4, 4))
+    assert found[-1] == Kernel(int8=LAYER, float=3.0)

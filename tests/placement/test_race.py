@@ -56,12 +56,23 @@ def test_without_a_difference_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> N
     assert races == []
 
 
-def test_inputs_that_are_no_real_numbers_leave_it_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    races = runs(monkeypatch)
+@pytest.mark.parametrize(("seconds", "in_float"), [((1.0, 2.0), True), ((2.0, 1.0), False)])
+def test_indices_run_too(monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], in_float: bool) -> None:
+    races = runs(monkeypatch, *seconds)
     model = Written(lambda m, i: m.head(m.rows(i)), rows=nn.Embedding(5, 4), head=nn.Linear(4, 4))
     explanation = explain(fastest(prepared(model, torch.tensor([1, 3])), FLOAT_PAYS, finish))
-    assert races == []
-    assert "linear" in [row.op for row in explanation.float_rows]
+    assert races == [2]
+    assert ("linear" in [row.op for row in explanation.float_rows]) is in_float
+
+
+def test_a_model_that_does_not_take_the_numbers_is_left_to_the_estimates() -> None:
+    class Dividing(Optional):
+        def forward(self, x: Tensor, i: Tensor) -> Tensor:  # type: ignore[override]
+            y: Tensor = self.layer(x) + 8 // i
+            return y
+
+    placed = fastest(prepared(Dividing(), (X, torch.tensor([1]))), FLOAT_PAYS, finish)
+    assert "linear" in [row.op for row in explain(placed).float_rows]
 
 
 class Optional(nn.Module):

@@ -27,7 +27,7 @@ from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping,
 from fxquant.analysis.explain import Explanation
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import NETWORKS, Inputs, Network, call
+from networks import Inputs, Network, call, chosen_by
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,10 @@ def islands(explanation: Explanation) -> Counter[str]:
 def main() -> None:
     torch.set_num_threads(1)
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    chosen = [n for n in NETWORKS if not words or any(word.lower() in n.name.lower() for word in words)]
     shares, short = [], []
     print("| network | kind | captured by | int8 | SQNR | weights alone | float, and why |")
     print("| --- | --- | --- | ---: | ---: | ---: | --- |")
-    for network in chosen:
+    for network in chosen_by(words):
         found = figures(network)
         shares.append(found.int8_share)
         short += [f"{network.name}: {complaint}" for complaint in complaints(found)]

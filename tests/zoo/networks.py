@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -359,3 +359,8 @@ NETWORKS: tuple[Network, ...] = (
         projection_dim=32,
     ),
 )
+
+
+def chosen_by(words: Sequence[str]) -> list[Network]:
+    """The networks with any of `words` in their names, in whatever case; without words, all."""
+    return [n for n in NETWORKS if not words or any(word.lower() in n.name.lower() for word in words)]
