@@ -52,9 +52,9 @@ def load(job: Job) -> Case:
     Raises ConfigError for a model that cannot be found or built, MissingError for a network whose package is missing,
     and InputError for inputs that the model does not take.
     """
-    shapes = _shapes(job)
     torch.manual_seed(SEED)
     model = _build(job.model)
+    shapes = _shapes(job)
     generator = torch.Generator().manual_seed(SEED)
 
     def batch() -> tuple[Tensor, ...]:
