@@ -9,7 +9,6 @@ Each setter returns the config, so that they can be chained.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -18,9 +17,8 @@ from torch import nn
 
 from fxquant.backend_config import BackendConfig
 from fxquant.errors import ConfigError
-from fxquant.fake_quantize import FakeQuantizeBase
-from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import QConfigMapping
+from fxquant.quant_type import QuantType
 
 __all__ = [
     "ConvertCustomConfig",
@@ -31,25 +29,6 @@ __all__ = [
 ]
 
 ModuleClass = type[nn.Module]
-
-
-class QuantType(enum.IntEnum):
-    """How an op is quantized."""
-
-    DYNAMIC = 0
-    STATIC = 1
-    QAT = 2
-    WEIGHT_ONLY = 3
-
-
-def quant_type_of(qconfig: QConfig) -> QuantType:
-    """How an op with this qconfig is quantized."""
-    activation = qconfig.activation()
-    if activation.is_dynamic:
-        return QuantType.DYNAMIC
-    if activation.dtype.is_floating_point:
-        return QuantType.WEIGHT_ONLY
-    return QuantType.QAT if isinstance(activation, FakeQuantizeBase) else QuantType.STATIC
 
 
 ClassMapping = dict[QuantType, dict[ModuleClass, ModuleClass]]

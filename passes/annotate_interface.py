@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from torch.fx import GraphModule, Node
 
-from fxquant.custom_config import QuantType
 from fxquant.errors import ConfigError
 from fxquant.graph.annotation import decide, quant_of
 from fxquant.graph.interface import inputs_of, outputs_of
 from fxquant.graph.pipeline import register_pass
+from fxquant.quant_type import QuantType
 
 
 @register_pass(stage="annotate")

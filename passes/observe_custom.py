@@ -6,9 +6,9 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from fxquant.custom_config import quant_type_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.qconfig import QConfig
+from fxquant.quant_type import quant_type_of
 
 
 @register_pass(stage="observe")
