@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fxquant.dynamic.features import Features
 from fxquant.dynamic.weight import IntegerWeight, integers_of
 from fxquant.errors import ConfigError
+from fxquant.kernels.weight_only import weight_only_linear_now
 from fxquant.passes.annotate_int8 import group_limit, weight_config_limit  # type: ignore[import-untyped]
 from fxquant.passes.annotate_weight_only import wants_weight_only  # type: ignore[import-untyped]
 from fxquant.passes.fold_weight_only import scales_of_groups  # type: ignore[import-untyped]
@@ -17,6 +18,8 @@ from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import FloatOutput, QParams
 from fxquant.runtime.layers import linear
+from fxquant.runtime.watched import watched
+from fxquant.target import active_isa
 
 
 def is_weight_only(qconfig: QConfig) -> bool:
@@ -58,8 +61,14 @@ class WeightOnlyLinear(Features, linear.WeightOnlyLinear):
             return IntegerWeight(self.constant("weight"), QParams(scale, 0, -127, 127, torch.int8))
         return self._weight(scale[:, 0])
 
+    def derive(self) -> None:
+        super().derive()
+        self.derived_call = (self.derived_packed.data_ptr(), self.derived_packed.numel(), active_isa())
+
     def forward(self, input: Tensor) -> Any:
         """The product. Raises InputError for a tensor that the module cannot take."""
+        if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
+            return weight_only_linear_now(input, self.derived_features, self.derived_call)
         return super().forward(input)
 
     def _get_name(self) -> str:

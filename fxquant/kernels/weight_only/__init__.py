@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
-from fxquant.kernels.gemm import rows_of
-from fxquant.kernels.library import torch_op, view
+from fxquant.kernels.library import torch_op
 from fxquant.kernels.packed_memory import packed_memory
 from fxquant.qparams import FloatOutput
 from fxquant.target import active_isa
@@ -36,6 +37,29 @@ def pack_weight_only(weight: Tensor, scale: Tensor, bias: Tensor, output: FloatO
     return packed
 
 
+def weight_only_linear_now(x: Tensor, out_features: int, packed: tuple[int, int, int]) -> Tensor:
+    """`weight_only_linear`, which is a torch op, and takes longer to call. Raises InputError as it does.
+
+    `packed`: address, size and ISA of packed weights.
+    """
+    if x.dtype is torch.bfloat16 and x.dim() > 0:
+        return weight_only_linear_now(x.float(), out_features, packed).bfloat16()
+    if x.dtype is not torch.float32 or x.dim() == 0:
+        wanted = "a float32 or bfloat16 tensor [..., in_features]"
+        raise InputError(f"linear takes {wanted}, not {x.dtype} of shape {list(x.shape)}")
+    x = x.contiguous()
+    *leading, depth = x.shape
+    y, rows = torch.empty((*leading, out_features)), math.prod(leading)
+    if rows == 0:
+        return y
+    threads = torch.get_num_threads()
+    try:
+        _kernels.weight_only_linear_now(threads, y.data_ptr(), x.data_ptr(), rows, depth, out_features, *packed)
+    except ValueError as error:
+        raise InputError(f"linear of {list(x.shape)}: {error}") from None
+    return y
+
+
 @torch_op(
     "weight_only_linear(Tensor x, Tensor packed, int out_features) -> Tensor",
     fake=lambda x, packed, out_features: x.new_empty((*x.shape[:-1], out_features)),
@@ -46,16 +70,4 @@ def weight_only_linear(x: Tensor, packed: Tensor, out_features: int) -> Tensor:
     float32 or bfloat16, of which the former is computed. Raises InputError for another dtype or shape, or weights
     packed for another ISA or size.
     """
-    if x.dtype not in (torch.float32, torch.bfloat16) or x.dim() == 0:
-        wanted = "a float32 or bfloat16 tensor [..., in_features]"
-        raise InputError(f"linear takes {wanted}, not {x.dtype} of shape {list(x.shape)}")
-    reals = x.float().contiguous()
-    y = torch.empty((*x.shape[:-1], out_features))
-    if y.numel() == 0:
-        return y.to(x.dtype)
-    try:
-        threads, operands = torch.get_num_threads(), (view(rows_of(y)), view(rows_of(reals)))
-        _kernels.weight_only_linear(threads, *operands, packed.data_ptr(), packed.numel(), active_isa())
-    except ValueError as error:
-        raise InputError(f"linear of {list(x.shape)}: {error}") from None
-    return y.to(x.dtype)
+    return weight_only_linear_now(x, out_features, (packed.data_ptr(), packed.numel(), active_isa()))
