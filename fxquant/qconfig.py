@@ -37,6 +37,7 @@ from fxquant.observer import (
     MinMaxObserver,
     NoopObserver,
     Partial,
+    PerGroupMinMaxObserver,
     PlaceholderObserver,
     default_debug_observer,
     default_dynamic_quant_observer,
@@ -79,8 +80,10 @@ __all__ = [
     "float_qparams_weight_only_qconfig_4bit",
     "get_default_qat_qconfig",
     "get_default_qconfig",
+    "group_weight_only_qconfig",
     "per_channel_dynamic_qconfig",
     "per_channel_dynamic_qconfig_16bit",
+    "per_channel_weight_only_qconfig",
     "qconfig_equals",
 ]
 
@@ -175,6 +178,8 @@ float16_dynamic_qconfig = QConfig(
 )
 float_qparams_weight_only_qconfig = QConfig(default_placeholder_observer, default_float_qparams_observer)
 float_qparams_weight_only_qconfig_4bit = QConfig(default_placeholder_observer, default_float_qparams_observer_4bit)
+per_channel_weight_only_qconfig = QConfig(default_placeholder_observer, default_per_channel_weight_observer)
+group_weight_only_qconfig = QConfig(default_placeholder_observer, PerGroupMinMaxObserver.with_args(group_size=32))
 
 # In training.
 default_qat_qconfig = QConfig(default_fake_quant, default_weight_fake_quant)

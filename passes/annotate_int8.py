@@ -186,7 +186,7 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         if reduction > LONGEST_REDUCTION:
             return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
         limit = weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
-        limit = limit or _group_limit(node, weight)
+        limit = limit or group_limit(node.meta["qconfig"], weight, alone=not row.other_weights)
         if limit is not None:
             return limit
     return None
@@ -195,17 +195,25 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
 def _group_size(node: Node) -> int | None:
     """How many inputs its qconfig wants to share a scale, if it wants groups of them."""
     row, match = op_of(node), node.meta.get("qconfig")
-    if row is None or row.weight is None or match is None or match.qconfig is None or match.qconfig.weight is None:
+    return None if row is None or row.weight is None or match is None else _size_of_groups(match)
+
+
+def _size_of_groups(match: Match) -> int | None:
+    if match.qconfig is None or match.qconfig.weight is None:
         return None
     size: int | None = getattr(made_by(match.qconfig.weight, match.source), "group_size", None)
     return size
 
 
-def _group_limit(node: Node, weight: Tensor) -> str | None:
-    size, row = _group_size(node), op_of(node)
-    if size is None or row is None:
+def group_limit(match: Match, weight: Tensor, alone: bool = True) -> str | None:
+    """The reason why no kernel takes `weight` in the groups that the qconfig asks for, or None.
+
+    `alone`: it is its op's only weight.
+    """
+    size = _size_of_groups(match)
+    if size is None:
         return None
-    if weight.dim() != 2 or row.other_weights:
+    if weight.dim() != 2 or not alone:
         return f"its qconfig asks for groups of {size} inputs; only linear has a kernel for groups"
     if weight.shape[1] % size:
         return f"its qconfig asks for groups of {size} inputs, which do not divide its {weight.shape[1]}"

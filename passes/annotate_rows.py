@@ -39,9 +39,13 @@ def _asks(node: Node, row: Op) -> bool:
     weight = made_by(match.qconfig.weight, match.source)
     if isinstance(weight, PassiveObserver) or weight.dtype not in (torch.uint8, torch.int8):
         return False
-    activation = made_by(match.qconfig.activation, match.source)
-    real = isinstance(activation, PassiveObserver) and activation.dtype is torch.float32 and not activation.is_dynamic
+    real = is_real(made_by(match.qconfig.activation, match.source))
     return real or (not row.kernel and config_limit(node) is None)
+
+
+def is_real(activation: Any) -> bool:
+    """Whether an activation's observer stands for float32, so that weights alone become integers."""
+    return isinstance(activation, PassiveObserver) and activation.dtype is torch.float32 and not activation.is_dynamic
 
 
 def _limit(node: Node, row: Op) -> str | None:

@@ -40,7 +40,7 @@ def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     tensors = {
         "weight": weight,
         "multiplier": scale.float().expand(len(weight)).contiguous(),
-        "bias": _bias(gm, arguments["bias"], len(weight)),
+        "bias": float_bias(gm, arguments["bias"], len(weight)),
     }
     constants = [surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()]
     settings = (quant_of(node).dynamic, FloatOutput())
@@ -48,7 +48,7 @@ def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     surgery.replace(node, new)
 
 
-def _bias(gm: GraphModule, bias: Node | None, outputs: int) -> Tensor:
+def float_bias(gm: GraphModule, bias: Node | None, outputs: int) -> Tensor:
     """float32 [outputs]; -0.0 would show in the sign of a zero."""
     return torch.zeros(outputs) if bias is None else surgery.fetch(gm, bias).float() + 0.0
 

@@ -20,13 +20,17 @@ from fxquant.graph.parts import Capture, captures_of, parts_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
 from fxquant.ops.op import op_name, op_of
 from fxquant.placement.estimate import Microseconds, microseconds
+from fxquant.runtime.layer import Layer
+from fxquant.runtime.layers.floats import Floats
+from fxquant.runtime.layers.linear import WeightOnlyLinear
 
 
 @dataclass(frozen=True)
 class Row:
     """One node: what computes it, in which precision, what it absorbed of the user's model, and the reason if float.
 
-    A precision is int8, dynamic (floats in and out, and int8 in between), float, or boundary.
+    A precision is int8, dynamic (floats in and out, and int8 in between), weight-only (floats throughout, of int8
+    weights), float, or boundary.
 
     With placement="fastest", `int8_us` and `float_us` are what its work was estimated to take in either precision, in
     microseconds; None where there was nothing to choose, or where another row of the same work holds the sum.
@@ -66,8 +70,8 @@ class Explanation:
         told = any(capture.reason or capture.cost for capture in self.captures)
         text = printed(*([_captures(self.captures)] if told else []), table)
         count = Counter(row.precision for row in self.rows)
-        dynamic = f"{count['dynamic']} dynamic, " if count["dynamic"] else ""
-        return f"{text}{count['int8']} int8, {dynamic}{count['float']} float, {count['boundary']} at the boundary"
+        some = "".join(f"{count[kind]} {kind}, " for kind in ("dynamic", "weight-only") if count[kind])
+        return f"{text}{count['int8']} int8, {some}{count['float']} float, {count['boundary']} at the boundary"
 
 
 def explain(quantized: nn.Module) -> Explanation:
@@ -104,14 +108,14 @@ def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> 
     boundary = layer is not None and layer.at_boundary
     dynamic = layer is not None and layer.constant("dynamic") is not None
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
-    precision = "dynamic" if dynamic else precision
+    precision = "dynamic" if dynamic else "weight-only" if isinstance(layer, WeightOnlyLinear) else precision
     return Row(
         node=node.name,
         op=op_name(gm, node),
         precision=precision,
         place=origin.module_path if origin else "",
         absorbed=tuple(o.spelling_name for o in absorbed_origins(node)[1:]),
-        reason=_reason(node) if precision == "float" else "",
+        reason=_reason(node, layer) if precision == "float" else "",
         int8_us=us.int8,
         float_us=us.float,
     )
@@ -130,5 +134,7 @@ def _number(us: float | None) -> str:
     return "" if us is None else f"{us:.1f}"
 
 
-def _reason(node: Node) -> str:
+def _reason(node: Node, layer: Layer | None) -> str:
+    if isinstance(layer, Floats):
+        return "it has a kernel for floats, beside layers that take and give them"
     return quant_of(node).reason or str(node.meta.get("reason", ""))

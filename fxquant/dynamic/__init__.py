@@ -9,3 +9,4 @@ from fxquant.dynamic.recurrent import RNN as RNN
 from fxquant.dynamic.recurrent import GRUCell as GRUCell
 from fxquant.dynamic.recurrent import LSTMCell as LSTMCell
 from fxquant.dynamic.recurrent import RNNCell as RNNCell
+from fxquant.dynamic.weight_only import WeightOnlyLinear as WeightOnlyLinear

@@ -21,6 +21,7 @@ class Quant:
     this one, so that its own value never exists. `border`: it goes in or out of the model as integers. `rows`: it
     computes in float, of a table whose rows are integers. `grouped`: its weights have a scale for each group of inputs.
     `dynamic`: it takes and gives floats, and how it makes integers of them in between; None if it does not.
+    `weight_only`: it computes in float, of weights that are integers.
     """
 
     int8: bool
@@ -32,6 +33,7 @@ class Quant:
     rows: bool = False
     grouped: bool = False
     dynamic: Dynamic | None = None
+    weight_only: bool = False
 
 
 def quant_of(node: Node) -> Quant:
@@ -56,11 +58,13 @@ def leave_float(node: Node, reason: str) -> None:
 
 
 def integer_weights(node: Node) -> tuple[str, ...]:
-    """Arguments of `node` that are kept in integers: weights of an int8 or dynamic op, the table of one with `rows`."""
+    """Arguments of `node` that are kept in integers: the weights of an op that is not float, or the table of `rows`."""
     row, quant = op_of(node), quant_of(node)
     if row is None:
         return ()
-    return row.weights if quant.int8 or quant.dynamic else (row.rows,) if quant.rows and row.rows else ()
+    if quant.int8 or quant.dynamic or quant.weight_only:
+        return row.weights
+    return (row.rows,) if quant.rows and row.rows else ()
 
 
 def activations(node: Node) -> list[Node]:

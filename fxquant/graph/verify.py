@@ -42,7 +42,7 @@ def _no_observers(gm: GraphModule) -> Iterator[tuple[Node, str]]:
 def _no_integer_ops(gm: GraphModule) -> Iterator[tuple[Node, str]]:
     for node in gm.graph.nodes:
         row = op_of(node)
-        if row is not None and row.name.startswith(("int8_", "dynamic_")):
+        if row is not None and row.name.startswith(("int8_", "dynamic_", "weight_only_")):
             yield node, f"{row.name} was not lowered to a kernel"
 
 

@@ -23,6 +23,7 @@ from fxquant.kernels.recurrent import bytes_of, dynamic_recurrent, pack_recurren
 from fxquant.kernels.recurrent import check_inputs as check_recurrent
 from fxquant.kernels.resize import interpolate_bilinear, interpolate_nearest
 from fxquant.kernels.softmax import log_softmax, softmax
+from fxquant.kernels.weight_only import pack_weight_only, weight_only_linear
 
 __all__ = [
     "ConvGeometry",
@@ -63,8 +64,10 @@ __all__ = [
     "pack_grouped",
     "pack_linear",
     "pack_recurrent",
+    "pack_weight_only",
     "pool_windows",
     "quantize",
     "recurrent",
     "softmax",
+    "weight_only_linear",
 ]

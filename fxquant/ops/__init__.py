@@ -123,6 +123,7 @@ from fxquant.ops.integer.linear import (
     dynamic_linear as dynamic_linear,
     int8_linear as int8_linear,
     int8_linear_grouped as int8_linear_grouped,
+    weight_only_linear as weight_only_linear,
 )
 from fxquant.ops.integer.lookup import lookup as lookup
 from fxquant.ops.integer.matmul import int8_matmul as int8_matmul

@@ -16,7 +16,15 @@ def _of_matrix(arguments: Limits) -> str | None:
     return None if shape is None or len(shape) == 2 else "its weight is not a matrix"
 
 
-@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=_of_matrix, spellings=(F.linear,))
+@op(
+    weight="weight",
+    bias="bias",
+    kernel=True,
+    dynamic=True,
+    weight_only=True,
+    limits=_of_matrix,
+    spellings=(F.linear,),
+)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K] -> [..., N]."""
     return F.linear(x, weight, bias)

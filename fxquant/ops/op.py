@@ -43,7 +43,8 @@ class Op:
     `at_run_time`: arguments beside the activations that the integer op takes at run time; all others are constants.
     `rows` names a table that may be kept in integers, each row with a scale of its own, by an op that gives real
     numbers all the same. `dynamic`: it also takes and gives real numbers, and computes with integers in between, whose
-    qparams it finds at run time. `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place
+    qparams it finds at run time. `weight_only`: it also computes with real numbers and weights that are integers.
+    `other_weights`: weights besides `weight`. `feeds_back`: the activation in whose place
     the op puts, step by step, what it computes itself, so that both share qparams. `limits`, given the arguments by
     name, says why this call has no integer form, or None if it has one.
     """
@@ -66,6 +67,7 @@ class Op:
     at_run_time: tuple[str, ...] = ()
     rows: str | None = None
     dynamic: bool = False
+    weight_only: bool = False
     feeds_back: str | None = None
     limits: Callable[[dict[str, Any]], str | None] = lambda _: None
     signature: inspect.Signature = field(default_factory=inspect.Signature)

@@ -21,6 +21,7 @@ from fxquant.ops.shape import cat, getitem, permute, squeeze, unsqueeze
 
 # Gates of a unit by the name of the recurrence.
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+CANDIDATE = {"lstm": 2, "gru": 2, "rnn_tanh": 0, "rnn_relu": 0}  # the gate that becomes a part of the state
 CELL_STATE = "cell states stay in float32: they are added up over time, and no scale bounds them"
 
 

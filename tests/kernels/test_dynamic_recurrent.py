@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxquant import kernels
 from fxquant.errors import InputError
-from fxquant.ops.integer.recurrent import dynamic_recurrence_states, dynamic_recurrent_states
+from fxquant.ops.integer.recurrent import candidate_rows, dynamic_recurrence_states, dynamic_recurrent_states
 from fxquant.ops.recurrent import GATES
 from fxquant.qparams import Dynamic
 
@@ -41,14 +41,17 @@ def test_equals_the_reference(
 def test_weights_of_two_bytes(kind: str, steps: int, batch: int, hidden: int, isa: str, threads: int) -> None:
     rows = GATES[kind] * hidden
     weight, bias, multiplier = torch.randint(-32512, 32513, (rows, hidden)), torch.randn(rows), torch.rand(rows) * 1e-5
-    weight = weight.to(torch.int16)
-    high, low = kernels.bytes_of(weight)
-    assert torch.equal(256 * high.int() + low.int(), weight.int())
-    given = (torch.empty(rows, 0, dtype=torch.int8), high, bias, bias, multiplier, multiplier)
+    candidates = candidate_rows(kind, weight)
+    wide = weight[candidates].to(torch.int16)
+    high, low = kernels.bytes_of(wide)
+    assert torch.equal(256 * high.int() + low.int(), wide.int())
+    weight = (weight // 256).to(torch.int8)
+    weight[candidates] = high
+    given = (torch.empty(rows, 0, dtype=torch.int8), weight, bias, bias, multiplier, multiplier)
     packed = kernels.pack_recurrent(kind, *given, low_hh=low, dynamic=True)
     a, h0, c0 = torch.randn(steps, batch, rows), torch.randn(batch, hidden), torch.randn(batch, hidden)
     y, last = kernels.dynamic_recurrent(a, packed, h0, c0, hidden, True, 0, 255)
-    found = dynamic_recurrence_states(a, weight, bias, multiplier, kind, True, Dynamic(), h0, c0)
+    found = dynamic_recurrence_states(a, weight, low, bias, multiplier, kind, True, Dynamic(), h0, c0)
     assert torch.equal(y, found[0])
     assert torch.equal(last, found[1])
 

@@ -1,6 +1,6 @@
 // dynamic_bench [isa] [threads]: linear of floats, quantization included: multiply-adds a second beside the machine's
 // peak and, for one row, bytes of weights a second beside those of a sum over as much memory.
-#include <numeric>
+#include "base/bench.h"
 
 #include "dynamic/dynamic.h"
 #include "gemm/bench_case.h"
@@ -19,20 +19,6 @@ constexpr Shape kShapes[] = {
     {4, 4096, 1024},  {128, 768, 768}, {128, 3072, 768},
 };
 
-// Bytes a second that one thread reads of `count` bytes, cycled through as the weights of a layer are.
-double read_rate(int64_t count) {
-  std::vector<uint64_t> words(static_cast<size_t>(count) / 8, 3);
-  volatile uint64_t sink = 0;
-  const double seconds = best_seconds(0.15, [&] {
-    uint64_t sum[4] = {};
-    for (size_t i = 0; i + 4 <= words.size(); i += 4) {
-      for (size_t j = 0; j < 4; ++j) sum[j] += words[i + j];
-    }
-    sink = sink + sum[0] + sum[1] + sum[2] + sum[3];
-  });
-  return static_cast<double>(count) / seconds;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -49,16 +35,11 @@ int main(int argc, char** argv) {
     const BenchLayer bench(layer, isa);
     std::vector<float> x(static_cast<size_t>(s.m * s.k)), y(static_cast<size_t>(s.m * s.n));
     for (auto& v : x) v = static_cast<float>(std::rand() % 1000 - 300) * 0.01F;
-    const size_t bytes = static_cast<size_t>(dynamic_scratch(s.m, s.k) + 63) / 64 * 64;
-    auto* scratch = static_cast<uint8_t*>(std::aligned_alloc(64, bytes));
+    const Aligned scratch(static_cast<size_t>(dynamic_scratch(s.m, s.k)), 0);
     const DynamicLinear p{&bench.header(), s.m, s.k, s.n, true, {}};
-    const double seconds = best_seconds(0.15, [&] { dynamic_linear(p, y.data(), x.data(), scratch, threads); });
-    std::free(scratch);
+    const double seconds = best_seconds(0.15, [&] { dynamic_linear(p, y.data(), x.data(), scratch.get(), threads); });
     std::printf("M=%-5ld N=%-5ld K=%-5ld", s.m, s.n, s.k);
     print_rate(static_cast<double>(s.m * s.n * s.k), seconds, peak);
-    if (s.m > 1) continue;
-    const double rate = static_cast<double>(s.n * s.k) / seconds, reads = read_rate(s.n * s.k);
-    std::printf("    %5.1f GB/s of weights; a sum reads %5.1f GB/s: %.0f %%\n", rate * 1e-9, reads * 1e-9,
-                100 * rate / reads);
+    if (s.m == 1) print_read_rate(s.n * s.k, seconds);
   }
 }

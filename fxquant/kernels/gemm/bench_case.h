@@ -67,4 +67,26 @@ inline void print_rate(double macs, double seconds, double peak) {
   std::printf("%9.1f us %7.1f G/s %5.1f %% of peak\n", seconds * 1e6, rate * 1e-9, 100 * rate / peak);
 }
 
+// Bytes a second that one thread reads of `count` bytes, cycled through as the weights of a layer are.
+inline double read_rate(int64_t count) {
+  std::vector<uint64_t> words(static_cast<size_t>(count) / 8, 3);
+  volatile uint64_t sink = 0;
+  const double seconds = best_seconds(0.15, [&] {
+    uint64_t sum[8] = {};
+    for (size_t i = 0; i + 8 <= words.size(); i += 8) {
+      for (size_t j = 0; j < 8; ++j) sum[j] += words[i + j];
+    }
+    for (const uint64_t each : sum) sink = sink + each;
+  });
+  return static_cast<double>(count) / seconds;
+}
+
+// The speed of a layer that reads `count` bytes of weights in so many seconds, beside that of a sum over as much
+// memory.
+inline void print_read_rate(int64_t count, double seconds) {
+  const double rate = static_cast<double>(count) / seconds, reads = read_rate(count);
+  std::printf("    %5.1f GB/s of weights; a sum reads %5.1f GB/s: %.0f %%\n", rate * 1e-9, reads * 1e-9,
+              100 * rate / reads);
+}
+
 }  // namespace fxquant

@@ -40,13 +40,17 @@ def pack_recurrent(
     """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
 
     `dynamic`: for `dynamic_recurrent`, which has no use for zero points, and takes the products of inputs in place of
-    inputs if I = 0. `low_hh`, int8, of such: the low bytes of weights whose high ones are `weight_hh`.
+    inputs if I = 0. `low_hh` int8 [H, H], of such: low bytes of the candidate gate, whose high ones are in `weight_hh`.
     Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
     """
     if kind not in GATES:
         raise InputError(f"there is no recurrence {kind!r}; there are {', '.join(GATES)}")
-    for weight in (weight_ih, weight_hh, *([] if low_hh is None else [low_hh])):
-        _check_weight(kind, weight, weight_hh.shape[-1], may_be_empty=dynamic and weight is weight_ih)
+    hidden = weight_hh.shape[-1]
+    for weight in (weight_ih, weight_hh):
+        _check_weight(kind, weight, hidden, may_be_empty=dynamic and weight is weight_ih)
+    if low_hh is not None and (low_hh.dtype is not torch.int8 or low_hh.shape != (hidden, hidden)):
+        wanted = f"int8 {[hidden, hidden]}"
+        raise InputError(f"low bytes of a candidate gate are {wanted}, not {low_hh.dtype} {list(low_hh.shape)}")
     rows = weight_ih.shape[:1]
     vectors = (multiplier_ih, bias_ih, multiplier_hh, bias_hh)
     for each in vectors:
@@ -55,7 +59,7 @@ def pack_recurrent(
             raise InputError(f"biases and multipliers are float32 CPU tensors of {list(rows)}, not {found}")
     if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
         raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
-    dimensions = (_KINDS.index(kind), weight_ih.shape[1], weight_hh.shape[1], active_isa())
+    dimensions = (_KINDS.index(kind), weight_ih.shape[1], hidden, active_isa())
     packed = packed_memory(_kernels.recurrent_packed_size(*dimensions, low_hh is not None))
     kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
     addresses = [each.data_ptr() for each in kept]

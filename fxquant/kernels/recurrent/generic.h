@@ -26,9 +26,9 @@ inline typename M::F32 tanh_of(typename M::F32 v) {
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates < 1   ? 1
-                          : (M::kRows * M::kVectors - 2) / Gates > 8 ? 8
-                                                                     : (M::kRows * M::kVectors - 2) / Gates;
+constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
+                              ? 8
+                              : (M::kRows* M::kVectors - 2) / Gates;
 
 // What a row of inputs brings along: nothing, or RowTerms.
 struct NoTerms {};
@@ -279,7 +279,9 @@ struct Sequence {
         });
         multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights);
         if (Dynamic && w.two_bytes) {
-          multiply<M, kGates, kRows>(to, from, terms, w.hidden, w.low_panels() + panel * bytes, true);
+          unroll<kRows>([&](auto m) FXQUANT_UNROLLED { to[m] += candidate_of(Kind) * kLanes; });
+          const uint8_t* low = w.low_panels() + panel * w.gate_bytes(w.hidden);
+          multiply<M, 1, kRows>(to, from, terms, w.hidden, low, true);
         }
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           const int64_t at = (row + m) * units + panel * kLanes;

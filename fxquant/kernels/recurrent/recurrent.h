@@ -12,7 +12,8 @@
 //   h[t] = round_and_saturate(s[t] * (1 / h_scale))                                           (base/requantize.h)
 // Dynamic ones have for each row and step its own zero points of x[t] and of h[t-1], and scales, by which the floats of
 // sums are multiplied first (dynamic/dynamic.h), and h[t] = s[t]. Those without inputs are given a[t] in place of x[t].
-// Those with weights of two bytes, w_hh = 256 * high + low, add, with the multiplier of w_hh,
+// In those with weights of two bytes the candidate gate (g of lstm, n of gru, that of rnn) has w_hh = 256 * high + low,
+// since it alone becomes a part of the state itself. They add, with the multiplier of w_hh,
 //   b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * high[n, k]) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
 //   b[n] = b[n] + float(sum over k of (h[t-1, k] - h_zero_point) * low[n, k]) * scale * multiplier_hh[n]
 // Sums are exact in int32; all else is float, each operation rounded on its own, with
@@ -21,7 +22,8 @@
 //
 // The a of many steps are one product, made a block of steps at a time; those of b are made step by step, and become
 // states while they are in registers: a panel of packed weights holds all gates of as many units as a vector has lanes.
-//   packed: header | panels of w_ih, if there are inputs | panels of w_hh, or of its high bytes | of its low bytes
+//   packed: header | panels of w_ih, if there are inputs | panels of w_hh, or of its high bytes | of its low
+//           bytes, G = 1
 //   panel:  -zero_point * sum(w), of dynamic ones sum(w), int32 [G][lanes] | multiplier float [G][lanes] | bias float
 //   [G][lanes]
 //           | weights int8 [ceil(K / 4)][G][lanes][4]
@@ -38,8 +40,10 @@ enum class Recurrence : int32_t { lstm = 0, gru = 1, rnn_tanh = 2, rnn_relu = 3 
 
 constexpr int64_t gates_of(Recurrence kind) { return kind == Recurrence::lstm ? 4 : kind == Recurrence::gru ? 3 : 1; }
 
-// One of the two products: weight [G * H, depth], multiplier and bias [G * H], all contiguous. `low`, of the shape of
-// `weight`, if the latter holds high bytes.
+constexpr int64_t candidate_of(Recurrence kind) { return kind == Recurrence::lstm || kind == Recurrence::gru ? 2 : 0; }
+
+// One of the two products: weight [G * H, depth], multiplier and bias [G * H], all contiguous. `low` [H, depth], if the
+// candidate gate of `weight` holds high bytes.
 struct GateWeights {
   int64_t depth = 0;
   const int8_t* weight = nullptr;
@@ -60,9 +64,11 @@ struct RecurrentHeader {
 
   int64_t gates() const { return gates_of(kind); }
   int64_t panels() const { return (hidden + lanes - 1) / lanes; }
-  int64_t panel_bytes(int64_t depth) const { return gates() * lanes * (12 + (depth + 3) / 4 * 4); }
+  int64_t gate_bytes(int64_t depth) const { return lanes * (12 + (depth + 3) / 4 * 4); }  // in a panel
+  int64_t panel_bytes(int64_t depth) const { return gates() * gate_bytes(depth); }
   int64_t input_bytes() const { return inputs ? panels() * panel_bytes(inputs) : 0; }
   int64_t hidden_bytes() const { return panels() * panel_bytes(hidden); }
+  int64_t low_bytes() const { return two_bytes ? panels() * gate_bytes(hidden) : 0; }
   int64_t x_length() const { return inputs ? inputs : gates() * hidden; }
   const uint8_t* input_panels() const { return reinterpret_cast<const uint8_t*>(this) + 64; }
   const uint8_t* hidden_panels() const { return input_panels() + input_bytes(); }

@@ -33,15 +33,17 @@ inline float reference_sum(const int8_t* weight, int64_t depth, const uint8_t* r
   return static_cast<float>(acc) * terms.scale;
 }
 
-inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row, const RowTerms& terms) {
+// Output n; `low_row`: its low bytes, or null.
+inline float reference_gate(const GateWeights& w, int64_t n, const int8_t* low_row, const uint8_t* row,
+                            const RowTerms& terms) {
   const float high = reference_sum(w.weight + n * w.depth, w.depth, row, terms);
-  if (!w.low) return high * w.multiplier[n] + w.bias[n];
-  const float low = reference_sum(w.low + n * w.depth, w.depth, row, terms);
+  if (!low_row) return high * w.multiplier[n] + w.bias[n];
+  const float low = reference_sum(low_row, w.depth, row, terms);
   return high * (256.0F * w.multiplier[n]) + w.bias[n] + low * w.multiplier[n];
 }
 
 inline float reference_gate(const GateWeights& w, int64_t n, const uint8_t* row) {
-  return reference_gate(w, n, row, {w.zero_point, 1.0F});
+  return reference_gate(w, n, nullptr, row, {w.zero_point, 1.0F});
 }
 
 // s[t] of one unit; `state` is c or s of the step before, and becomes that of this one.
@@ -123,8 +125,10 @@ inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int
       for (int64_t u = 0; u < hidden; ++u) {
         float a[4], b[4];
         for (int64_t g = 0; g < gates; ++g) {
-          a[g] = input.depth ? reference_gate(input, g * hidden + u, x_codes.data(), x_terms) : x[g * hidden + u];
-          b[g] = reference_gate(recurrent, g * hidden + u, h_codes.data(), h_terms);
+          const int64_t n = g * hidden + u;
+          const int8_t* low = recurrent.low && g == candidate_of(kind) ? recurrent.low + u * hidden : nullptr;
+          a[g] = input.depth ? reference_gate(input, n, nullptr, x_codes.data(), x_terms) : x[n];
+          b[g] = reference_gate(recurrent, n, low, h_codes.data(), h_terms);
         }
         next[u] = reference_unit(kind, a, b, state[u]);
         static_cast<float*>(o.y)[t * p.y_step + row * p.y_row + u] = next[u];

@@ -66,11 +66,13 @@ void check_recurrent(Random& random, Recurrence kind) {
   fill_random(random, c0);
   Gates input(random, gates_of(kind) * hidden, depth, random_zero_point(random));
   Gates recurrence(random, gates_of(kind) * hidden, hidden, p.output.zero_point);
-  Guarded<uint8_t> low(recurrence.weight.size());
+  Guarded<uint8_t> low(static_cast<size_t>(hidden * hidden));
   fill_random(random, low);
   GateWeights recurrent_weights = recurrence.view();
   if (two_bytes) {
-    for (size_t n = 0; n < recurrence.multiplier.size(); ++n) recurrence.multiplier[n] /= 256.0F;
+    for (int64_t u = 0; u < hidden; ++u) {
+      recurrence.multiplier[static_cast<size_t>(candidate_of(kind) * hidden + u)] /= 256.0F;
+    }
     recurrent_weights.low = reinterpret_cast<const int8_t*>(low.data());
   }
   const bool states = random.integer(0, 1) == 1;

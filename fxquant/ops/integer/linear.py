@@ -8,7 +8,11 @@ and, of float32 x that is quantized at run time, with the scale s[m] of its row 
 
 y[m, n] = clamp(float(acc[m, n]) * s[m] * multiplier[n] + bias[n], low, high)   each operation rounded to float32
 
-and with a scale for each output and group g of inputs
+and, of float32 x that stays so, with a scale for each output and group g of inputs,
+
+y[n] = clamp(bias[n] + sum over g of (sum over k in g of x[k] * w[n, k]) * scale[n, g], low, high)
+
+and, of integers, with such scales
 
 total[n] = sum over g, in their order from 0.0 on, of float(acc[n, g]) * scale[n, g]
 y        = requantize(total * multiplier + shift[n])                            each operation rounded to float32
@@ -60,6 +64,16 @@ def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor,
     codes, scale, zero_point = dynamic_quantize(x, dynamic)
     acc = F.linear(codes.double() - zero_point, weight.double()).int()
     return acc.float() * scale * multiplier + bias
+
+
+@op(weight="weight", bias="bias")
+def weight_only_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
+    """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
+
+    Rounded once, where kernels round each sum: they differ by K * 2^-24 of the sum of the products' magnitudes at most.
+    """
+    real = weight.double() * scale.double().repeat_interleave(weight.shape[1] // scale.shape[1], 1)
+    return F.linear(x.double(), real, bias.double()).float().clamp(output.low, output.high)
 
 
 @op(weight="weight", bias="shift")

@@ -22,10 +22,13 @@ with the power of 2 of exponential.py: a hundredth of the step that a result of 
 A dynamic one takes and gives float32. Each row of x[t] and of h[t-1] is quantized when it is read, with a scale and a
 zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(sum) first; and h[t] = s[t].
 
-Weights of two bytes are products of each: w = 256 * high + low, both int8,
+The candidate gate (g of lstm, n of gru, that of rnn) may have weights of two bytes, w = 256 * high + low, both int8,
 
     b[n] = float(sum of high) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
     b[n] += float(sum of low) * scale * multiplier_hh[n]
+
+since it alone becomes a part of the state; what the others lose, a sigmoid of at most a quarter of tanh's slope halves
+twice.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from torch import Tensor
 from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
 from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
+from fxquant.ops.recurrent import CANDIDATE, GATES
 from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
 
 
@@ -49,6 +53,12 @@ def sigmoid(v: Tensor) -> Tensor:
 def tanh(v: Tensor) -> Tensor:
     """Of float32 of any shape."""
     return 2.0 / (1.0 + power_of_2(_at_least(v, -20.0) * (-2.0 * LOG2_E), EXPONENTIAL)) - 1.0
+
+
+def candidate_rows(kind: str, weight: Tensor) -> slice:
+    """Those of the candidate gate in a weight [G * H, ...]."""
+    hidden, gate = len(weight) // GATES[kind], CANDIDATE[kind]
+    return slice(gate * hidden, (gate + 1) * hidden)
 
 
 def _at_least(v: Tensor, low: float) -> Tensor:
@@ -209,6 +219,7 @@ def dynamic_recurrent(
 def dynamic_recurrence_states(
     a: Tensor,
     weight_hh: Tensor,
+    low_hh: Tensor,
     bias_hh: Tensor,
     multiplier_hh: Tensor,
     kind: str,
@@ -217,17 +228,22 @@ def dynamic_recurrence_states(
     h0: Tensor | None = None,
     c0: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The same of int16 weights [G * H, H] and of all inputs' products, `a` float32 [T, B, G * H], made before."""
+    """The same of all inputs' products, `a` float32 [T, B, G * H], made before.
+
+    weight_hh int8 [G * H, H], of the candidate gate the high bytes, whose low ones are low_hh int8 [H, H].
+    """
     dynamic = dynamic._replace(by_row=True)
     h = torch.zeros(a.shape[1], weight_hh.shape[1]) if h0 is None else h0
     state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
-    high = (weight_hh.int() + 128) >> 8
-    low = weight_hh.int() - 256 * high
+    rows = candidate_rows(kind, weight_hh)
+    worth = multiplier_hh.clone()
+    worth[rows] *= 256.0
 
     def product(h: Tensor) -> Tensor:
         codes, scale, zero_point = dynamic_quantize(h, dynamic)
-        of_high, of_low = ((codes.double() - zero_point) @ part.double().t() for part in (high, low))
-        b = of_high.float() * scale * (256.0 * multiplier_hh) + bias_hh
-        return b + of_low.float() * scale * multiplier_hh
+        high, low = ((codes.double() - zero_point) @ part.double().t() for part in (weight_hh, low_hh))
+        b = high.float() * scale * worth + bias_hh
+        b[..., rows] += low.float() * scale * multiplier_hh[rows]
+        return b
 
     return _all_steps(kind, a, h, state, reverse, product, lambda s: s)

@@ -72,6 +72,31 @@ class DynamicLinear(Layer):
         return not self.constant("dynamic").by_row
 
 
+@computes(ops.weight_only_linear)
+class WeightOnlyLinear(Layer):
+    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights; in a program float32 alone."""
+
+    takes_integers = gives_integers = False
+    any_strides = False
+
+    def derive(self) -> None:
+        weight, scale, bias = (self.constant(name) for name in ("weight", "scale", "bias"))
+        self.derived_packed = kernels.pack_weight_only(weight, scale, bias, self.constant("output"))
+        self.derived_features = weight.shape[0]
+
+    def check(self, *inputs: Any) -> None:
+        check_real(*inputs)
+
+    def run(self, x: Tensor) -> Any:
+        return kernels.weight_only_linear(x, self.derived_packed, self.derived_features)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        if x.dtype is not torch.float32:
+            raise InputError(f"linear takes a float32 tensor, not {x.dtype}")
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        emitter.call("weight_only_linear", (emitter.rows(y), emitter.rows(x)), *packed, active_isa())
+
+
 @computes(ops.int8_linear_grouped)
 class Int8LinearGrouped(Layer):
     """uint8 [..., K] -> uint8 [..., N], with a scale for each output and group of inputs."""

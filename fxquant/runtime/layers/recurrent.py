@@ -103,18 +103,18 @@ class DynamicRecurrenceStates(Int8RecurrentStates):
     takes_integers = gives_integers = False
 
     def derive(self) -> None:
-        high, low = kernels.bytes_of(self.constant("weight_hh"))
+        weight, low = self.constant("weight_hh"), self.constant("low_hh")
         bias, multiplier, dynamic = (self.constant(name) for name in ("bias_hh", "multiplier_hh", "dynamic"))
-        none = high.new_empty(len(high), 0)
+        none = weight.new_empty(len(weight), 0)
         self.derived_packed = kernels.pack_recurrent(
-            *(self.constant("kind"), none, high, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True
+            *(self.constant("kind"), none, weight, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True
         )
-        self.derived_sizes = (high.shape[0], high.shape[1])
+        self.derived_sizes = (weight.shape[0], weight.shape[1])
         self.derived_settings = (self.constant("reverse"), dynamic.quant_min, dynamic.quant_max)
 
     def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
-        weight: Tensor = self.constant("weight_hh")
-        return inputs[0].shape[:2].numel() * 2 * weight.numel()
+        weights: list[Tensor] = [self.constant(name) for name in ("weight_hh", "low_hh")]
+        return inputs[0].shape[:2].numel() * sum(weight.numel() for weight in weights)
 
     def run(self, a: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
         kernels.check_recurrent(a, h0, c0, *self.derived_sizes, torch.float32)

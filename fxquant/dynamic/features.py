@@ -1,0 +1,53 @@
+"""What linear modules of all kinds tell of themselves. `weight()` and `bias()` are methods, as in torch.ao."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxquant.dynamic.weight import IntegerWeight
+from fxquant.qparams import QParams
+from fxquant.runtime.layer import Layer
+
+
+class Features(Layer):
+    """A layer whose constants include an int8 `weight` [N, K] and a `bias` [N]."""
+
+    def _keep(self, name: str, value: Any) -> None:
+        if name in ("weight", "bias"):  # whose names methods have
+            self._buffers[name] = value
+        else:
+            super()._keep(name, value)
+
+    @property
+    def in_features(self) -> int:
+        """How many numbers it takes of each row."""
+        return int(self.constant("weight").shape[1])
+
+    @property
+    def out_features(self) -> int:
+        """How many it gives."""
+        return int(self.constant("weight").shape[0])
+
+    def bias(self) -> Tensor:
+        """The bias, float32; zeros if there is none."""
+        bias: Tensor = self.constant("bias")
+        return bias
+
+    def _weight(self, scale: Tensor) -> IntegerWeight:
+        """With the scales [N], which stand for one if they are all alike."""
+        if _alike(scale):
+            return IntegerWeight(self.constant("weight"), QParams(float(scale[0]), 0, -127, 127, torch.int8))
+        return IntegerWeight(self.constant("weight"), QParams(scale, 0, -127, 127, torch.int8, 0))
+
+    def _features(self, scale: Tensor) -> str:
+        """Sizes, dtype and scheme, for `scale` of any shape."""
+        scheme = "per_tensor" if _alike(scale) else "per_channel"
+        features = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{features}, dtype=torch.int8, qscheme={scheme}_symmetric"
+
+
+def _alike(scale: Tensor) -> bool:
+    return bool((scale == scale.flatten()[0]).all())

@@ -1,0 +1,73 @@
+"""linear of float32 whose weights are int8, with a scale for each output, or for each output and group of inputs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fxquant.errors import InputError
+from fxquant.kernels import _kernels
+from fxquant.kernels.library import torch_op
+from fxquant.kernels.packed_memory import packed_memory
+from fxquant.qparams import FloatOutput
+from fxquant.target import active_isa
+
+
+def pack_weight_only(weight: Tensor, scale: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
+    """Packs int8 `weight` [N, K], `scale` [N, groups] and `bias` [N], float32: a 1-D uint8 tensor.
+
+    Only the active ISA can run it. Raises InputError for other dtypes and shapes.
+    """
+    outputs, inputs = weight.shape if weight.dim() == 2 else (0, 0)
+    groups = scale.shape[1] if scale.dim() == 2 else 0
+    fits = weight.dtype is torch.int8 and weight.numel() > 0 and groups > 0 and inputs % groups == 0
+    reals = scale.dtype is torch.float32 and bias.dtype is torch.float32
+    if not (fits and reals and scale.shape[0] == outputs and bias.shape == (outputs,)):
+        raise InputError(
+            "weights are int8 [out_features, in_features], scales float32 [out_features, groups], groups of one size, "
+            f"and biases float32 [out_features]; got {weight.dtype} {list(weight.shape)}, {scale.dtype} "
+            f"{list(scale.shape)} and {bias.dtype} {list(bias.shape)}"
+        )
+    dimensions = (inputs, outputs, inputs // groups, active_isa())
+    packed = packed_memory(_kernels.weight_only_packed_size(*dimensions))
+    tensors = [tensor.contiguous() for tensor in (weight, scale, bias)]
+    _kernels.weight_only_pack(packed.data_ptr(), *dimensions, *(tensor.data_ptr() for tensor in tensors), *output)
+    return packed
+
+
+def weight_only_linear_now(x: Tensor, out_features: int, packed: tuple[int, int, int]) -> Tensor:
+    """`weight_only_linear`, which is a torch op, and takes longer to call. Raises InputError as it does.
+
+    `packed`: address, size and ISA of packed weights.
+    """
+    if x.dtype is torch.bfloat16 and x.dim() > 0:
+        return weight_only_linear_now(x.float(), out_features, packed).bfloat16()
+    if x.dtype is not torch.float32 or x.dim() == 0:
+        wanted = "a float32 or bfloat16 tensor [..., in_features]"
+        raise InputError(f"linear takes {wanted}, not {x.dtype} of shape {list(x.shape)}")
+    x = x.contiguous()
+    *leading, depth = x.shape
+    y, rows = torch.empty((*leading, out_features)), math.prod(leading)
+    if rows == 0:
+        return y
+    threads = torch.get_num_threads()
+    try:
+        _kernels.weight_only_linear_now(threads, y.data_ptr(), x.data_ptr(), rows, depth, out_features, *packed)
+    except ValueError as error:
+        raise InputError(f"linear of {list(x.shape)}: {error}") from None
+    return y
+
+
+@torch_op(
+    "weight_only_linear(Tensor x, Tensor packed, int out_features) -> Tensor",
+    fake=lambda x, packed, out_features: x.new_empty((*x.shape[:-1], out_features)),
+)
+def weight_only_linear(x: Tensor, packed: Tensor, out_features: int) -> Tensor:
+    """As of ops.weight_only_linear, on the result of `pack_weight_only`: [..., K] -> [..., N], contiguous.
+
+    float32 or bfloat16, of which the former is computed. Raises InputError for another dtype or shape, or weights
+    packed for another ISA or size.
+    """
+    return weight_only_linear_now(x, out_features, (packed.data_ptr(), packed.numel(), active_isa()))
