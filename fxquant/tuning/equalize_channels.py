@@ -135,7 +135,6 @@ def _stretch(gm: GraphModule, group: _Group, peaks: dict[Node, Tensor]) -> None:
     r, beyond = of_examples.amax(0), reach(of_examples)
     top = r.max().clamp(min=torch.finfo(r.dtype).tiny)
     s = (top / r.clamp(min=top * _LEAST)) ** (_DEPTHWISE if all(_depthwise(gm, n) for n in group.readers) else _DENSE)
-    s = s.minimum(top / beyond)
     for bound in (arguments_of(n)["max"] for n in group.members if name_of(n) == "clamp"):
         if bound is not None:
             s = s.minimum(bound / beyond.maximum(_ROOM * r))
