@@ -7,9 +7,9 @@ Values that are added share their s, so a residual stream is stretched as one.
 
     s = (max r / r)^e     e = 1/2 before depthwise layers, whose weights take any s without loss, and 1/4 before others
 
-A channel counts as a sixteenth of the largest at least. Other examples may reach beyond those of `data`: no channel is
-stretched so far that they were cut, by the range of the whole tensor or by clamp(y, 0, 6), which stays as it is. So on
-`data` the float model computes the same, and a channel that is dead there, but may not be elsewhere, keeps s = 1.
+A channel counts as a sixteenth of the largest at least. clamp(y, 0, 6) stays as it is, and cuts a stretched channel at
+6 / s: beyond 1.5 times its largest value on `data`, and beyond where other examples may `reach`. So on `data` the float
+model computes the same, and before a clamp a channel that is dead there, but may not be elsewhere, keeps s = 1.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def _stretch(gm: GraphModule, group: _Group, peaks: dict[Node, Tensor]) -> None:
 def reach(peaks: Tensor) -> Tensor:
     """How far other examples may reach, where those at hand have the largest values `peaks`, [examples, channels].
 
-    As much beyond their largest as that is beyond their mean; infinitely far where all are 0.
+    Beyond their largest by the square of the factor that it exceeds their mean by; infinitely far where all are 0. A
+    rule of thumb: channels that few of twenty photographs had reached saturated relu6 on others.
     """
     largest = peaks.amax(0)
-    return torch.where(largest > 0, largest * (largest / peaks.mean(0)), torch.inf)
+    return torch.where(largest > 0, largest * (largest / peaks.mean(0)) ** 2, torch.inf)
