@@ -35,14 +35,15 @@ from fxquant.quantize_dynamic import get_default_dynamic_quant_module_mappings, 
 from fxquant.quantize_fx import *  # noqa: F403
 from fxquant.saving import load, save
 from fxquant.stubs import *  # noqa: F403
+from fxquant.tuning.absorb_biases import absorb_biases
 from fxquant.tuning.ada_round import ada_round
 from fxquant.tuning.correct_biases import correct_biases
 from fxquant.tuning.equalize_channels import equalize_channels
 from fxquant.tuning.smooth_quant import smooth_quant
 
-__all__ = ["Match", "Rule", "ada_round", "apply_rules", "calibrate", "compare", "correct_biases", "debug", "diff"]
-__all__ += ["draw", "equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass", "report", "rule"]
-__all__ += ["save", "sensitivity", "smooth_quant", "suggest", "to_networkx", "without"]
+__all__ = ["Match", "Rule", "absorb_biases", "ada_round", "apply_rules", "calibrate", "compare", "correct_biases"]
+__all__ += ["debug", "diff", "draw", "equalize_channels", "explain", "export_onnx", "load", "ops", "register_pass"]
+__all__ += ["report", "rule", "save", "sensitivity", "smooth_quant", "suggest", "to_networkx", "without"]
 __all__ += ["get_default_dynamic_quant_module_mappings", "quantize_dynamic"]
 # These have the names of torch.ao.quantization, whose users change only their imports.
 __all__ += backend_config.__all__

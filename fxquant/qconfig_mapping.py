@@ -44,10 +44,14 @@ _NAMES_SHOWN = 20
 
 
 class Match(NamedTuple):
-    """The QConfig of an op, and the setting that gave it, such as "set_module_name('features.3', None)"."""
+    """The QConfig of an op, and the setting that gave it, such as "set_module_name('features.3', None)".
+
+    `reason`: why it is None, where a pass and no setting says so.
+    """
 
     qconfig: QConfigAny
     source: str
+    reason: str = ""
 
 
 class QConfigMapping:

@@ -154,7 +154,7 @@ print(f"{len(floats)} layers in float")
 # From 12 dB to more than 20, with all layers in int8 and at the speed of the model that we began with. Both functions
 # saw the twenty calibration images only; four fifths of the crops that judge are other parts of these images. For a
 # network of yours, keep images apart and judge on them: what helps one network may not help the next
-# ([accuracy](../docs/accuracy.md) has one that does better without the equalization).
+# ([accuracy](../docs/accuracy.md) has another one).
 #
 # `fxquant.report(model, quantized, images[:4], "report.html")` writes all these numbers into one page, with the graph
 # coloured by them.

@@ -123,7 +123,7 @@ def config_limit(node: Node) -> str | None:
     """The reason why the node's qconfig keeps it float, whatever the op, or None."""
     match = node.meta.get("qconfig")
     if match is None or match.qconfig is None:
-        return f"its qconfig is None, by {match.source}" if match else "no qconfig reaches it"
+        return (match.reason or f"its qconfig is None, by {match.source}") if match else "no qconfig reaches it"
     activation = made_by(match.qconfig.activation, match.source)
     if activation.is_dynamic:
         return "its qconfig is dynamic, and it has no kernel that finds scales at run time"

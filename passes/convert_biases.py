@@ -10,7 +10,6 @@ the rounding of activations adds is left to `correct_biases`, which measures wha
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant import qparams
@@ -18,7 +17,7 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.watching import is_statistic
-from fxquant.graph.weights import set_bias
+from fxquant.graph.weights import mean_of_products, set_bias
 from fxquant.observer.mean import MeanObserver
 from fxquant.ops.op import op_of
 
@@ -47,11 +46,3 @@ def _correct(gm: GraphModule, node: Node) -> None:
     shift = mean_of_products(error, observer.mean, row.bind(layer).get("groups", 1))
     if bool(torch.isfinite(shift).all()):
         set_bias(gm, layer, row, lambda bias: (bias.double() + shift).float())
-
-
-def mean_of_products(weight: Tensor, mean: Tensor, groups: int) -> Tensor:
-    """What a layer of `weight` [O, I / groups, ...] gives, without its bias, of channels [I] that are `mean`: [O]."""
-    weight = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
-    outputs, inputs = weight.shape
-    products = weight.reshape(groups, outputs // groups, inputs) * mean.reshape(groups, 1, inputs)
-    return products.sum(2).flatten()

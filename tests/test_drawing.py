@@ -251,7 +251,7 @@ def test_heat_by_mapping_memory_and_time(tmp_path: Path) -> None:
     assert f'fillcolor="{HEAT[0]}"' in source
     assert f'fillcolor="{HEAT[-1]}"' in source
     assert "memory 0.6" in draw(quantized, tmp_path / "b.dot", heat="memory").read_text()
-    for inputs in (None, (torch.randn(2, 3, 8, 8),)):
+    for inputs in (None, (torch.randn(2, 3, 8, 8),), {"x": torch.randn(2, 3, 8, 8)}):
         timed = draw(quantized, tmp_path / "c.dot", heat="time", inputs=inputs).read_text()
         assert len(re.findall(r"time [\d.e-]+ us", timed)) == len(drawing_of(quantized).nodes) - 2
 

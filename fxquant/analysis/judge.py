@@ -52,6 +52,11 @@ class Judge:
         except (TypeError, ValueError):
             raise ConfigError(f"the metric returned a {type(value).__name__}; it must return a number") from None
 
+    @property
+    def answers(self) -> int:
+        """How many answers "agreement" compares: the places of the largest values in the first outputs."""
+        return sum(each[0][..., 0].numel() for each in self.outputs if each)
+
     def first_batch(self, model: nn.Module) -> Any:
         """What `model` returns for the first batch."""
         args, kwargs = self._arguments(0)

@@ -3,6 +3,9 @@
 rank      the layers by what is won with each in float (sensitivity)
 bisect    for the shortest beginning of that ranking which meets the target in float
 prune     give back to int8, from the last one, each layer without which the target is still met
+
+What meets the target on the data at hand, just so, meets it on others in one case of two. So of "agreement", whose
+chances are known, as many other examples must be expected to meet it (see `margin`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from torch import nn
 
 from fxquant.analysis.judge import Metric, Trial, trial_of
 from fxquant.analysis.layers import Layer, left_float
+from fxquant.analysis.margin import examples_for, expected_on_others
 from fxquant.analysis.sensitivity import Sensitivity, sensitivity
 from fxquant.bench.timing import interleaved_medians
 from fxquant.errors import ConfigError, TargetError
@@ -24,6 +28,7 @@ from fxquant.qconfig_mapping import QConfigMapping
 
 # How often each of the three models is timed.
 ROUNDS = 5
+CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Suggestion:
 
     `mapping`: for prepare_fx, or for convert_fx of the model that is prepared already. `left_float`: the layers that it
     leaves in float. `metric`, `int8_metric`, `float_metric`: with it, with all in int8, and of the float model.
+    `expected`: the metric of as many other examples at least, with the `confidence` asked for; None if not known.
     `seconds`, `int8_seconds`, `float_seconds`: median times of the first batch, with torch's current threads.
     """
 
@@ -42,17 +48,24 @@ class Suggestion:
     metric: float
     int8_metric: float
     float_metric: float
+    expected: float | None
+    confidence: float
     seconds: float
     int8_seconds: float
     float_seconds: float
 
     def __str__(self) -> str:
         target = "" if self.target is None else f"target {self.target:.4g}; "
+        others = (
+            ""
+            if self.expected is None
+            else f"on as many other examples: {self.expected:.4g} or more, with a confidence of {self.confidence:.0%}\n"
+        )
         names = ", ".join(layer.name for layer in self.left_float) or "none"
         return (
             f"{len(self.left_float)} of {self.layers} layers in float: {names}\n"
             f"metric: {self.metric:.4g} ({target}all in int8 {self.int8_metric:.4g}, "
-            f"float {self.float_metric:.4g})\n"
+            f"float {self.float_metric:.4g})\n{others}"
             f"time: {self.seconds * 1e3:.2f} ms, {self.seconds / self.int8_seconds:.2f} times that of all in int8 "
             f"({self.int8_seconds * 1e3:.2f} ms; float {self.float_seconds * 1e3:.2f} ms)"
         )
@@ -66,6 +79,7 @@ def suggest(
     target: float | None = None,
     floats: int | None = None,
     metric: Metric | str | None = None,
+    confidence: float = CONFIDENCE,
     rank_by: Metric | str = "sqnr",
     depth: int | None = None,
     most: int | None = None,
@@ -79,11 +93,13 @@ def suggest(
     Give one of `max_drop` (the metric may be that much below the float model's), `target` (the metric itself: for
     "sqnr", the dB), or `floats` (so many layers may stay float; the best choice wins). `metric`, `data`, `depth`,
     `qconfig_mapping`, `prepared` as of `sensitivity`; the default metric is "agreement" for `max_drop`, else "sqnr".
+    `confidence`: the target of "agreement" is to be met by as many other examples with that probability; 0 if meeting
+    it on `data` is enough. Any other metric is taken as measured: hold back some data, and judge the result on that.
     `rank_by`: the metric that ranks the layers, for which shares of right answers are too coarse; or give the `ranking`
-    that `sensitivity` returned for this model. `most`: no more layers than this may stay float. Hold back some data,
-    and judge the result on that, too.
+    that `sensitivity` returned for this model. `most`: no more layers than this may stay float.
 
-    Raises TargetError, which names the best that was found, if the target cannot be met.
+    Raises TargetError, which names the best that was found, if the target cannot be met, and which says how many
+    examples it takes, if `data` are too few to show it.
     """
     if sum(each is not None for each in (max_drop, target, floats)) != 1:
         raise ConfigError("give one of max_drop, target and floats")
@@ -92,44 +108,74 @@ def suggest(
     metric = metric or ("agreement" if max_drop is not None else "sqnr")
     if metric == "sqnr" and max_drop is not None:
         raise ConfigError("the float model's SQNR is infinite, so nothing is max_drop below it; give target, in dB")
+    if not 0 <= confidence < 1:
+        raise ConfigError(f"confidence={confidence!r} is not from 0 to less than 1")
     trial = trial_of(model, data, metric, prepared, qconfig_mapping)
+    float_metric = trial.judge(model)
+    needed = target if target is not None else float_metric - (max_drop or 0.0)
+    at_least = _at_least(trial, confidence)
+    if floats is None and at_least is not None and at_least(1.0) < needed:
+        raise TargetError(_too_few(trial, needed, confidence))
     if ranking is None:
         batches = trial.judge.batches
         ranking = sensitivity(model, batches, rank_by, depth=depth, prepared=trial.prepared, progress=progress)
     ranked = [row.layer for row in ranking.rows]
-    float_metric = trial.judge(model)
-    needed = target if target is not None else float_metric - (max_drop or 0.0)
-    chosen = ranked[:floats] if floats is not None else _search(trial, ranked, needed, most)
+    chosen = ranked[:floats] if floats is not None else _search(trial, ranked, needed, most, at_least)
     mapping = left_float(trial.mapping, chosen)
     converted, in_int8 = trial.converted(mapping), trial.converted()
     calls = [partial(trial.judge.first_batch, each) for each in (converted, in_int8, model)]
     seconds, int8_seconds, float_seconds = interleaved_medians(calls, threads=torch.get_num_threads(), rounds=ROUNDS)
+    reached = trial.judge(converted)
     return Suggestion(
         mapping=mapping,
         left_float=tuple(chosen),
         layers=len(ranked),
         target=None if floats is not None else needed,
-        metric=trial.judge(converted),
+        metric=reached,
         int8_metric=trial.judge(in_int8),
         float_metric=float_metric,
+        expected=None if at_least is None else at_least(reached),
+        confidence=confidence,
         seconds=seconds,
         int8_seconds=int8_seconds,
         float_seconds=float_seconds,
     )
 
 
-def _search(trial: Trial, ranked: list[Layer], needed: float, most: int | None) -> list[Layer]:
+def _at_least(trial: Trial, confidence: float) -> Callable[[float], float] | None:
+    """What other examples have at least where these have so much; None where that is not known or not asked for."""
+    if trial.judge.metric != "agreement" or not confidence:
+        return None
+    return partial(expected_on_others, examples=trial.judge.answers, confidence=confidence)
+
+
+def _too_few(trial: Trial, needed: float, confidence: float) -> str:
+    enough = examples_for(needed, confidence)
+    more = "no number is enough to show that" if enough is None else f"give {enough} or more"
+    return (
+        f"{trial.judge.answers} examples are too few to expect {needed:.4g} of others with a confidence of "
+        f"{confidence:.0%}, even if all agree: {more}, or confidence=0 to meet the target on these"
+    )
+
+
+def _search(
+    trial: Trial, ranked: list[Layer], needed: float, most: int | None, at_least: Callable[[float], float] | None
+) -> list[Layer]:
     """The layers to leave float. Raises TargetError."""
 
+    def value(layers: list[Layer]) -> float:
+        measured = _value(trial, layers)
+        return measured if at_least is None else at_least(measured)
+
     def meets(layers: list[Layer]) -> bool:
-        return _value(trial, layers) >= needed
+        return value(layers) >= needed
 
     if meets([]):
         return []
     allowed = len(ranked) if most is None else min(most, len(ranked))
     count = _least(allowed, lambda n: meets(ranked[:n]))
     if count is None:
-        best = _value(trial, ranked[:allowed])
+        best = value(ranked[:allowed])
         raise TargetError(
             f"the target {needed:.4g} cannot be met: with {allowed} of {len(ranked)} layers in float it is {best:.4g}"
         )

@@ -27,7 +27,8 @@ def draw(model: nn.Module | Drawing, path: str | Path, *, heat: Any = None, inpu
             for tools that analyse graphs.
         heat: colours nodes by "time", by "memory", by a mapping from node names to numbers, or by what `compare`
             returned; a list of these: a picture shows the first one, the page lets you choose.
-        inputs: the arguments to run the model with for heat="time"; random ones of the example's shapes if None.
+        inputs: a tuple or a dict of the arguments to run the model with for heat="time"; random ones of the
+            example's shapes if None.
 
     Raises ConfigError for another suffix, a model without a graph, heat that does not fit the model, or a path that
     cannot be written, and MissingError if a picture is asked for and `dot` is not there.

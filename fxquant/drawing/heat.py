@@ -7,6 +7,7 @@ others   what a comparison or any mapping from node names says
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from fxquant.calibrate import bound_batch, in_order
 from fxquant.drawing.model import Drawing
 from fxquant.drawing.style import HEAT
 from fxquant.errors import ConfigError
@@ -110,16 +112,17 @@ def _times(model: object, names: Mapping[Node, str], inputs: Any) -> dict[str, f
 
     if not isinstance(model, GraphModule):
         raise ConfigError(f"heat='time' runs one graph, which a {type(model).__name__} is not")
-    given = _examples(model) if inputs is None else inputs
-    given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    return {names[node]: seconds * 1e6 for node, seconds in node_times(model, given, ROUNDS) if node in names}
+    signature = inspect.signature(model.forward)
+    args, kwargs = bound_batch(signature, _examples(model) if inputs is None else inputs, "inputs")
+    times = node_times(model, tuple(in_order(signature, args, kwargs)), ROUNDS)
+    return {names[node]: seconds * 1e6 for node, seconds in times if node in names}
 
 
 def _examples(model: GraphModule) -> tuple[Any, ...]:
     """Random inputs of the shapes that the model was prepared with."""
     described = meta_of(model).get("inputs", ())
     if not described or any(dtype is None or not dtype.is_floating_point for _, dtype in described):
-        raise ConfigError("heat='time' runs the model: pass inputs=, a tuple of its arguments")
+        raise ConfigError("heat='time' runs the model: pass inputs=, a tuple or a dict of its arguments")
     return tuple(torch.randn(shape, dtype=dtype) for shape, dtype in described)
 
 

@@ -53,8 +53,11 @@ def decide(node: Node, **changes: Any) -> None:
 
 
 def leave_float(node: Node, reason: str) -> None:
-    """Lets `node` compute in float, for `reason`, as a qconfig of None does. In annotate, before annotate_int8."""
-    node.meta["qconfig"] = Match(None, reason)
+    """Lets `node` compute in float, as a qconfig of None does; `explain` tells `reason` as it is.
+
+    In annotate, before annotate_int8.
+    """
+    node.meta["qconfig"] = Match(None, "leave_float", reason)
 
 
 def integer_weights(node: Node) -> tuple[str, ...]:

@@ -51,6 +51,14 @@ def set_bias(gm: GraphModule, layer: Node, row: Op, changed: Callable[[Tensor], 
     return None
 
 
+def mean_of_products(weight: Tensor, mean: Tensor, groups: int) -> Tensor:
+    """What a layer of `weight` [O, I / groups, ...] gives, without its bias, of channels [I] that are `mean`: [O]."""
+    weight = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    outputs, inputs = weight.shape
+    products = weight.reshape(groups, outputs // groups, inputs) * mean.reshape(groups, 1, inputs)
+    return products.sum(2).flatten()
+
+
 def readers_of(gm: GraphModule, parameter: Node) -> int:
     """How many nodes read the parameter that a get_attr fetches, under whatever name."""
     address = surgery.fetch(gm, parameter).data_ptr()

@@ -22,13 +22,21 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.nn import functional as F
 
-from fxquant.calibrate import in_eval
-from fxquant.graph import surgery
-from fxquant.graph.level import note_refusal
-from fxquant.ops.op import op_of
+from fxquant.plugin import (
+    Layer,
+    Paused,
+    arguments_of,
+    behind,
+    changing,
+    fetch,
+    is_private,
+    layers_in_lockstep,
+    name_of,
+    note_refusal,
+    op_of,
+    set_parameter,
+)
 from fxquant.qparams import QParams, dequantize, quantize
-from fxquant.tuning.lockstep import Layer, Paused, check_calibrated, layers_in_lockstep
-from fxquant.tuning.prepared import arguments_of, behind, is_private, name_of
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
 
@@ -47,8 +55,7 @@ def ada_round(prepared: Prepared, data: Iterable[Any], iterations: int = 200) ->
     Raises ConfigError if `prepared` is not one graph of prepare_fx, CalibrationError if its observers or `data` saw
     nothing, and InputError if a batch does not fit.
     """
-    gm = check_calibrated(prepared)
-    with torch.no_grad(), in_eval(gm):
+    with changing(prepared, "ada_round", calibrated=True) as gm:
         for layer in layers_in_lockstep(gm, data):
             limit = _round(gm, layer, iterations)
             if limit is not None:
@@ -66,7 +73,7 @@ def _round(gm: GraphModule, layer: Layer, iterations: int) -> str | None:
     given = arguments_of(node)
     observer: Any = gm.get_submodule(str(given["weight"].target))
     source = behind(gm, given["weight"])
-    w, q = surgery.fetch(gm, source), observer.qparams()
+    w, q = fetch(gm, source), observer.qparams()
     if q.axis not in (None, 0):
         return "its weight has scales for groups of inputs"
     gram, number = _gram(layer)
@@ -75,7 +82,7 @@ def _round(gm: GraphModule, layer: Layer, iterations: int) -> str | None:
     rounded = _learned(w, q, gram, iterations)
     if rounded is None:
         return "rounding to nearest is as good"
-    surgery.set_parameter(gm, str(source.target), rounded)
+    set_parameter(gm, str(source.target), rounded)
     for run in layer.runs:
         run.env[layer.reference] = _computed(layer.reference, run, weight=rounded)
     return None

@@ -17,11 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.calibrate import in_eval
-from fxquant.graph import surgery
-from fxquant.graph.weights import readers_of, set_bias
-from fxquant.ops.op import op_of
-from fxquant.tuning.lockstep import Layer, check_calibrated, layers_in_lockstep
+from fxquant.plugin import (
+    Layer,
+    arguments_of,
+    changing,
+    fetch,
+    is_private,
+    layers_in_lockstep,
+    name_of,
+    op_of,
+    set_bias,
+    set_parameter,
+)
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
 
@@ -38,8 +45,7 @@ def correct_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     Raises ConfigError if `prepared` is not one graph of prepare_fx, CalibrationError if its observers or `data` saw
     nothing, and InputError if a batch does not fit.
     """
-    gm = check_calibrated(prepared)
-    with torch.no_grad(), in_eval(gm):
+    with changing(prepared, "correct_biases", calibrated=True) as gm:
         _add_biases(gm)
         for layer in layers_in_lockstep(gm, data):
             _correct(gm, layer)
@@ -47,17 +53,14 @@ def correct_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
 
 
 def _correct(gm: GraphModule, layer: Layer) -> None:
-    row = op_of(layer.prepared)
-    assert row is not None
-    bias_node = row.bind(layer.prepared)[row.bias] if row.bias else None
-    if bias_node is None or bias_node.op != "get_attr" or readers_of(gm, bias_node) > 1:
+    bias = arguments_of(layer.prepared).get("bias")
+    if bias is None or not is_private(gm, layer.prepared, "bias"):
         return
-    axis = -1 if row.name == "linear" else 1
+    axis = -1 if name_of(layer.prepared) == "linear" else 1
     expected = [_by_channel(y, axis) for y in layer.expected]
     computed = [_by_channel(y, axis) for y in layer.computed]
     shift = mean_shift(torch.cat(expected, 1), torch.cat(computed, 1), *_bounds(layer.prepared))
-    name = str(bias_node.target)
-    surgery.set_parameter(gm, name, surgery.fetch(gm, bias_node) + shift)
+    set_parameter(gm, str(bias.target), fetch(gm, bias) + shift)
     for run in layer.runs:
         y = run.env[layer.reference]
         run.env[layer.reference] = y + shift.reshape([-1 if d == axis % y.dim() else 1 for d in range(y.dim())])
@@ -79,12 +82,11 @@ def mean_shift(expected: Tensor, computed: Tensor, low: float | None, high: floa
 
 def _bounds(layer: Node) -> tuple[float | None, float | None]:
     """What follows of saturation, if all that reads the layer is one relu or clamp."""
-    readers = list(layer.users)
-    row = op_of(readers[0]) if len(readers) == 1 else None
-    if row is None or row.name not in _SATURATIONS:
+    reading = list(layer.users)
+    if len(reading) != 1 or name_of(reading[0]) not in _SATURATIONS:
         return None, None
-    given = row.bind(readers[0])
-    low, high = _SATURATIONS[row.name]
+    given = arguments_of(reading[0])
+    low, high = _SATURATIONS[name_of(reading[0])]
     return given.get("min", low), given.get("max", high)
 
 

@@ -7,14 +7,13 @@ Values that are added share their s, so a residual stream is stretched as one.
 
     s = (max r / r)^e     e = 1/2 before depthwise layers, whose weights take any s without loss, and 1/4 before others
 
-A channel counts as a sixteenth of the largest at least, since one that is dead on `data` may not be elsewhere. clamp(y,
-0, 6) stays as it is: a channel is stretched up to 6 / 1.5 at most, one that comes nearer keeps s = 1. So on `data` the
-float model computes the same; on other data a channel may be cut, from 1.5 times the largest value of `data` on.
+A channel counts as a sixteenth of the largest at least. clamp(y, 0, 6) stays as it is, and cuts a stretched channel at
+6 / s: beyond 1.5 times its largest value on `data`, and beyond where other examples may `reach`. So on `data` the float
+model computes the same, and before a clamp a channel that is dead there, but may not be elsewhere, keeps s = 1.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,23 +23,20 @@ from networkx.utils import UnionFind
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.calibrate import in_eval
-from fxquant.errors import ConfigWarning
-from fxquant.graph.level import note_refusal
-from fxquant.graph.origin import where
-from fxquant.graph.weights import is_depthwise
 from fxquant.observer import QScheme
-from fxquant.tuning.prepared import (
+from fxquant.plugin import (
+    allowed,
     arguments_of,
     behind,
-    forget,
+    by_channel,
+    changing,
+    is_depthwise,
     is_private,
-    largest,
     name_of,
-    one_graph,
     parameter_of,
     readers,
     scale,
+    where,
 )
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
@@ -58,21 +54,13 @@ def equalize_channels(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     Warns with ConfigWarning if nothing at all could be stretched. Raises ConfigError if `prepared` is not one graph of
     prepare_fx, CalibrationError if `data` holds no batches, and InputError if a batch does not fit.
     """
-    gm = one_graph(prepared, "equalize_channels")
-    with torch.no_grad(), in_eval(gm):
-        groups = _groups(gm)
-        images = {n: 1 for group in groups for n in group.members if len(n.meta.get("shape") or ()) == 4}
-        ranges = largest(gm, data, images)
-        limits = [_limit(gm, group, ranges) for group in groups]
-        for group, limit in zip(groups, limits, strict=True):
-            if limit is None:
-                _stretch(gm, group, ranges)
-            else:
-                note_refusal("equalize_channels", max(group.members), limit)
-    if all(limits):
-        why = f": {limits[0]}" if limits else ", as it has no 2-d convolutions"
-        warnings.warn(f"equalize_channels could not stretch any channel of the model{why}", ConfigWarning, stacklevel=2)
-    forget(gm)
+    with changing(prepared, "equalize_channels") as gm:
+        groups = {max(group.members): group for group in _groups(gm)}
+        images = {n: 1 for group in groups.values() for n in group.members if len(n.meta.get("shape") or ()) == 4}
+        peaks = by_channel(gm, data, images)
+        limits = {last: _limit(gm, group, peaks) for last, group in groups.items()}
+        for last in allowed(limits, "equalize_channels", "stretch any channel"):
+            _stretch(gm, groups[last], peaks)
     return prepared
 
 
@@ -102,7 +90,7 @@ def _group(gm: GraphModule, members: list[Node]) -> _Group:
     return _Group(members, layers, list(reading))
 
 
-def _limit(gm: GraphModule, group: _Group, ranges: dict[Node, Tensor]) -> str | None:
+def _limit(gm: GraphModule, group: _Group, peaks: dict[Node, Tensor]) -> str | None:
     """Why these values cannot be stretched, or None."""
     for n in group.members:
         if name_of(n) not in ("conv2d", "relu", "clamp", "add"):
@@ -111,9 +99,9 @@ def _limit(gm: GraphModule, group: _Group, ranges: dict[Node, Tensor]) -> str | 
             return f"{where(n)} adds a number, or a value to itself"
         if name_of(n) == "clamp" and arguments_of(n)["min"] != 0:
             return f"{where(n)} does not clamp from 0"
-        if n not in ranges:
+        if n not in peaks:
             return f"{where(n)} gives no images"
-    if len({ranges[n].numel() for n in group.members}) > 1:
+    if len({peaks[n].shape[1] for n in group.members}) > 1:
         return "values of several numbers of channels are added"
     for n in group.readers:
         if name_of(n) != "conv2d":
@@ -141,17 +129,28 @@ def _depthwise(gm: GraphModule, layer: Node) -> bool:
     return weight.op == "get_attr" and is_depthwise(parameter_of(gm, layer, "weight"), arguments_of(layer))
 
 
-def _stretch(gm: GraphModule, group: _Group, ranges: dict[Node, Tensor]) -> None:
+def _stretch(gm: GraphModule, group: _Group, peaks: dict[Node, Tensor]) -> None:
     kept = [n for n in group.members if not any(name_of(r) in ("relu", "clamp") for r in readers(gm, n))]
-    r = torch.stack([ranges[n] for n in kept]).amax(0)
-    top = r.max()
-    r = r.clamp(min=top * _LEAST).clamp(min=torch.finfo(r.dtype).tiny)
-    s = (top / r) ** (_DEPTHWISE if all(_depthwise(gm, n) for n in group.readers) else _DENSE)
+    of_examples = torch.stack([peaks[n] for n in kept]).amax(0)
+    r, beyond = of_examples.amax(0), reach(of_examples)
+    top = r.max().clamp(min=torch.finfo(r.dtype).tiny)
+    s = (top / r.clamp(min=top * _LEAST)) ** (_DEPTHWISE if all(_depthwise(gm, n) for n in group.readers) else _DENSE)
     for bound in (arguments_of(n)["max"] for n in group.members if name_of(n) == "clamp"):
         if bound is not None:
-            s = s.minimum(bound / (_ROOM * r)).clamp(min=1)
+            s = s.minimum(bound / beyond.maximum(_ROOM * r))
+    s = s.clamp(min=1)
     for n in group.layers:
         scale(gm, n, "weight", s[:, None, None, None])
         scale(gm, n, "bias", s)
     for n in group.readers:
         scale(gm, n, "weight", 1 / (s[:, None, None, None] if _depthwise(gm, n) else s[None, :, None, None]))
+
+
+def reach(peaks: Tensor) -> Tensor:
+    """How far other examples may reach, where those at hand have the largest values `peaks`, [examples, channels].
+
+    Beyond their largest by the square of the factor that it exceeds their mean by; infinitely far where all are 0. A
+    rule of thumb: channels that few of twenty photographs had reached saturated relu6 on others.
+    """
+    largest = peaks.amax(0)
+    return torch.where(largest > 0, largest * (largest / peaks.mean(0)) ** 2, torch.inf)

@@ -11,15 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from fxquant.calibrate import bound_batch, in_order
-from fxquant.errors import CalibrationError, ConfigError, InputError
+from fxquant.errors import CalibrationError, InputError
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.kept import meta_of
-from fxquant.graph.parts import is_part
-from fxquant.observer import ObserverBase
 from fxquant.ops.op import op_of
 from fxquant.quantize_fx import convert_to_reference_fx
 
@@ -76,19 +73,6 @@ def layers_in_lockstep(prepared: GraphModule, data: Iterable[Any]) -> Iterator[L
     exact, rounded = ([Paused(gm, given) for given in inputs] for gm in (prepared, reference))
     for node, other in zip(_layers(prepared), _layers(reference), strict=True):
         yield Layer(node, other, [run.until(node) for run in exact], [_at(run, other) for run in rounded])
-
-
-def check_calibrated(prepared: nn.Module) -> GraphModule:
-    """`prepared`, if it is one graph whose observers have seen data; else ConfigError or CalibrationError."""
-    if "qconfig_mapping" not in meta_of(prepared):
-        raise ConfigError("expected what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    if not is_part(prepared):
-        raise ConfigError("the layers are corrected one after the other, but the model's own code runs as Python")
-    observers = [m for m in prepared.modules() if isinstance(m, ObserverBase) and not m.is_dynamic]
-    blind = [observer.place for observer in observers if not observer.observed]
-    if blind:
-        raise CalibrationError(f"{blind[0]} saw no data; run fxquant.calibrate(prepared, batches) first")
-    return prepared
 
 
 def _layers(gm: GraphModule) -> list[Node]:

@@ -1,30 +1,16 @@
-"""What corrections ask of a prepared graph: who reads a value behind its observer, and how large it is."""
+"""What corrections ask of a prepared graph: arguments by name, values and their readers without observers between."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch import Tensor
+from torch.fx import GraphModule, Node
 
-from fxquant.calibrate import bound_batch, in_order
-from fxquant.errors import CalibrationError, ConfigError
 from fxquant.graph import surgery
-from fxquant.graph.kept import meta_of
-from fxquant.graph.parts import is_part
 from fxquant.graph.weights import readers_of
 from fxquant.observer import ObserverBase
 from fxquant.ops.op import op_of
-
-
-def one_graph(prepared: nn.Module, who: str) -> GraphModule:
-    """`prepared`, if it is what prepare_fx returned of a model that was captured as one graph; else ConfigError."""
-    if "qconfig_mapping" not in meta_of(prepared) or not is_part(prepared):
-        raise ConfigError(f"{who} takes what prepare_fx returned, of a model that was captured as one graph")
-    return prepared
 
 
 def name_of(node: Node) -> str:
@@ -67,43 +53,3 @@ def scale(gm: GraphModule, node: Node, role: str, factor: Tensor) -> None:
     if given is not None:
         target = str(behind(gm, given).target)
         surgery.set_parameter(gm, target, parameter_of(gm, node, role) * factor)
-
-
-def forget(gm: GraphModule) -> None:
-    """Lets all observers forget what they saw."""
-    for module in gm.modules():
-        if isinstance(module, ObserverBase):
-            module.reset_min_max_vals()
-
-
-def largest(gm: GraphModule, data: Iterable[Any], axes: Mapping[Node, int]) -> dict[Node, Tensor]:
-    """The largest magnitude of each channel of these nodes' values, by the dimension of the channels.
-
-    `data`: batches as for calibrate; nothing is observed. Raises CalibrationError if it holds none, InputError if one
-    does not fit.
-    """
-    signature, runner, index = inspect.signature(gm.forward), _Largest(gm, axes), -1
-    for index, batch in enumerate(data):
-        args, kwargs = bound_batch(signature, batch, f"batch {index}")
-        runner.run(*in_order(signature, args, kwargs))
-    if index < 0:
-        raise CalibrationError("data holds no batches; an iterator may be used up already")
-    return runner.found
-
-
-class _Largest(Interpreter):
-    def __init__(self, gm: GraphModule, axes: Mapping[Node, int]) -> None:
-        super().__init__(gm)
-        self.axes = axes
-        self.found: dict[Node, Tensor] = {}
-
-    def run_node(self, n: Node) -> Any:
-        value = super().run_node(n)
-        if n in self.axes:
-            magnitude = value.abs().movedim(self.axes[n], 0).flatten(1).amax(1)
-            self.found[n] = torch.maximum(magnitude, self.found.get(n, magnitude))
-        return value
-
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        observing = isinstance(self.fetch_attr(target), ObserverBase)
-        return args[0] if observing else super().call_module(target, args, kwargs)

@@ -9,7 +9,6 @@ layers that read it; the norm's own gain and shift take the division, so that no
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -17,21 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.calibrate import in_eval
-from fxquant.errors import ConfigError, ConfigWarning
-from fxquant.graph.level import note_refusal
-from fxquant.graph.origin import where
-from fxquant.tuning.prepared import (
+from fxquant.errors import ConfigError
+from fxquant.plugin import (
+    allowed,
     arguments_of,
     behind,
-    forget,
+    by_channel,
+    changing,
     is_private,
-    largest,
     name_of,
-    one_graph,
     parameter_of,
     readers,
     scale,
+    where,
 )
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
@@ -49,22 +46,13 @@ def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) ->
     Warns with ConfigWarning if that is so of all. Raises ConfigError if `prepared` is not one graph of prepare_fx or
     alpha is not in 0..1, CalibrationError if `data` holds no batches, and InputError if a batch does not fit.
     """
-    gm = one_graph(prepared, "smooth_quant")
     if not 0 <= alpha <= 1:
         raise ConfigError(f"alpha={alpha!r} is not between 0 and 1")
-    norms = [node for node in gm.graph.nodes if name_of(node) in _NORMS]
-    with torch.no_grad(), in_eval(gm):
-        limits = {norm: _limit(gm, norm) for norm in norms}
-        ranges = largest(gm, data, {norm: -1 for norm, limit in limits.items() if limit is None})
-        for norm, limit in limits.items():
-            if limit is None:
-                _smooth(gm, norm, ranges[norm], alpha)
-            else:
-                note_refusal("smooth_quant", norm, limit)
-    if not ranges:
-        why = f": {next(iter(limits.values()))}" if limits else ", as it has none"
-        warnings.warn(f"smooth_quant could not smooth any norm of the model{why}", ConfigWarning, stacklevel=2)
-    forget(gm)
+    with changing(prepared, "smooth_quant") as gm:
+        limits = {node: _limit(gm, node) for node in gm.graph.nodes if name_of(node) in _NORMS}
+        ranges = by_channel(gm, data, dict.fromkeys(limits, -1))
+        for norm in allowed(limits, "smooth_quant", "smooth any norm"):
+            _smooth(gm, norm, ranges[norm].amax(0), alpha)
     return prepared
 
 

@@ -146,6 +146,18 @@ def test_suggest_changes_nothing_where_int8_is_good_enough(net: Net) -> None:
     assert suggestion.float_metric == 1.0
 
 
+def test_suggest_keeps_a_margin_and_says_where_the_data_are_too_few(net: Net) -> None:
+    with pytest.raises(TargetError, match=r"8 examples are too few to expect 0.98 .* give 1\d\d or more"):
+        suggest(net, BATCHES, max_drop=0.02, progress=False)
+    assert suggest(net, BATCHES, max_drop=0.02, confidence=0, progress=False).expected is None
+    suggestion = suggest(net, BATCHES, max_drop=0.5, progress=False)
+    assert suggestion.expected is not None
+    assert 0.5 <= suggestion.expected < suggestion.metric
+    assert "on as many other examples: " in str(suggestion)
+    with pytest.raises(ConfigError, match="confidence=1"):
+        suggest(net, BATCHES, max_drop=0.5, confidence=1.0, progress=False)
+
+
 def test_suggest_with_a_number_of_layers(net: Net) -> None:
     blocks = sensitivity(net, BATCHES, depth=1, progress=False)
     assert suggest(net, BATCHES, floats=1, ranking=blocks, progress=False).left_float == (blocks.rows[0].layer,)

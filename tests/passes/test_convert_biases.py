@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from fxquant.passes.convert_biases import mean_of_products
 from graphs import Written
 from torch import Tensor, nn
 
 import fxquant
 from fxquant import calibrate, convert_fx, convert_to_reference_fx, correct_biases, get_default_qconfig_mapping
+from fxquant.graph.weights import mean_of_products
 
 
 def calibrated(model: nn.Module, x: Tensor, mapping: Any = None) -> Any:

@@ -14,6 +14,7 @@ import fxquant
 from fxquant import calibrate, convert_fx, equalize_channels, get_default_qconfig_mapping, prepare_fx
 from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import CalibrationError, ConfigError, ConfigWarning
+from fxquant.tuning.equalize_channels import reach
 
 MAPPING = get_default_qconfig_mapping()
 
@@ -55,16 +56,24 @@ def test_small_channels_gain_on_data_that_were_not_seen() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_a_channel_that_is_dead_on_the_data_is_not_blown_up() -> None:
+@pytest.mark.parametrize("bias", [-100.0, -1.5])
+def test_a_channel_that_is_dead_on_most_of_the_data_is_not_stretched_before_a_clamp(bias: float) -> None:
     torch.manual_seed(0)
-    model = Written(lambda m, x: m.b(F.relu(m.a(x))), a=nn.Conv2d(8, 4, 1), b=nn.Conv2d(4, 4, 1))
-    x = torch.randn(4, 8, 9, 9)
+    model = Written(lambda m, x: m.b(F.relu6(m.a(x))), a=nn.Conv2d(8, 4, 1), b=nn.Conv2d(4, 4, 1))
+    x = torch.randn(32, 8, 2, 2)
     with torch.no_grad():
-        model.a.bias[2] = -100.0  # type: ignore[index, union-attr, operator]
+        model.a.weight[3] /= 8  # type: ignore[index, operator, union-attr]
+        model.a.bias[3] = 0.1  # type: ignore[index, operator, union-attr]
+        model.a.bias[2] = bias  # type: ignore[index, operator, union-attr]
     prepared = equalize_channels(prepare_fx(model, MAPPING, (x,)), [x])
-    stretched = (prepared.get_parameter("a.weight") / model.get_parameter("a.weight")).detach()
-    assert stretched[2].max() == pytest.approx(2.0, abs=1e-3)  # 16^(1/4)
-    torch.testing.assert_close(stretched[2], stretched[2, :1].expand_as(stretched[2]))
+    stretched = (prepared.get_parameter("a.weight") / model.get_parameter("a.weight")).detach().amax((1, 2, 3))
+    assert stretched[2] == pytest.approx(1.0)
+    assert stretched[3] > 1.2
+
+
+def test_how_far_others_may_reach() -> None:
+    peaks = torch.tensor([[2.0, 0.0, 4.0], [2.0, 0.0, 0.0]])
+    assert reach(peaks).tolist() == [2.0, torch.inf, 16.0]
 
 
 @pytest.mark.parametrize(

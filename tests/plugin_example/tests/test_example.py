@@ -55,7 +55,7 @@ def test_the_policy_leaves_small_layers_in_float():
     quantized = convert_fx(prepared(model, passes=[SmallLayersInFloat(weights=100)]))
     assert precisions(quantized) | {"stem": "int8", "wide": "float"} == precisions(quantized)
     reasons = [row.reason for row in explain(quantized).rows if row.place == "wide"]
-    assert "its qconfig is None, by SmallLayersInFloat, as it has 20 weights" in reasons
+    assert "SmallLayersInFloat: it has 20 weights" in reasons
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (3, 8, 5), (2, 4, 3, 7), (1, 12, 1, 2, 3)])

@@ -19,5 +19,5 @@ class SmallLayersInFloat:
                 continue
             number = row.bind(node)[row.weight].meta["shape"].numel()
             if number < self.weights:
-                leave_float(node, f"SmallLayersInFloat, as it has {number} weights")
+                leave_float(node, f"SmallLayersInFloat: it has {number} weights")
         return gm
