@@ -26,10 +26,12 @@ struct Pixels2 : Bytes64Avx512 {
   static Int load_block(const uint8_t* p) { return _mm512_broadcast_i64x4(Narrow::load(p)); }
   static Float load_block_f32(const uint8_t* p) { return (Float)load_block(p); }
   static Int load_pixels(const uint8_t* const (&pixel)[2], int channels) {
+    if (channels == kBlock && pixel[1] == pixel[0] + kBlock) return load(pixel[0]);
     const Int first = _mm512_castsi256_si512(Narrow::load(pixel[0], channels));
     return _mm512_inserti64x4(first, Narrow::load(pixel[1], channels), 1);
   }
   static void store_pixels(uint8_t* y, int64_t step, Int bytes, int channels, int pixels) {
+    if (channels == kBlock && step == kBlock && pixels == 2) return store(y, bytes);
     Narrow::store(y, _mm512_castsi512_si256(bytes), channels);
     if (pixels == 2) Narrow::store(y + step, _mm512_extracti64x4_epi64(bytes, 1), channels);
   }
@@ -74,15 +76,19 @@ struct Pixels1 : Whole<Bytes64Avx512> {
   }
 };
 
+// Two rows share the loads of narrow blocks, which a pixel each makes slow. A wide one gains nothing.
+template <class Bytes, int Stride, bool Plain>
+void slide_rows(const DepthwiseTask& task) {
+  constexpr int kTogether = Stride == 1 && Bytes::kPixels > 1 ? 2 : 1;
+  const int64_t end = task.row_end - (task.row_end - task.row_begin) % kTogether;
+  Slide<Vnni<Bytes>, Stride, kTogether, Plain>(task).run(task.row_begin, end);
+  if (end < task.row_end) Slide<Vnni<Bytes>, Stride, 1, Plain>(task).run(end, task.row_end);
+}
+
 template <class Bytes, int Stride>
 void slide(const DepthwiseTask& task) {
-  const PackedDepthwise& layer = *task.layer;
-  if (layer.clamps || layer.has_table) {
-    Slide<Vnni<Bytes>, Stride, false> slide(task);
-    return slide.run();
-  }
-  Slide<Vnni<Bytes>, Stride, true> slide(task);
-  slide.run();
+  if (task.layer->clamps || task.layer->has_table) return slide_rows<Bytes, Stride, false>(task);
+  slide_rows<Bytes, Stride, true>(task);
 }
 
 template <int Stride>

@@ -257,30 +257,31 @@ class Strip {
     });
   }
 
+  // Column by column, each for all taps of all outputs that it serves. Groups sum on their own, so that twice as many
+  // products are under way at once.
   template <int Count, int Part>
   FXQUANT_UNROLLED void accumulate(int64_t row, const Columns (&columns)[kGroups], Int (&acc)[Count]) {
+    Int sums[kGroups][Count];
     const Int bias = V::load(task_.block + Part * V::kWidth);
-    unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = bias; });
-    unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
-      unroll<Stride>([&](auto phase) FXQUANT_UNROLLED {
-        accumulate_phase<Count, Part, k / V::kParts, k % V::kParts, phase>(row, columns[k / V::kParts], acc);
+    unroll<kGroups * Count>([&](auto i)
+                                FXQUANT_UNROLLED { sums[i / Count][i % Count] = i < Count ? bias : V::zero(); });
+    unroll<(Count - 1) * Stride + KernelW>([&](auto c) FXQUANT_UNROLLED {
+      unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
+        constexpr int kGroup = k / V::kParts, kSplit = k % V::kParts;
+        Int column = columns[kGroup][c][Part][kSplit];
+        V::keep(column);
+        unroll<KernelW>([&](auto j) FXQUANT_UNROLLED {
+          constexpr int kOutput = (c - j) / Stride;
+          if constexpr (c >= j && (c - j) % Stride == 0 && kOutput < Count) {
+            const Int weight = weights_[row][kGroup][j][Part][kSplit];
+            sums[kGroup][kOutput] = V::dot(sums[kGroup][kOutput], column, weight);
+          }
+        });
       });
     });
-  }
-
-  // The taps phase, phase + Stride, ...: neighbouring outputs share the columns of these.
-  template <int Count, int Part, int Group, int Split, int Phase>
-  FXQUANT_UNROLLED void accumulate_phase(int64_t row, Columns columns, Int (&acc)[Count]) {
-    constexpr int kTaps = (KernelW - Phase + Stride - 1) / Stride;
-    constexpr int kTouched = Count + kTaps - 1;
-    Int column[kTouched];
-    unroll<kTouched>([&](auto c) FXQUANT_UNROLLED {
-      column[c] = columns[c * Stride + Phase][Part][Split];
-      V::keep(column[c]);
-    });
-    unroll<kTaps>([&](auto j) FXQUANT_UNROLLED {
-      const Int weight = weights_[row][Group][j * Stride + Phase][Part][Split];
-      unroll<Count>([&](auto x) FXQUANT_UNROLLED { acc[x] = V::dot(acc[x], column[x + j], weight); });
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
+      acc[x] = sums[0][x];
+      unroll<kGroups - 1>([&](auto g) FXQUANT_UNROLLED { acc[x] = V::add_32(acc[x], sums[g + 1][x]); });
     });
   }
 

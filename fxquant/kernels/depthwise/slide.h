@@ -1,4 +1,5 @@
 // Depthwise 3x3 layers: the quads of the columns that an output needs stay in registers while it moves along its row.
+// With stride 1 these serve the row below as well, whose filters are a byte further down in a quad.
 //
 // Where a block of channels is narrower than a vector, the vector holds it for kPixels outputs side by side: its quads
 // are those of kPixels pixels, each Stride after the one before. They serve the first tap. The pixels of a later tap
@@ -13,31 +14,50 @@
 namespace fxquant {
 namespace {
 
-// `Plain`: there is neither a table nor a residual, and no value leaves int32.
-template <class V, int Stride, bool Plain>
+// `Rows` output rows at a time, of which a run has a multiple. `Plain`: there is neither a table nor a residual, and
+// no value leaves int32.
+template <class V, int Stride, int Rows, bool Plain>
 class Slide {
   using Int = typename V::Int;
-  static constexpr int kKernel = 3, kPixels = V::kPixels, kStep = kPixels * Stride;
+  static constexpr int kKernel = 3, kInputs = kKernel + (Rows - 1) * Stride;
+  static_assert(kInputs <= 4, "the rows that are read fill a quad");
+  static constexpr int kPixels = V::kPixels, kStep = kPixels * Stride;
   static constexpr int kKept = ((kKernel - 1) / Stride + kPixels - 1) / kPixels + 1;
 
  public:
   explicit Slide(const DepthwiseTask& task) : task_(task), epilogue_(task) {
     const uint8_t* packed = task_.block + 8 * V::kBlock;
     unroll<kKernel * 4>([&](auto i) FXQUANT_UNROLLED {
-      weights_[i / 4][i % 4] = V::load_block(packed + i * V::kBlock);
-      V::keep(weights_[i / 4][i % 4]);
+      Int& weight = weights_[0][i / 4][i % 4];
+      weight = V::load_block(packed + i * V::kBlock);
+      V::keep(weight);
+      if constexpr (Rows == 2) weights_[1][i / 4][i % 4] = V::left_32(weight, 8 * Stride);
     });
   }
 
-  FXQUANT_UNROLLED void run() {
-    for (int64_t oy = task_.row_begin; oy < task_.row_end; ++oy) compute_row(oy);
+  FXQUANT_UNROLLED void run(int64_t row_begin, int64_t row_end) {
+    for (int64_t oy = row_begin; oy < row_end; oy += Rows) compute_rows(oy);
   }
 
  private:
-  FXQUANT_UNROLLED void compute_row(int64_t oy) {
+  // Where the rows that are computed together have their next pixels.
+  struct Outputs {
+    OutputPixels row[Rows];
+
+    void advance(int count) {
+      unroll<Rows>([&](auto i) FXQUANT_UNROLLED { row[i].advance(count); });
+    }
+  };
+
+  template <int... Row>
+  Outputs outputs(int64_t oy, std::integer_sequence<int, Row...>) const {
+    return {{OutputPixels(task_, oy + Row, 0)...}};
+  }
+
+  FXQUANT_UNROLLED void compute_rows(int64_t oy) {
     const DepthwiseGeometry& g = task_.layer->geometry;
-    const FourRows rows(task_, oy * Stride - g.pad_top, 1, 0, kKernel);
-    OutputPixels out(task_, oy, 0);
+    const FourRows rows(task_, oy * Stride - g.pad_top, 1, 0, kInputs);
+    Outputs out = outputs(oy, std::make_integer_sequence<int, Rows>{});
     int64_t ix = -g.pad_left, left = task_.y.w;
     const auto anywhere = [&]() FXQUANT_UNROLLED {
       shift();
@@ -63,13 +83,13 @@ class Slide {
   }
 
   // The next `count` vectors of outputs, which read pixels inside of the image from ix on.
-  FXQUANT_UNROLLED void next_inside(const FourRows& rows, int64_t ix, int64_t count, OutputPixels& out) {
-    const uint8_t* pixel[kKernel];
-    unroll<kKernel>([&](auto i) FXQUANT_UNROLLED { pixel[i] = rows.pixel[i] + ix * rows.step[i]; });
+  FXQUANT_UNROLLED void next_inside(const FourRows& rows, int64_t ix, int64_t count, Outputs& out) {
+    const uint8_t* pixel[kInputs];
+    unroll<kInputs>([&](auto i) FXQUANT_UNROLLED { pixel[i] = rows.pixel[i] + ix * rows.step[i]; });
     for (; count > 0; --count) {
       shift();
       load([&](auto i, auto at) FXQUANT_UNROLLED { return pixel[i] + at * rows.step[i]; });
-      unroll<kKernel>([&](auto i) FXQUANT_UNROLLED { pixel[i] += kStep * rows.step[i]; });
+      unroll<kInputs>([&](auto i) FXQUANT_UNROLLED { pixel[i] += kStep * rows.step[i]; });
       compute(out, kPixels);
       out.advance(kPixels);
     }
@@ -93,17 +113,22 @@ class Slide {
   FXQUANT_UNROLLED void load(const Find& find) {
     unroll<Stride>([&](auto phase) FXQUANT_UNROLLED {
       Int row[4];
-      unroll<kKernel>([&](auto i) FXQUANT_UNROLLED {
+      unroll<kInputs>([&](auto i) FXQUANT_UNROLLED {
         const uint8_t* pixels[kPixels];
         unroll<kPixels>([&](auto p) FXQUANT_UNROLLED { pixels[p] = find(i, Index<phase + p * Stride>{}); });
         row[i] = V::load_pixels(pixels, task_.channels);
       });
-      row[kKernel] = V::zero();
+      if constexpr (kInputs < 4) row[3] = V::zero();
       interleave<V>(row, quads_[phase][kKept - 1]);
     });
   }
 
-  FXQUANT_UNROLLED void compute(const OutputPixels& out, int pixels) const {
+  FXQUANT_UNROLLED void compute(const Outputs& out, int pixels) const {
+    unroll<Rows>([&](auto row) FXQUANT_UNROLLED { compute_row<row>(out.row[row], pixels); });
+  }
+
+  template <int Row>
+  FXQUANT_UNROLLED void compute_row(const OutputPixels& out, int pixels) const {
     Int rounded[4], residual;
     if (!Plain && out.residual) residual = load_residual(out, pixels);
     unroll<4>([&](auto v) FXQUANT_UNROLLED {
@@ -112,7 +137,7 @@ class Slide {
         constexpr int kPhase = j % Stride, kFirst = j / Stride / kPixels, kShift = j / Stride % kPixels;
         constexpr int kNext = kShift > 0 ? kFirst + 1 : kFirst;
         const Int column = V::template shifted<kShift>(quads_[kPhase][kFirst][v], quads_[kPhase][kNext][v]);
-        acc = V::dot(acc, column, weights_[j][v]);
+        acc = V::dot(acc, column, weights_[Row][j][v]);
       });
       if constexpr (Plain) {
         rounded[v] = epilogue_.template round_plain<v>(acc);
@@ -135,7 +160,7 @@ class Slide {
 
   const DepthwiseTask task_;  // a copy, which stores of bytes cannot change
   const Epilogue<V> epilogue_;
-  Int weights_[kKernel][4];
+  Int weights_[Rows][kKernel][4];
   Int quads_[Stride][kKept][4];  // of the pixels phase, phase + Stride, ...; the last ones are those loaded last
 };
 

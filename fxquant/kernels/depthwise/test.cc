@@ -139,6 +139,22 @@ TEST(Depthwise, EveryImageSize) {
   }
 }
 
+TEST(Depthwise, SeveralPixelsOfNarrowBlocks) {
+  for (int64_t h = 1; h <= 6; ++h) {
+    for (int64_t w = 1; w <= 11; ++w) {
+      for (const int64_t c : {16, 20, 32}) {
+        for (const bool gaps : {false, true}) {
+          Case narrow({2, h, w, c, square(3, 1, 1)}, static_cast<uint32_t>(h * 100 + w), gaps);
+          narrow.check();
+          narrow.layer.has_residual = true;
+          narrow.layer.residual = {100, 0.3F};
+          narrow.check();
+        }
+      }
+    }
+  }
+}
+
 TEST(Depthwise, WideRowsNeedSeveralStrips) {
   for (const int64_t w : {59, 62, 63, 64, 65, 130, 200}) {
     for (const int32_t kernel : {3, 5}) {
