@@ -54,13 +54,17 @@ def assert_same(result: Any, expected: Any) -> None:
         assert torch.equal(one, other)
 
 
-def assert_planned_right(gm: GraphModule, *inputs: Tensor, threads: Sequence[int] = (1, 2)) -> None:
-    """For each of `inputs` programs compute what the graph does node by node, also in memory that runs have left."""
+def assert_planned_right(gm: GraphModule, *inputs: Any, threads: Sequence[int] = (1, 2)) -> None:
+    """For each of `inputs` programs compute what the graph does node by node, also in memory that runs have left.
+
+    An input is a tensor, or a tuple of all that the model takes.
+    """
     reference, before = inlined(gm, Int8Region), torch.get_num_threads()
     for x in inputs:
-        expected = reference(x)
+        given = x if isinstance(x, tuple) else (x,)
+        expected = reference(*given)
         for number in threads:
             torch.set_num_threads(number)
             for _ in range(2):
-                assert_same(gm(x), expected)
+                assert_same(gm(*given), expected)
     torch.set_num_threads(before)

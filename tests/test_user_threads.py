@@ -46,6 +46,7 @@ from fxquant.demo.metrics import sqnr_db
 from fxquant.errors import InputError
 from fxquant.observer import MinMaxObserver
 from fxquant.runtime.region import Int8Region
+from fxquant.target import active_isa
 from tests.graphs import Written
 
 IMAGES = torch.linspace(-1, 1.2, 4 * 3 * 8 * 8).reshape(4, 3, 8, 8).sin()
@@ -282,6 +283,23 @@ def test_ao_4365_a_transformer_layer_is_dynamic_and_near_to_float() -> None:
     eager = fxquant.quantize_dynamic(model, {nn.Linear: fxquant.per_channel_dynamic_qconfig})
     for quantized in (in_graph, eager):
         assert sqnr_db(model(*tokens()), quantized(*tokens())) > 35
+
+
+def test_pocket_tts_147_a_dynamic_feed_forward_is_one_program_and_the_same_on_every_isa(
+    isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its normalization, too, which qnnpack had no kernel for (forum 101064)."""
+    model = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 128), nn.GELU(), nn.Linear(128, 32), nn.LayerNorm(32)).eval()
+    x = torch.linspace(-3, 3, 5 * 32).sin().reshape(5, 32)
+    mapping = fxquant.QConfigMapping().set_global(fxquant.per_channel_dynamic_qconfig)
+    quantized = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (x,)))
+    [region] = regions(quantized)
+    assert {str(node.target) for node in region.graph.find_nodes(op="call_module")} >= {"1", "2", "3", "4"}
+    y = quantized(x)
+    assert sqnr_db(model(x), y) > 30
+    monkeypatch.setenv("FXQUANT_ISA", "scalar")
+    active_isa.cache_clear()
+    assert torch.equal(copy.deepcopy(quantized)(x), y)
 
 
 def test_optimum_15_a_mask_of_minus_10000_a_division_and_a_broadcast_need_no_rewriting() -> None:

@@ -70,10 +70,10 @@ def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> boo
 
 def _crosses(whole: Planner, node: Node) -> bool:
     layer, row = layer_of(whole.gm, node), op_of(node)
+    inputs: Any = map_arg(node.args, whole.meta.__getitem__)
     if layer is not None:
-        inputs: Any = map_arg(node.args, whole.meta.__getitem__)
         return layer.crosses_examples(*inputs)
-    return row is not None and crosses_examples(node, row)
+    return row is not None and crosses_examples(node, row, *inputs)
 
 
 def _shapes(planner: Planner, node: Node) -> list[tuple[int, ...]]:

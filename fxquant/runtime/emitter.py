@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from fxquant.kernels.library import ABSOLUTE
 from fxquant.runtime.call import Call, Window
 from fxquant.runtime.memory import Buffer
 from fxquant.runtime.value import Value
@@ -47,6 +48,11 @@ class Emitter:
         """The address of `tensor`, which the plan keeps alive."""
         self.constants.append(tensor)
         return tensor.data_ptr()
+
+    def number(self, value: float, dtype: torch.dtype) -> Value:
+        """One constant, without dimensions."""
+        tensor = torch.tensor(value, dtype=dtype)
+        return Value.like(tensor, Buffer(0, ABSOLUTE, self.constant(tensor)))
 
     def images(self, x: Value) -> Value:
         """`x` [N, C, H, W] with the channels of a pixel side by side: itself, or a copy."""

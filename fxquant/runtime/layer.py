@@ -137,9 +137,11 @@ class Layer(nn.Module):
 
     def check_dtypes(self, *inputs: Any) -> None:
         """Raises InputError for reals where the model takes integers."""
+        if not self.takes_integers:
+            return
         codes = [x for x, name in zip(inputs, self.inputs, strict=False) if name not in self.reals]
         wrong = [x.dtype for x in codes if isinstance(x, Tensor) and x.dtype is not torch.uint8]
-        if self.takes_integers and wrong:
+        if wrong:
             raise InputError(
                 f"the model takes uint8 integers here, not {wrong[0]}; quantize by its meta['input_qparams']"
             )

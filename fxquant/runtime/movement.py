@@ -28,6 +28,8 @@ _VIEWS = (
     *(ops.flatten, ops.unflatten, ops.reshape, ops.permute, ops.squeeze, ops.unsqueeze, ops.expand),
     *(ops.getitem, ops.chunk, ops.split, ops.unbind, ops.unfold),
 )
+# What takes each element from one of two sides, as a mask tells.
+_SELECTS = (ops.masked_fill, ops.where)
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,20 @@ def can_move(node: Node, row: Op) -> bool:
         arguments = row.bind(node)
         amounts = arguments["pad"]
         return arguments["mode"] != "constant" and all(isinstance(amount, int) and amount >= 0 for amount in amounts)
-    return row.call in (ops.cat, ops.pixel_shuffle, ops.pixel_unshuffle, *_PIECES, *_VIEWS)
+    return row.call in (ops.cat, ops.pixel_shuffle, ops.pixel_unshuffle, *_SELECTS, *_PIECES, *_VIEWS)
 
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, Node) and not surgery.is_tensor(value)
 
 
-def crosses_examples(node: Node, row: Op) -> bool:
-    """Whether the node moves something from one index of dimension 0 to another, of as many."""
+def crosses_examples(node: Node, row: Op, *inputs: Any) -> bool:
+    """Whether the node moves something from one index of dimension 0 to another, of as many; `inputs` without memory.
+
+    What has fewer dimensions than others counts as such: its first one belongs to another of theirs.
+    """
+    if row.call in _SELECTS:
+        return len({x.dim() for x in inputs if isinstance(x, Tensor)}) > 1
     return row.call in (ops.flip, ops.roll) and 0 in row.bind(node)["dims"]
 
 
@@ -77,6 +84,8 @@ def result(row: Op, x: Any, *rest: Any) -> Any:
     if row.call is ops.pixel_unshuffle:
         (*lead, channels, height, width), (r,) = x.shape, rest
         return _like([x], [*lead, channels * r * r, _part(height, r), _part(width, r)])
+    if row.call in _SELECTS:
+        return _selected(row, x, *rest)
     if row.call in _PIECES:
         pieces = _PIECES[row.call](tuple(x.shape), *rest)
         return _like([x], [sum(piece.length for piece in along) for along in pieces])
@@ -90,7 +99,12 @@ def moved(emitter: Emitter, row: Op, meta: Any, value: Any, *rest: Any) -> Any:
     if row.call in _VIEWS:
         return _viewed(emitter, value, lambda x: row.body(x, *rest))
     y = emitter.new(meta)
-    if row.call is ops.pixel_shuffle:
+    if row.call is ops.where:
+        _select(emitter, y, value, *rest)
+    elif row.call is ops.masked_fill:
+        mask, number = rest
+        _select(emitter, y, mask, emitter.number(number, y.dtype), value)
+    elif row.call is ops.pixel_shuffle:
         emitter.copy(_pixels(y, *rest), _channels(value, *rest))
     elif row.call is ops.pixel_unshuffle:
         emitter.copy(_channels(y, *rest), _pixels(value, *rest))
@@ -98,6 +112,26 @@ def moved(emitter: Emitter, row: Op, meta: Any, value: Any, *rest: Any) -> Any:
         for pair in _pairs(y, value, _PIECES[row.call](value.shape, *rest)):
             emitter.copy(*pair)
     return y
+
+
+def _selected(row: Op, *inputs: Any) -> Tensor:
+    """What an op of _SELECTS gives, as a meta tensor."""
+    mask, sides = (inputs[0], inputs[1:]) if row.call is ops.where else (inputs[1], inputs[:1])
+    shape = torch.broadcast_shapes(mask.shape, *(side.shape for side in sides))
+    if mask.dtype.itemsize != 1 or any(side.dtype is not sides[0].dtype for side in sides):
+        raise ValueError(f"{row.name} takes a bool mask and tensors of one dtype")
+    if row.call is ops.masked_fill and shape != sides[0].shape:
+        raise ValueError(f"a mask of shape {list(mask.shape)} is larger than {list(sides[0].shape)}")
+    return _like(sides, shape)
+
+
+def _select(emitter: Emitter, y: Value, mask: Value, a: Value, b: Value) -> None:
+    """Writes a where `mask`, else b; all broadcast to the shape of `y`."""
+    mask, a, b = (x.viewed(lambda t: t.expand(y.shape)) for x in (mask, a, b))
+    y, a, b = y.as_bytes(), a.as_bytes(), b.as_bytes()
+    if len(mask.shape) < len(y.shape):
+        mask = mask.viewed(lambda t: t.unsqueeze(-1).expand(y.shape))
+    emitter.call("select", (y, mask, a, b))
 
 
 def _viewed(emitter: Emitter, value: Value, view: Callable[[Tensor], Any]) -> Any:

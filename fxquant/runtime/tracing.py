@@ -18,7 +18,8 @@ def recorded(module: nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, Proxy):  # as torch.fx gives a root that takes any number of inputs
         kind = type(module).__name__
         raise TraceError(f"a {kind} is one int8 call, with nothing in it to trace; trace a module that calls it")
-    tracer: Any = next((x.tracer for x in inputs if isinstance(x, Proxy)), None)
-    if tracer is None:
-        return None
-    return tracer.create_proxy("call_module", tracer.path_of_module(module), inputs, {})
+    for x in inputs:
+        if isinstance(x, Proxy):
+            tracer: Any = x.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(module), inputs, {})
+    return None

@@ -1,4 +1,4 @@
-// Steps of copy and fill.
+// Steps of what only moves.
 #include "base/bind.h"
 
 #include "copy/copy.h"
@@ -11,6 +11,14 @@ namespace {
 Step copy_step(const View& y, const View& x) {
   return [to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
     copy(walk, frame.at<uint8_t>(to), frame.at<const uint8_t>(from), frame.threads);
+  };
+}
+
+Step select_step(const View& y, const View& mask, const View& a, const View& b) {
+  return [to = y.place, at_mask = mask.place, at_a = a.place, at_b = b.place,
+          walk = walk_of<4>({&y, &mask, &a, &b})](const Frame& frame) {
+    select(walk, frame.at<uint8_t>(to), frame.at<const uint8_t>(at_mask), frame.at<const uint8_t>(at_a),
+           frame.at<const uint8_t>(at_b), frame.threads);
   };
 }
 
@@ -30,6 +38,7 @@ Step fill_halo_step(const View& y, int64_t rows, int64_t columns, int value) {
 
 void bind_copy(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "copy", copy_step);
+  bind_step(m, program, "select", select_step);
   bind_step(m, program, "fill", fill_step);
   bind_step(m, program, "fill_halo", fill_halo_step);
 }

@@ -39,11 +39,42 @@ void copy_plane(const Plane<2>& plane, uint8_t* y, const uint8_t* x) {
   }
 }
 
+// Steps that the compiler knows make vectors. Both operands are read whatever the mask says.
+template <int kA, int kB>
+void select_row(uint8_t* __restrict y, const uint8_t* mask, const uint8_t* a, const uint8_t* b, int64_t length) {
+  for (int64_t i = 0; i < length; ++i) {
+    const uint8_t yes = a[i * kA], no = b[i * kB];
+    y[i] = mask[i] ? yes : no;
+  }
+}
+
+void select_row(const Plane<4>& plane, uint8_t* y, const uint8_t* mask, const uint8_t* a, const uint8_t* b) {
+  const auto [y_step, mask_step, a_step, b_step] = plane.step;
+  if (mask_step == 0)
+    return *mask ? copy_row(y, y_step, a, a_step, plane.length) : copy_row(y, y_step, b, b_step, plane.length);
+  const bool dense = y_step == 1 && mask_step == 1;
+  if (dense && a_step == 1 && b_step == 1) return select_row<1, 1>(y, mask, a, b, plane.length);
+  if (dense && a_step == 0 && b_step == 1) return select_row<0, 1>(y, mask, a, b, plane.length);
+  if (dense && a_step == 1 && b_step == 0) return select_row<1, 0>(y, mask, a, b, plane.length);
+  for (int64_t i = 0; i < plane.length; ++i) {
+    y[i * y_step] = mask[i * mask_step] ? a[i * a_step] : b[i * b_step];
+  }
+}
+
 }  // namespace
 
 void copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, int threads) {
   for_each_plane(walk, threads,
                  [&](const Plane<2>& plane) { copy_plane(plane, y + plane.offset[0], x + plane.offset[1]); });
+}
+
+void select(const Walk<4>& walk, uint8_t* y, const uint8_t* mask, const uint8_t* a, const uint8_t* b, int threads) {
+  for_each_plane(walk, threads, [&](const Plane<4>& plane) {
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      const auto at = [&](int tensor) { return plane.offset[tensor] + r * plane.row[tensor]; };
+      select_row(plane, y + at(0), mask + at(1), a + at(2), b + at(3));
+    }
+  });
 }
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads) {

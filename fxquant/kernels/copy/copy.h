@@ -1,5 +1,6 @@
 // Bytes that only move, between tensors of any strides:
 //   copy   y[i] = x[i]
+//   select y[i] = mask[i] ? a[i] : b[i]
 //   fill   y[i] = value
 //   halo   the pixels around an image, up to so many rows and columns away, = value
 #pragma once
@@ -12,6 +13,9 @@ namespace fxquant {
 
 // Tensor 0 of `walk` is y, tensor 1 is x.
 void copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, int threads);
+
+// Tensor 0 of `walk` is y, which none of the others overlaps; then come mask, a and b.
+void select(const Walk<4>& walk, uint8_t* y, const uint8_t* mask, const uint8_t* a, const uint8_t* b, int threads);
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads);
 

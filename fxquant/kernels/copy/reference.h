@@ -18,6 +18,18 @@ inline void reference_copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, in
   }
 }
 
+inline void reference_select(const Walk<4>& walk, uint8_t* y, const uint8_t* mask, const uint8_t* a, const uint8_t* b,
+                             int dim = 0) {
+  if (dim == walk.rank) {
+    *y = *mask ? *a : *b;
+    return;
+  }
+  const auto at = [&](int tensor, int64_t i) { return i * walk.stride[tensor][dim]; };
+  for (int64_t i = 0; i < walk.size[dim]; ++i) {
+    reference_select(walk, y + at(0, i), mask + at(1, i), a + at(2, i), b + at(3, i), dim + 1);
+  }
+}
+
 // `y` as fill_halo takes it: one pixel after the other, of those that are not in the image.
 inline void reference_fill_halo(const Nhwc<uint8_t>& y, int64_t rows, int64_t columns, uint8_t value) {
   for (int64_t n = 0; n < y.n; ++n) {

@@ -67,6 +67,28 @@ TEST(Copy, BackwardsAndInPlace) {
   }
 }
 
+// A mask, and one of both operands, may be the same along some dimensions.
+TEST(Select, AnyShapesAndStrides) {
+  Random random(75);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    Walk<4> walk;
+    walk.rank = random_shape(random, 20000, walk.size);
+    const int64_t y_size = random_layout(random, walk, 0, false), mask_size = random_layout(random, walk, 1, true);
+    const int64_t a_size = random_layout(random, walk, 2, true), b_size = random_layout(random, walk, 3, true);
+    Guarded<uint8_t> mask(mask_size), a(a_size), b(b_size), y(y_size), expected(y_size);
+    fill_random(random, mask);
+    for (int64_t j = 0; j < mask_size; ++j) mask[static_cast<size_t>(j)] &= 1;
+    fill_random(random, a);
+    fill_random(random, b);
+    y.fill(7);
+    expected.fill(7);
+    reference_select(walk, expected.data(), mask.data(), a.data(), b.data());
+    select(walk, y.data(), mask.data(), a.data(), b.data(), 1 + i % 2);
+    expect_same(y, expected);
+  }
+}
+
 TEST(Fill, AnyShapesAndStrides) {
   Random random(72);
   for (int i = 0; i < 400; ++i) {

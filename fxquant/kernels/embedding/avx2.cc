@@ -1,4 +1,4 @@
-// Two codes of a byte are put side by side by a shift within 16 bits.
+// Each lane shifts the four bytes that hold its code.
 #include "base/lanes_avx2.h"
 #include "embedding/generic.h"
 
@@ -6,11 +6,15 @@ namespace fxquant {
 namespace {
 
 struct Lanes : Avx2Lanes {
-  static F32 load_u4(const uint8_t* p, int64_t count, bool) {
-    const uint64_t bytes = count == kCount ? load_as<uint32_t>(p) : load_bytes(p, (count + 1) / 2);
-    const __m128i words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(static_cast<int64_t>(bytes)));
-    const __m128i codes = _mm_and_si128(_mm_or_si128(words, _mm_slli_epi16(words, 4)), _mm_set1_epi8(15));
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes));
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+  static F32 from_u4(uint32_t bytes) {
+    const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(bytes)), shifts);
+    return _mm256_cvtepi32_ps(_mm256_and_si256(codes, _mm256_set1_epi32(15)));
+  }
+  static F32 load_u4(const uint8_t* p, int64_t at) { return from_u4(load_as<uint32_t>(p + at / 2)); }
+  static F32 load_u4_of(const uint8_t* p, int64_t count) {
+    return from_u4(static_cast<uint32_t>(load_bytes(p, (count + 1) / 2)));
   }
 };
 

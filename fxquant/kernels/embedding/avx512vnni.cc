@@ -1,4 +1,4 @@
-// Two codes of a byte are put side by side by a shift within 16 bits.
+// All lanes have the eight bytes, of which vpmultishiftqb brings each its code, and bits that are not its own.
 #include "base/few_bytes.h"
 #include "base/lanes_avx512.h"
 #include "embedding/generic.h"
@@ -7,10 +7,14 @@ namespace fxquant {
 namespace {
 
 struct Lanes : Avx512Lanes {
-  static F32 load_u4(const uint8_t* p, int64_t count, bool) {
-    const __m128i words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(static_cast<int64_t>(load_bytes(p, (count + 1) / 2))));
-    return from_u8(_mm_and_si128(_mm_or_si128(words, _mm_slli_epi16(words, 4)), _mm_set1_epi8(15)));
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+  static F32 from_u4(uint64_t bytes) {
+    const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
+    const __m512i codes = _mm512_multishift_epi64_epi8(shifts, _mm512_set1_epi64(static_cast<int64_t>(bytes)));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(codes, _mm512_set1_epi32(15)));
   }
+  static F32 load_u4(const uint8_t* p, int64_t at) { return from_u4(load_as<uint64_t>(p + at / 2)); }
+  static F32 load_u4_of(const uint8_t* p, int64_t count) { return from_u4(load_bytes(p, (count + 1) / 2)); }
 };
 
 }  // namespace

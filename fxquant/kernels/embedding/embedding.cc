@@ -1,5 +1,9 @@
 #include "embedding/embedding.h"
 
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
 #include "base/kernel_rows.h"
 #include "base/parallel.h"
 
@@ -38,18 +42,28 @@ std::string wrong_offsets(const Bags<Int>& p) {
   return "";
 }
 
+// Whether all indices are in 0..rows - 1: of those alone neither the index nor its distance to the last row is
+// negative. Without branches, since there are many.
+template <class Int>
+bool all_in(const Int* index, int64_t indices, int64_t rows) {
+  using Bits = std::make_unsigned_t<Int>;
+  const auto last = static_cast<Bits>(std::min<int64_t>(rows - 1, std::numeric_limits<Int>::max()));
+  Bits signs = 0;
+  for (int64_t j = 0; j < indices; ++j) {
+    const auto bits = static_cast<Bits>(index[j]);
+    signs |= bits | (last - bits);
+  }
+  return static_cast<Int>(signs) >= 0;
+}
+
 }  // namespace
 
 template <class Int>
 std::string wrong_bags(const Bags<Int>& p) {
-  const int64_t rows = p.table.rows;
-  for (int64_t j = 0; j < p.indices; ++j) {
-    const auto index = static_cast<int64_t>(p.index[j]);
-    if (index >= 0 && index < rows) continue;
-    return "an embedding of " + std::to_string(rows) + " rows takes indices in 0.." + std::to_string(rows - 1) +
-           ", not " + std::to_string(index);
-  }
-  return p.offsets ? wrong_offsets(p) : "";
+  if (all_in(p.index, p.indices, p.table.rows)) return p.offsets ? wrong_offsets(p) : "";
+  const Int* wrong = std::find_if_not(p.index, p.index + p.indices, [&](Int i) { return all_in(&i, 1, p.table.rows); });
+  return "an embedding of " + std::to_string(p.table.rows) + " rows takes indices in 0.." +
+         std::to_string(p.table.rows - 1) + ", not " + std::to_string(*wrong);
 }
 
 template <class Int>

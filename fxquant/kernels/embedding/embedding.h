@@ -6,7 +6,8 @@
 // so that of the j of bag b, in their order, from 0.0 on, with i = indices[j] and m = scale[i] * weight[j]
 //   y[b][e]   = (sum of code(i, e) * m) - (sum of zero_point[i] * m)
 //   y[b][e]  /= how many j there were, if the mean is asked for and there were any
-// Indices that equal `padding` are left out. Each operation is rounded to float32 on its own.
+// Indices that equal `padding` are left out. A product is rounded to float32 together with the sum that it is added to,
+// as std::fma does; each other operation on its own.
 #pragma once
 #include <cstdint>
 #include <string>

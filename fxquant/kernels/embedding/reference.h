@@ -1,5 +1,7 @@
 // The truth that every kernel of the family is held against.
 #pragma once
+#include <cmath>
+
 #include "embedding/embedding.h"
 
 namespace fxquant {
@@ -18,8 +20,8 @@ void reference_bags(const Bags<Int>& p, float* y) {
         const auto row = static_cast<int64_t>(p.index[j]);
         if (row == p.padding) continue;
         const float multiplier = p.weights ? p.table.scale(row) * p.weights[j] : p.table.scale(row);
-        sum += reference_code(p.table, row, e) * multiplier;
-        shift += p.table.zero_point(row) * multiplier;
+        sum = std::fma(reference_code(p.table, row, e), multiplier, sum);
+        shift = std::fma(p.table.zero_point(row), multiplier, shift);
         count += 1.0F;
       }
       const float value = sum - shift;

@@ -6,7 +6,8 @@ of its own, and the result is real:
     row(i)   = (codes[i] - zero_point[i]) * scale[i]
     y        = sum of row(i) * w   =   (sum of codes[i] * m) - (sum of zero_point[i] * m)          m = scale[i] * w
 
-over the members of a bag in their order, from 0.0 on, each operation rounded to float32; a single row is a bag of one.
+over the members of a bag in their order, from 0.0 on, a product rounded to float32 together with the sum that it is
+added to, and each other operation on its own; a single row is a bag of one.
 The codes have 8 bits, or 4: then a byte holds two, the first one in its lower half.
 """
 
@@ -54,8 +55,7 @@ def rows_embedding_bag(
     """
     index = indices.reshape(-1).long()
     multiplier = scale[index] if per_sample_weights is None else scale[index] * per_sample_weights.reshape(-1)
-    products = unpacked(rows[index], width).float() * multiplier[:, None]
-    shifts = (zero_point[index] * multiplier)[:, None]
+    codes, zero_points = unpacked(rows[index], width).float(), zero_point[index][:, None]
     kept = torch.ones(index.numel(), dtype=torch.bool) if padding_idx is None else index != padding_idx % len(rows)
     begin, end = _bounds(indices, offsets, include_last_offset)
     sums, shift, count = torch.zeros(len(begin), width), torch.zeros(len(begin), 1), torch.zeros(len(begin), 1)
@@ -63,8 +63,9 @@ def rows_embedding_bag(
         bags = torch.nonzero(begin + step < end).reshape(-1)
         bags = bags[kept[begin[bags] + step]]
         members = begin[bags] + step
-        for total, each in ((sums, products[members]), (shift, shifts[members]), (count, 1)):
-            total[bags] += each
+        for total, each in ((sums, codes), (shift, zero_points)):
+            total[bags] = _multiply_add(each[members], multiplier[members, None], total[bags])
+        count[bags] += 1
     values = sums - shift
     return torch.where(count > 0, values / count, values) if mode == "mean" else values
 
@@ -80,6 +81,22 @@ def unpacked(rows: Tensor, width: int) -> Tensor:
     if rows.shape[-1] == width:
         return rows
     return torch.stack((rows & 15, rows >> 4), dim=-1).flatten(-2)[..., :width]
+
+
+def _multiply_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a * b + c of float32, rounded once.
+
+    In float64 the product is exact; so is the sum once it is rounded to odd, that is, as far as the second rounding can
+    tell (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums", theorem 2).
+    """
+    a, c = a.double() * b.double(), c.double()
+    total = a + c
+    of_c = total - a
+    lost = (a - (total - of_c)) + (c - of_c)
+    bits = total.view(torch.int64)
+    even = (lost != 0) & lost.isfinite() & (bits % 2 == 0)
+    step = torch.where((lost > 0) == (total > 0), 1, -1)
+    return (bits + even * step).view(torch.float64).float()
 
 
 def _bounds(indices: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch.nn import functional as F
 
 from fxquant import kernels, ops
 from fxquant.errors import InputError
+from fxquant.kernels.embedding import embedding_bag_now
 from fxquant.runtime.layer import Layer, computes
+from fxquant.runtime.watched import watched
 
 
 @computes(ops.int8_embedding)
@@ -48,15 +51,17 @@ class Rows(Layer):
             shapes = f"{list(scale.shape)} and {list(zero_point.shape)}"
             raise InputError(f"scale and zero_point are one for each row of a table, not of the shapes {shapes}")
         self.derived_table = [self.constant("rows"), torch.stack((scale, zero_point), 1), self.constant("width")]
+        self.derived_mode = self.constant("mode") or "sum"
+        self.derived_options = (self.constant("include_last_offset") or False, self.constant("padding_idx"))
         # Of no bags: says whether the constants fit each other.
         self._bags(torch.empty(0, 1, dtype=torch.int64))
 
     def _bags(self, indices: Tensor, offsets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Sums or means of rows, as of rows_embedding_bag."""
-        options = (self.constant("include_last_offset") or False, self.constant("padding_idx"))
-        mode = self.constant("mode") or "sum"
-        y: Tensor = kernels.embedding_bag(indices, *self.derived_table, offsets, mode, weights, *options)
-        return y
+        given = (indices, offsets, weights)
+        plain = all(x is None or (type(x) is Tensor and x.is_cpu and not x.is_neg()) for x in given)
+        bags: Callable[..., Tensor] = embedding_bag_now if plain and not watched() else kernels.embedding_bag
+        return bags(indices, *self.derived_table, offsets, self.derived_mode, weights, *self.derived_options)
 
 
 @computes(ops.rows_embedding)
