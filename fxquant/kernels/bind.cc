@@ -25,6 +25,7 @@ void bind_floats(nb::module_& m, ProgramClass& program);
 void bind_embedding(nb::module_& m);
 void bind_grouped(nb::module_& m, ProgramClass& program);
 void bind_dynamic(nb::module_& m, ProgramClass& program);
+void bind_dynamic_attention(nb::module_& m, ProgramClass& program);
 void bind_recurrent(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
@@ -93,6 +94,7 @@ NB_MODULE(_kernels, m) {
   bind_embedding(m);
   bind_grouped(m, program);
   bind_dynamic(m, program);
+  bind_dynamic_attention(m, program);
   bind_recurrent(m, program);
   bind_roofline(m);
 }

@@ -27,6 +27,9 @@ MASK = "it makes a mask of attention, which is added in float"
 
 
 def _limits(arguments: Limits) -> str | None:
+    dtype = None if arguments["mask"] is None else arguments["mask"].meta.get("dtype")
+    if dtype not in (None, torch.bool, torch.float32):
+        return f"its mask is {dtype}; kernels take float32 and bool"
     shapes = [arguments[name].meta.get("shape") for name in ("query", "key", "value")]
     if any(shape is None for shape in shapes):
         return None
@@ -38,7 +41,7 @@ def _limits(arguments: Limits) -> str | None:
     return None
 
 
-@op(activations=("query", "key", "value"), kernel=True, at_run_time=("mask",), limits=_limits)
+@op(activations=("query", "key", "value"), kernel=True, dynamic=True, at_run_time=("mask",), limits=_limits)
 def attention(
     query: Tensor,
     key: Tensor,
