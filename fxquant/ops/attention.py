@@ -1,6 +1,7 @@
 """attention   y = softmax(scale * query @ key^T + mask) @ value
 
-As one op its scores are never rounded to 8 bits, and the probabilities of a row are rounded relative to the largest.
+As one op its scores are never rounded to 8 bits, and the probabilities of a row are rounded relative to the largest. So
+it is under dynamic qconfigs, where it takes and gives floats.
 `normalize_attention` finds it written out. nn.MultiheadAttention becomes its four projections and an attention.
 """
 
