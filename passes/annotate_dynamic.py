@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
-from fxquant.ops.op import op_of
+from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic
 
@@ -28,22 +28,45 @@ def annotate_dynamic(gm: GraphModule) -> GraphModule:
             continue
         activation = made_by(match.qconfig.activation, match.source)
         if activation.is_dynamic:
-            reason = dynamic_limit(match) or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=True)
-            decide(node, dynamic=None if reason else dynamic_of(activation), reason=reason or "")
+            decide_dynamic(gm, node, row, match, dynamic_of(activation))
     return gm
 
 
+def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: Dynamic) -> None:
+    """Notes that `node` runs dynamically, or why no kernel takes it."""
+    weighted = row.weight is not None
+    limit = dynamic_limit(match) if weighted else activation_limit(match) or symmetric_limit(dynamic)
+    reason = limit or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=weighted)
+    decide(node, dynamic=None if reason else dynamic, reason=reason or "")
+
+
+def symmetric_limit(dynamic: Dynamic) -> str | None:
+    """The reason why a kernel that makes symmetric codes of both operands does not take these, or None."""
+    if (dynamic.quant_min, dynamic.quant_max) != (0, 255):
+        return "its qconfig asks for fewer than 256 codes; its kernel takes all"
+    return None
+
+
 def dynamic_limit(match: Match) -> str | None:
-    """The reason why no kernel computes under a qconfig with dynamic activations, whatever the op, or None."""
+    """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None."""
+    assert match.qconfig is not None
+    limit = activation_limit(match)
+    if limit is not None or match.qconfig.weight is None:
+        return limit or weight_config_limit(match, (0,))
+    if hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
+        return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
+    return weight_config_limit(match, (0,))
+
+
+def activation_limit(match: Match) -> str | None:
+    """The same of the activations alone."""
     assert match.qconfig is not None
     activation = made_by(match.qconfig.activation, match.source)
     if activation.dtype not in (torch.uint8, torch.int8):
         return f"its qconfig asks for {activation.dtype} activations; kernels take 8-bit integers"
     if activation.qscheme.symmetric or activation.qscheme.per_channel:
         return f"its qconfig asks for {activation.qscheme.value} activations; dynamic ones are affine, by row or tensor"
-    if match.qconfig.weight is not None and hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
-        return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
-    return weight_config_limit(match, (0,))
+    return None
 
 
 def dynamic_of(activation: Any) -> Dynamic:

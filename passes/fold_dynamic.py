@@ -1,5 +1,6 @@
 """linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
+attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
 
 and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
 and write floats, so no quantize or dequantize stands around them.
@@ -8,6 +9,7 @@ and write floats, so no quantize or dequantize stands around them.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,14 +21,14 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
-from fxquant.qparams import FloatOutput
+from fxquant.qparams import FloatOutput, float32
 
 from .fold_recurrent import gate_constants, readers
 
 
 @register_pass(stage="fold")
 def fold_dynamic(gm: GraphModule) -> GraphModule:
-    folds = {ops.linear: _linear, ops.recurrent: _recurrent}
+    folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention}
     for node in list(gm.graph.nodes):
         if quant_of(node).dynamic is not None:
             folds[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
@@ -66,3 +68,15 @@ def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     for index, reader in enumerate((hidden, cells)):
         if reader is not None:
             surgery.replace(reader, surgery.emit(reader, operator.getitem, new, index, sources=[reader]))
+
+
+def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    surgery.replace(node, attend_floats(node, ops.dynamic_attention, arguments))
+
+
+def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any]) -> Node:
+    """A call of `op`, an attention of floats, in front of `node`, whose arguments it has."""
+    inputs = (arguments["query"], arguments["key"], arguments["value"])
+    settings = (arguments["causal"], float32(arguments["scale"]), arguments["mask"])
+    new: Node = surgery.emit(node, op, *inputs, *settings, sources=[node])
+    return new

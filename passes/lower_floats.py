@@ -22,6 +22,8 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 from fxquant.qparams import float32
 
+from .fold_dynamic import attend_floats
+
 
 @register_pass(stage="lower")
 def lower_floats(gm: GraphModule) -> GraphModule:
@@ -34,7 +36,7 @@ def lower_floats(gm: GraphModule) -> GraphModule:
 
 def _joining(gm: GraphModule) -> list[Node]:
     """What joins dynamic layers: the ops with kernels, and data movement, that ways over such lead to."""
-    dynamic = [node for node in gm.graph.nodes if node.target is ops.dynamic_linear]
+    dynamic = [node for node in gm.graph.nodes if node.target in (ops.dynamic_linear, ops.dynamic_attention)]
     found, edge = set(dynamic), list(dynamic)
     while edge:
         node = edge.pop()
@@ -92,10 +94,7 @@ def _parameter(gm: GraphModule, node: Node, name: str, parameter: Node | None, d
 
 
 def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
-    inputs = (arguments["query"], arguments["key"], arguments["value"])
-    settings = (arguments["causal"], float32(arguments["scale"]), arguments["mask"])
-    new: Node = surgery.emit(node, ops.float_attention, *inputs, *settings, sources=[node])
-    return new
+    return attend_floats(node, ops.float_attention, arguments)
 
 
 _LOWERED = {ops.add: _add, ops.gelu: _gelu, ops.layer_norm: _layer_norm, ops.attention: _attention}

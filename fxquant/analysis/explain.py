@@ -18,7 +18,7 @@ from fxquant.graph.kept import meta_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import Capture, captures_of, parts_of
 from fxquant.graph.surgery import absorbed_origins, is_tensor
-from fxquant.ops.op import op_name, op_of
+from fxquant.ops.op import OPS, op_name, op_of
 from fxquant.placement.estimate import Microseconds, microseconds
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.layers.floats import Floats
@@ -106,7 +106,7 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
-    dynamic = layer is not None and layer.constant("dynamic") is not None
+    dynamic = layer is not None and OPS[layer.integer_op].name.startswith("dynamic_")
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
     precision = "dynamic" if dynamic else "weight-only" if isinstance(layer, WeightOnlyLinear) else precision
     return Row(

@@ -8,6 +8,7 @@ from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
+from fxquant.kernels.dynamic_attention import dynamic_attention
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
@@ -38,6 +39,7 @@ __all__ = [
     "depthwise_conv2d",
     "dequantize",
     "div",
+    "dynamic_attention",
     "dynamic_linear",
     "dynamic_recurrent",
     "embedding_bag",

@@ -26,6 +26,7 @@ void bind_embedding(nb::module_& m);
 void bind_grouped(nb::module_& m, ProgramClass& program);
 void bind_weight_only(nb::module_& m, ProgramClass& program);
 void bind_dynamic(nb::module_& m, ProgramClass& program);
+void bind_dynamic_attention(nb::module_& m, ProgramClass& program);
 void bind_recurrent(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
@@ -95,6 +96,7 @@ NB_MODULE(_kernels, m) {
   bind_grouped(m, program);
   bind_weight_only(m, program);
   bind_dynamic(m, program);
+  bind_dynamic_attention(m, program);
   bind_recurrent(m, program);
   bind_roofline(m);
 }

@@ -107,7 +107,7 @@ from fxquant.ops.integer.elementwise import (
     int8_minimum as int8_minimum,
     int8_mul as int8_mul,
 )
-from fxquant.ops.integer.attention import int8_attention as int8_attention
+from fxquant.ops.integer.attention import dynamic_attention as dynamic_attention, int8_attention as int8_attention
 from fxquant.ops.integer.embedding import (
     int8_embedding as int8_embedding,
     rows_embedding as rows_embedding,

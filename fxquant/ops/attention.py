@@ -1,6 +1,7 @@
 """attention   y = softmax(scale * query @ key^T + mask) @ value
 
-As one op its scores are never rounded to 8 bits, and the probabilities of a row are rounded relative to the largest.
+As one op its scores are never rounded to 8 bits, and the probabilities of a row are rounded relative to the largest. So
+it is under dynamic qconfigs, where it takes and gives floats.
 `normalize_attention` finds it written out. nn.MultiheadAttention becomes its four projections and an attention.
 """
 
@@ -27,6 +28,9 @@ MASK = "it makes a mask of attention, which is added in float"
 
 
 def _limits(arguments: Limits) -> str | None:
+    dtype = None if arguments["mask"] is None else arguments["mask"].meta.get("dtype")
+    if dtype not in (None, torch.bool, torch.float32):
+        return f"its mask is {dtype}; kernels take float32 and bool"
     shapes = [arguments[name].meta.get("shape") for name in ("query", "key", "value")]
     if any(shape is None for shape in shapes):
         return None
@@ -38,7 +42,7 @@ def _limits(arguments: Limits) -> str | None:
     return None
 
 
-@op(activations=("query", "key", "value"), kernel=True, at_run_time=("mask",), limits=_limits)
+@op(activations=("query", "key", "value"), kernel=True, dynamic=True, at_run_time=("mask",), limits=_limits)
 def attention(
     query: Tensor,
     key: Tensor,

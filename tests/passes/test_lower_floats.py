@@ -72,7 +72,17 @@ def test_an_encoder_is_one_program(first: bool) -> None:
         x = inputs(*shape)
         torch.testing.assert_close(quantized(*x), model(*x), rtol=0, atol=0.15)
     kinds = {row.op for row in explain(quantized).rows if row.precision == "float"}
-    assert {"FloatAdd", "FloatAttention", "FloatGelu", "FloatLayerNorm"} <= kinds
+    assert {"FloatAdd", "FloatGelu", "FloatLayerNorm"} <= kinds
+    assert [row.precision for row in explain(quantized).rows if row.op == "DynamicAttention"] == ["dynamic"] * 2
+
+
+def test_attention_may_stay_float() -> None:
+    model, x = Encoder(), inputs()
+    mapping = QConfigMapping().set_global(per_channel_dynamic_qconfig)
+    mapping.set_object_type(F.scaled_dot_product_attention, None)
+    quantized = convert_fx(prepare_fx(model.eval(), mapping, x))
+    assert len(regions(quantized)) == 1
+    assert [row.precision for row in explain(quantized).rows if row.op == "FloatAttention"] == ["float"] * 2
 
 
 def test_the_program_computes_what_the_graph_does(monkeypatch: pytest.MonkeyPatch) -> None:

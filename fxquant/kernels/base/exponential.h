@@ -28,11 +28,7 @@ template <class Lanes>
 inline float largest(const float* p, int64_t count) {
   auto most = Lanes::set(-__builtin_inff());
   for (int64_t i = 0; i < count; i += Lanes::kCount) most = Lanes::greater(Lanes::load_f32(p + i), most);
-  float lanes[Lanes::kCount];
-  Lanes::store_f32(lanes, most);
-  float result = lanes[0];
-  for (int i = 1; i < Lanes::kCount; ++i) result = lanes[i] > result ? lanes[i] : result;
-  return result;
+  return Lanes::largest(most);
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ struct Avx512Lanes {
   static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
   static F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
   static F32 greater(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+  static float largest(F32 v) { return _mm512_reduce_max_ps(v); }
   static F32 nearest(F32 v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F32 scaled(F32 v, F32 n) { return _mm512_scalef_ps(v, n); }
   static void store_f32(float* p, F32 v) { _mm512_storeu_ps(p, v); }

@@ -42,6 +42,7 @@ struct NeonLanes {
   static F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
   static F32 div(F32 a, F32 b) { return vdivq_f32(a, b); }
   static F32 greater(F32 a, F32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  static float largest(F32 v) { return vmaxvq_f32(v); }
   static F32 nearest(F32 v) { return vrndnq_f32(v); }
   static F32 scaled(F32 v, F32 n) {
     const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);

@@ -22,13 +22,11 @@ struct Extremes {
   }
 };
 
+// NaN, or 0 if no lane of `odd`, which are NaN or 0, is NaN.
 template <class L>
-float largest_lane(typename L::F32 v) {
-  float lanes[L::kCount];
-  L::store_f32(lanes, v);
-  float most = lanes[0];
-  for (int i = 1; i < L::kCount; ++i) most = lanes[i] > most || lanes[i] != lanes[i] ? lanes[i] : most;
-  return most;
+float oddness(typename L::F32 odd) {
+  const float any = L::largest(L::sub(L::set(0.0F), L::greater(odd, L::set(-1.0F))));
+  return any > 0.0F ? __builtin_nanf("") : 0.0F;
 }
 
 template <class L>
@@ -46,14 +44,12 @@ Range dynamic_range(const float* x, int64_t count) {
     chain[0].low = L::greater(chain[c].low, chain[0].low);
     chain[0].odd = L::add(chain[c].odd, chain[0].odd);
   }
-  const float low = -largest_lane<L>(chain[0].low);
-  return {low + largest_lane<L>(chain[0].odd), largest_lane<L>(chain[0].high)};
+  return {oddness<L>(chain[0].odd) - L::largest(chain[0].low), L::largest(chain[0].high)};
 }
 
 template <class L>
-void dynamic_quantize(uint8_t* q, const float* x, int64_t count, const RowTerms& terms, const Levels& levels) {
-  const auto inverse = L::set(1.0F / terms.scale);
-  const auto output = L::output({terms.zero_point, levels.quant_min, levels.quant_max});
+void quantize_row(uint8_t* q, const float* x, int64_t count, typename L::F32 inverse,
+                  const typename L::Output& output) {
   constexpr int64_t kBlock = 4 * L::kCount;
   int64_t i = 0;
   for (; i + kBlock <= count; i += kBlock) {
@@ -65,6 +61,12 @@ void dynamic_quantize(uint8_t* q, const float* x, int64_t count, const RowTerms&
     const int64_t left = count - i < L::kCount ? count - i : L::kCount;
     L::store_u8(q + i, left, L::mul(L::load_f32(x + i, left), inverse), output);
   }
+}
+
+template <class L>
+void dynamic_quantize(uint8_t* q, const float* x, int64_t count, const RowTerms& terms, const Levels& levels) {
+  const auto output = L::output({terms.zero_point, levels.quant_min, levels.quant_max});
+  quantize_row<L>(q, x, count, L::set(1.0F / terms.scale), output);
 }
 
 template <class L>

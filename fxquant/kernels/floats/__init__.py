@@ -90,6 +90,13 @@ def float_attention(
 
     The mask is float32 or bool; a row without any key is 0. Raises InputError for other dtypes or shapes.
     """
+    return run_attention("float_attention", query, key, value, mask, causal, scale)
+
+
+def run_attention(
+    kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float
+) -> Tensor:
+    """The result of an attention of floats by the kernel of that name. Raises InputError for what does not fit."""
     y = attended(query, key, value, torch.float32)
     mask = None if mask is None else check_mask(mask, (*y.shape[:-1], key.shape[-2]))
     if y.numel() == 0:
@@ -97,7 +104,7 @@ def float_attention(
     query = dense_rows(query)
     views = (view(y), view(query), view(key), view(value))
     isa = active_isa()
-    memory = scratch(_kernels.float_attention_scratch_size(*views, isa))
+    memory = scratch(getattr(_kernels, f"{kernel}_scratch_size")(*views, isa))
     settings = (mask is not None and mask.dtype is torch.bool, causal, scale, isa)
-    _kernels.float_attention(torch.get_num_threads(), *views, view(mask), view(memory), *settings)
+    getattr(_kernels, kernel)(torch.get_num_threads(), *views, view(mask), view(memory), *settings)
     return y

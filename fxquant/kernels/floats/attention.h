@@ -155,10 +155,7 @@ class FloatAttentionBlock {
   static float largest_of(const float* t, int64_t length) {
     auto most = L::set(-__builtin_inff());
     for (int64_t j = 0; j < length; j += L::kCount) most = L::greater(L::load_f32(t + j), most);
-    float lanes[L::kCount];
-    L::store_f32(lanes, most);
-    for (int i = 1; i < L::kCount; ++i) lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
-    return lanes[0];
+    return L::largest(most);
   }
 
   template <int Rows>

@@ -1,7 +1,7 @@
 // matmul and attention over the tiles of a Machine.
 #pragma once
-#include "base/exponential.h"
 #include "matmul/blocks.h"
+#include "matmul/probabilities.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
@@ -61,39 +61,6 @@ int64_t attention_scratch_of(const Attention& p) {
   return AttentionScratch<M>(p).size;
 }
 
-// Row `i` of a batch's mask as floats.
-inline void load_mask(const Attention& p, const uint8_t* mask, int64_t i, float* to) {
-  const int64_t step = p.mask_strides.column;
-  if (p.mask == Mask::floats) {
-    const float* from = reinterpret_cast<const float*>(mask) + i * p.mask_strides.row;
-    for (int64_t j = 0; j < p.keys; ++j) {
-      const float summand = from[j * step] * kLog2E;
-      to[j] = summand < -__FLT_MAX__ && from[j * step] > -__builtin_inff() ? -__FLT_MAX__ : summand;
-    }
-  } else {
-    const uint8_t* from = mask + i * p.mask_strides.row;
-    for (int64_t j = 0; j < p.keys; ++j) to[j] = from[j * step] != 0 ? 0.0F : -__builtin_inff();
-  }
-}
-
-// What scores [0, length), whole vectors, make of a row: probabilities in 255ths of the largest. Returns their sum.
-template <class M>
-int32_t probabilities_of(const float* scores, int64_t length, uint8_t* p) {
-  const auto most = M::set(largest<M>(scores, length));
-  const auto output = M::output({0, 0, 255});
-  const auto part = [&](int64_t j) FXQUANT_UNROLLED {
-    return power_of_2<M>(M::sub(M::load_f32(scores + j), most), kExponential255);
-  };
-  int64_t j = 0;
-  for (; j + 4 * M::kCount <= length; j += 4 * M::kCount) {
-    typename M::F32 parts[4];
-    unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = part(j + M::kCount * v); });
-    M::store4_bytes(p + j, parts);
-  }
-  for (; j < length; j += M::kCount) M::store_u8(p + j, M::kCount, part(j), output);
-  return sum_of<M>(p, length);
-}
-
 template <class M>
 class AttentionBlock {
  public:
@@ -117,7 +84,10 @@ class AttentionBlock {
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
       scores<kTile>(q + first * p_.q_row, keys);
       int32_t totals[kTile];
-      for (int m = 0; m < kTile; ++m) totals[m] = row_of_probabilities(mask, first + m, m, keys);
+      for (int m = 0; m < kTile; ++m) {
+        totals[m] = row_of_probabilities<M>(p_, mask, first + m, keys, scores_ + m * at_.row, mask_,
+                                            probabilities_ + m * at_.row);
+      }
       values<kTile>(y + first * p_.y_row, totals, keys);
     });
   }
@@ -146,18 +116,6 @@ class AttentionBlock {
         });
       });
     }
-  }
-
-  int32_t row_of_probabilities(const uint8_t* mask, int64_t i, int m, int64_t keys) {
-    float* t = scores_ + m * at_.row;
-    const int64_t length = rounded_up(keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
-    if (p_.mask != Mask::none) {
-      load_mask(p_, mask, i, mask_);
-      for (int64_t j = 0; j < keys; ++j) t[j] += mask_[j];
-    }
-    const int64_t end = p_.causal && i + 1 < keys ? i + 1 : keys;
-    for (int64_t j = end; j < length; ++j) t[j] = -__builtin_inff();
-    return probabilities_of<M>(t, length, probabilities_ + m * at_.row);
   }
 
   template <int Rows>

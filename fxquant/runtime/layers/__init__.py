@@ -10,6 +10,7 @@ from fxquant.runtime.layers.elementwise import Int8Maximum as Int8Maximum
 from fxquant.runtime.layers.elementwise import Int8Minimum as Int8Minimum
 from fxquant.runtime.layers.elementwise import Int8Mul as Int8Mul
 from fxquant.runtime.layers.embedding import Int8Embedding as Int8Embedding
+from fxquant.runtime.layers.floats import DynamicAttention as DynamicAttention
 from fxquant.runtime.layers.floats import FloatAdd as FloatAdd
 from fxquant.runtime.layers.floats import FloatAttention as FloatAttention
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu

@@ -98,17 +98,17 @@ class FloatLayerNorm(Floats):
         return bool(inputs[0].dim() == self.constant("gain").dim())
 
 
-@computes(ops.float_attention)
-class FloatAttention(Floats):
-    """float32 [..., L, D], [..., S, D], [..., S, E] -> [..., L, E]; the mask is float32 or bool."""
+class AttentionOfFloats(Floats):
+    """float32 [..., L, D], [..., S, D], [..., S, E] -> [..., L, E] by `kernel`; the mask is float32 or bool."""
 
     inputs = ("query", "key", "value", "mask")
+    kernel: str
 
     def derive(self) -> None:
         self.derived_arguments = (bool(self.constant("causal")), self.constant("scale"))
 
     def run(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Any:
-        return kernels.float_attention(query, key, value, mask, *self.derived_arguments)
+        return getattr(kernels, self.kernel)(query, key, value, mask, *self.derived_arguments)
 
     def emit(
         self, emitter: Emitter, y: Value, query: Value, key: Value, value: Value, mask: Value | None = None
@@ -116,12 +116,26 @@ class FloatAttention(Floats):
         self.check_floats(query, key, value)
         mask, bools = masked(mask, (*y.shape[:-1], key.shape[-2]))
         operands = (y, emitter.dense_rows(query), key, value)
-        size = _kernels.float_attention_scratch_size(*(x.native for x in operands), active_isa())
+        size = getattr(_kernels, f"{self.kernel}_scratch_size")(*(x.native for x in operands), active_isa())
         scratch = emitter.thread_scratch(size)
-        emitter.call("float_attention", (*operands, mask, scratch), bools, *self.derived_arguments, active_isa())
+        emitter.call(self.kernel, (*operands, mask, scratch), bools, *self.derived_arguments, active_isa())
 
     def multiply_adds(self, y: Tensor, *inputs: Tensor) -> int:
         return attention_multiply_adds(y, *inputs)
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return inputs[0].dim() == 2
+
+
+@computes(ops.float_attention)
+class FloatAttention(AttentionOfFloats):
+    """softmax(scale * query @ key^T + mask) @ value in float32."""
+
+    kernel = "float_attention"
+
+
+@computes(ops.dynamic_attention)
+class DynamicAttention(AttentionOfFloats):
+    """The same; both products are of integers that are made at run time."""
+
+    kernel = "dynamic_attention"

@@ -1,0 +1,148 @@
+// Attention over the tiles of a Machine (matmul/tile.h). Of a batch keys and values become codes and are packed; then
+// for each tile of queries come codes, scores, probabilities and results, all while they are in the cache. Included by
+// ISA files only.
+#pragma once
+#include "dynamic_attention/codes.h"
+#include "dynamic_attention/dynamic_attention.h"
+#include "matmul/blocks.h"
+#include "matmul/probabilities.h"
+
+namespace fxquant {
+namespace {
+
+// Where a thread keeps what it computes on the way, in bytes. A row of scores or probabilities is whole panels long.
+template <class M>
+struct DynamicAttentionScratch {
+  int64_t row, code_row, keys, values, codes, queries, scores, probabilities, mask, scales, gathered, size;
+
+  explicit DynamicAttentionScratch(const FloatAttention& p) {
+    const int64_t longest = rounded_up(p.depth > p.width ? p.depth : p.width, 64);
+    row = rounded_up(p.keys, kColumns<M>);
+    code_row = longest;
+    keys = 0;
+    values = keys + packed_bytes<M>(p.depth, p.keys);
+    codes = values + packed_bytes<M>(p.keys, p.width);
+    queries = codes + p.keys * code_row;
+    scores = queries + M::kRows * code_row;
+    probabilities = scores + rounded_up(M::kRows * row * 4, 64);
+    mask = probabilities + rounded_up(M::kRows * row, 64);
+    scales = mask + rounded_up(row * 4, 64);
+    gathered = scales + longest * 4;
+    size = gathered + longest * 4;
+  }
+};
+
+template <class M>
+int64_t dynamic_attention_scratch_of(const FloatAttention& p) {
+  return DynamicAttentionScratch<M>(p).size;
+}
+
+template <class M>
+class DynamicAttentionBlock {
+ public:
+  DynamicAttentionBlock(const FloatAttention& params, const FloatAttentionOperands& operands, uint8_t* memory)
+      : p_(params), operands_(operands), at_(params), memory_(memory) {}
+
+  void operator()(int64_t batch, bool is_new, int64_t begin, int64_t end) {
+    if (is_new) prepare(batch);
+    const float* q = operands_.q + p_.batches.offset(batch, 1);
+    const uint8_t* mask = operands_.mask;
+    if (p_.mask != Mask::none) mask += p_.batches.offset(batch, 4) * (p_.mask == Mask::floats ? 4 : 1);
+    float* y = operands_.y + p_.batches.offset(batch, 0);
+    for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
+      constexpr int kTile = decltype(rows)() + 0;
+      const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
+      codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
+                      at_.code_row);
+      scores<kTile>(keys);
+      float shares[kTile];
+      for (int m = 0; m < kTile; ++m) {
+        const int32_t total = row_of_probabilities<M>(p_, mask, first + m, keys, floats(at_.scores) + m * at_.row,
+                                                      floats(at_.mask), memory_ + at_.probabilities + m * at_.row);
+        shares[m] = (total > 0 ? 1.0F / static_cast<float>(total) : 0.0F) + poison_;
+      }
+      values<kTile>(y + first * p_.y_row, shares, keys);
+    });
+  }
+
+ private:
+  float* floats(int64_t offset) { return reinterpret_cast<float*>(memory_ + offset); }
+
+  SourceRows rows_of(const float* data, int64_t count, int64_t length, const Matrix& strides) {
+    return {data, count, length, strides, floats(at_.gathered)};
+  }
+
+  // Scales of a batch; its keys and values packed.
+  void prepare(int64_t batch) {
+    uint8_t* codes = memory_ + at_.codes;
+    const SourceRows q = rows_of(operands_.q + p_.batches.offset(batch, 1), p_.queries, p_.depth, {p_.q_row, 1});
+    const SourceRows k = rows_of(operands_.k + p_.batches.offset(batch, 2), p_.keys, p_.depth, p_.k);
+    const SourceRows v = rows_of(operands_.v + p_.batches.offset(batch, 3), p_.keys, p_.width, p_.v);
+    q_scale_ = scale_of_all<M>(q);
+    const float k_scale = scale_of_all<M>(k);
+    multiplier_ = q_scale_ * k_scale * p_.scale * kLog2E;
+    poison_ = 0.0F * (q_scale_ + k_scale);
+    codes_of_all<M>(k, k_scale, codes, at_.code_row);
+    pack<M>({codes, p_.depth, p_.keys, {1, at_.code_row}}, kMiddle, memory_ + at_.keys);
+    scales_of_columns<M>(v, floats(at_.scales));
+    codes_of_columns<M>(v, floats(at_.scales), codes, at_.code_row);
+    pack<M>({codes, p_.keys, p_.width, {at_.code_row, 1}}, 0, memory_ + at_.values);
+  }
+
+  template <int Rows>
+  void scores(int64_t keys) {
+    const int32_t terms[Rows] = {};
+    const auto multiplier = M::set(multiplier_);
+    const uint8_t* panel = memory_ + at_.keys;
+    for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
+      typename M::Acc acc[Rows][M::kVectors];
+      multiply<M, Rows>(acc, memory_ + at_.queries, at_.code_row, p_.depth, terms, panel);
+      float* to = floats(at_.scores) + c;
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+          M::store_f32(to + m * at_.row + M::kCount * v, M::mul(M::to_float(acc[m][v]), multiplier));
+        });
+      });
+    }
+  }
+
+  template <int Rows>
+  void values(float* y, const float* shares, int64_t keys) {
+    const int32_t terms[Rows] = {};
+    const uint8_t* panel = memory_ + at_.values;
+    for (int64_t c = 0; c < p_.width; c += kColumns<M>, panel += panel_bytes<M>(p_.keys)) {
+      typename M::Acc acc[Rows][M::kVectors];
+      // Behind the last key there are zeros, on both sides, up to a whole step.
+      multiply<M, Rows>(acc, memory_ + at_.probabilities, at_.row, (keys + 3) / 4 * 4, terms, panel);
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        const auto share = M::set(unread(shares)[m]);
+        unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+          const int64_t first = c + M::kCount * v, left = p_.width - first;
+          if (left <= 0) return;
+          const auto value = M::mul(M::mul(M::to_float(acc[m][v]), share), M::load_f32(floats(at_.scales) + first));
+          M::store_f32(y + m * p_.y_row + first, left < M::kCount ? left : M::kCount, value);
+        });
+      });
+    }
+  }
+
+  const FloatAttention& p_;
+  const FloatAttentionOperands& operands_;
+  const DynamicAttentionScratch<M> at_;
+  uint8_t* memory_;
+  float q_scale_ = 0.0F, multiplier_ = 0.0F, poison_ = 0.0F;  // poison: NaN, or 0
+};
+
+template <class M>
+void dynamic_attention_part(const FloatAttention& p, const FloatAttentionOperands& operands, const MatmulPart& part) {
+  DynamicAttentionBlock<M> block(p, operands, part.scratch);
+  for_each_block(part, p.queries, block);
+}
+
+template <class M>
+constexpr DynamicAttentionKernels dynamic_attention_table() {
+  return {dynamic_attention_scratch_of<M>, dynamic_attention_part<M>};
+}
+
+}  // namespace
+}  // namespace fxquant
