@@ -3,8 +3,8 @@ gelu(x)                             -> float_gelu(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
 
-of floats next to dynamic layers, or next to others of these, also over data movement: so that one native program has
-them all.
+of floats next to dynamic or weight-only layers, or next to others of these, also over data movement: so that one native
+program has them all.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def lower_floats(gm: GraphModule) -> GraphModule:
 
 
 def _joining(gm: GraphModule) -> list[Node]:
-    """What joins dynamic layers: the ops with kernels, and data movement, that ways over such lead to."""
-    dynamic = [node for node in gm.graph.nodes if node.target in (ops.dynamic_linear, ops.dynamic_attention)]
-    found, edge = set(dynamic), list(dynamic)
+    """What joins these layers: the ops with kernels, and data movement, that ways over such lead to."""
+    layers = [node for node in gm.graph.nodes if node.target in _JOINED]
+    found, edge = set(layers), list(layers)
     while edge:
         node = edge.pop()
         for each in (*activations(node), *node.users):
             if each not in found and _may_join(each):
                 found.add(each)
                 edge.append(each)
-    return [node for node in gm.graph.nodes if node in found and node not in dynamic]
+    return [node for node in gm.graph.nodes if node in found and node not in layers]
 
 
 def _may_join(node: Node) -> bool:
@@ -97,4 +97,5 @@ def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     return attend_floats(node, ops.float_attention, arguments)
 
 
+_JOINED = (ops.dynamic_linear, ops.dynamic_attention, ops.weight_only_linear)
 _LOWERED = {ops.add: _add, ops.gelu: _gelu, ops.layer_norm: _layer_norm, ops.attention: _attention}

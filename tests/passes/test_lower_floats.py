@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import fxquant
 from fxquant import QConfigMapping, convert_fx, explain, prepare_fx
 from fxquant.errors import InputError
-from fxquant.qconfig import per_channel_dynamic_qconfig
+from fxquant.qconfig import QConfig, per_channel_dynamic_qconfig, per_channel_weight_only_qconfig
 from fxquant.runtime.region import Int8Region
 
 
@@ -54,8 +54,8 @@ def inputs(batch: int = 2, length: int = 17) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, length, 24), mask
 
 
-def converted(model: nn.Module, *x: Tensor) -> Any:
-    mapping = QConfigMapping().set_global(per_channel_dynamic_qconfig)
+def converted(model: nn.Module, *x: Tensor, qconfig: QConfig = per_channel_dynamic_qconfig) -> Any:
+    mapping = QConfigMapping().set_global(qconfig)
     return convert_fx(prepare_fx(model.eval(), mapping, x))
 
 
@@ -74,6 +74,14 @@ def test_an_encoder_is_one_program(first: bool) -> None:
     kinds = {row.op for row in explain(quantized).rows if row.precision == "float"}
     assert {"FloatAdd", "FloatGelu", "FloatLayerNorm"} <= kinds
     assert [row.precision for row in explain(quantized).rows if row.op == "DynamicAttention"] == ["dynamic"] * 2
+
+
+def test_an_encoder_whose_weights_alone_are_integers_is_one_program() -> None:
+    model, x = Encoder(), inputs()
+    quantized = converted(model, *x, qconfig=per_channel_weight_only_qconfig)
+    assert len(regions(quantized)) == 1
+    torch.testing.assert_close(quantized(*x), model(*x), rtol=0, atol=0.05)
+    assert {row.precision for row in explain(quantized).rows} == {"weight-only", "float"}
 
 
 def test_attention_may_stay_float() -> None:
