@@ -36,9 +36,7 @@ def fold_dynamic(gm: GraphModule) -> GraphModule:
 
 
 def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    integers, q = arguments["weight"].args
-    weight = surgery.fetch(gm, integers)
-    scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
+    weight, scale = integer_weight(gm, arguments)
     tensors = {
         "weight": weight,
         "multiplier": scale.float().expand(len(weight)).contiguous(),
@@ -48,6 +46,13 @@ def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     settings = (quant_of(node).dynamic, FloatOutput())
     new = surgery.emit(node, ops.dynamic_linear, arguments["x"], *constants, *settings, sources=[node])
     surgery.replace(node, new)
+
+
+def integer_weight(gm: GraphModule, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """The integers of a weight that is dequantized, and their scale or scales."""
+    integers, q = arguments["weight"].args
+    scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
+    return surgery.fetch(gm, integers), scale
 
 
 def float_bias(gm: GraphModule, bias: Node | None, outputs: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -15,7 +14,7 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 from fxquant.qparams import FloatOutput
 
-from .fold_dynamic import float_bias
+from .fold_dynamic import float_bias, integer_weight
 
 
 @register_pass(stage="fold")
@@ -27,9 +26,7 @@ def fold_weight_only(gm: GraphModule) -> GraphModule:
 
 
 def _fold(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    integers, q = arguments["weight"].args
-    weight = surgery.fetch(gm, integers)
-    scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
+    weight, scale = integer_weight(gm, arguments)
     tensors = {
         "weight": weight,
         "scale": scales_of_groups(scale, len(weight)),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from torch import Tensor, nn
 
-import fxquant
 from fxquant import QConfig, QConfigMapping, convert_fx, dynamic, explain, prepare_fx, quantize_dynamic
 from fxquant.errors import ConfigError, InputError
 from fxquant.observer import MinMaxObserver, default_placeholder_observer
@@ -91,12 +90,7 @@ def test_saves_loads_pickles_and_exports(qconfig: QConfig, tmp_path: Any) -> Non
     model, other, x = nn.Sequential(nn.Linear(32, 8)), nn.Sequential(nn.Linear(32, 8)), torch.randn(3, 32)
     quantized = converted(model, qconfig, x)
     y = quantized(x)
-    fxquant.save(quantized, tmp_path / "model.fxq")
-    for again in (
-        fxquant.load(tmp_path / "model.fxq"),
-        copy.deepcopy(quantized),
-        pickle.loads(pickle.dumps(quantized)),
-    ):
+    for again in copies_of(quantized, tmp_path):
         assert torch.equal(again(x), y)
     another = converted(other, qconfig, x)
     another.load_state_dict(quantized.state_dict())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from torch import Tensor, nn
 
 import fxquant
@@ -185,12 +185,7 @@ def test_saves_loads_pickles_and_exports(tmp_path: Any) -> None:
     model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), torch.randn(3, 8)
     quantized = converted(model, per_channel_dynamic_qconfig, x)
     y = quantized(x)
-    fxquant.save(quantized, tmp_path / "model.fxq")
-    for again in (
-        fxquant.load(tmp_path / "model.fxq"),
-        copy.deepcopy(quantized),
-        pickle.loads(pickle.dumps(quantized)),
-    ):
+    for again in copies_of(quantized, tmp_path):
         assert torch.equal(again(x), y)
     other = converted(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), per_channel_dynamic_qconfig, x)
     other.load_state_dict(quantized.state_dict())

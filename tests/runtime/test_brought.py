@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from graphs import Written
 from torch import Tensor, nn
 
@@ -101,8 +101,7 @@ def test_a_meaning_in_python_is_enough() -> None:
 def test_copies_and_files_hold_its_constants(tmp_path: Path) -> None:
     declare()
     quantized = quantized_of(network())
-    save(quantized, tmp_path / "model")
-    for other in (copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized)), load(tmp_path / "model")):
+    for other in copies_of(quantized, tmp_path):
         assert torch.equal(other(X), quantized(X))
         assert other.state_dict().keys() == quantized.state_dict().keys()
     assert "1.centre" in quantized.state_dict()
