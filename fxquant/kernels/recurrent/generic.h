@@ -1,5 +1,6 @@
 // The loops over panels, steps and rows. A Machine is an ISA's dot products and float lanes (base/dot_scalar.h).
 #pragma once
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -26,9 +27,7 @@ inline typename M::F32 tanh_of(typename M::F32 v) {
 
 // Rows of a tile: as many as registers hold beside the weights of all gates.
 template <class M, int Gates>
-constexpr int kTileRows = (M::kRows * M::kVectors - 2) / Gates<1 ? 1 : (M::kRows* M::kVectors - 2) / Gates> 8
-                              ? 8
-                              : (M::kRows* M::kVectors - 2) / Gates;
+constexpr int kTileRows = std::clamp((M::kRows * M::kVectors - 2) / Gates, 1, 8);
 
 // What a row of inputs brings along: nothing, or RowTerms.
 struct NoTerms {};
