@@ -131,8 +131,8 @@ def sqnr(expected: Any, result: Any) -> float:
 
 
 LOSS = 14  # dB
-# Networks whose multiply-adds are in ops that have no kernel yet.
-LEAST_SHARE = {"GPT2LMHeadModel": 0.05, "octresnet10_ad2": 0.35, "simplepose_resnet18_coco": 0.6}
+# Its convolutions take slices of their weights, which are computed.
+LEAST_SHARE = {"octresnet10_ad2": 0.35}
 # Rows of padding, which is zero behind the embedding, hold next to nothing until a LayerNorm magnifies it; and
 # the place of a heatmap's maximum moves by more than any noise.
 LEAST_SQNR = {"DebertaV2Model": 9.0, "simplepose_resnet18_coco": 8.0}
@@ -145,7 +145,7 @@ def complaints(found: Figures) -> list[str]:
     least = LEAST_SQNR.get(name, min(20, found.conditioning - LOSS))
     checks = {
         "the results are of another structure": found.same_structure,
-        f"{found.int8_share:.1%} in int8": found.int8_share > LEAST_SHARE.get(name, 0.75),
+        f"{found.int8_share:.1%} in int8": found.int8_share > LEAST_SHARE.get(name, 0.85),
         f"{found.sqnr:.1f} dB": found.sqnr > least,
         f"{found.other_batch:.1f} dB on another batch": found.other_batch > least - 8,
         "nothing says how it was captured": bool(found.explanation.captures),
