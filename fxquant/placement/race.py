@@ -36,11 +36,12 @@ def fastest(prepared: GraphModule, costs: Costs, finish: Finish) -> QuantizedMod
     inputs = _example(prepared)
     if inputs is None:
         return placed
-    try:
-        with torch.inference_mode():
-            of_placed, of_configured = least_seconds([partial(model, *inputs) for model in (placed, configured)])
-    except Exception:  # whatever a model's own code raises
-        return placed
+    with torch.inference_mode():
+        try:
+            configured(*inputs)
+        except Exception:  # whatever a model's own code raises
+            return placed
+        of_placed, of_configured = least_seconds([partial(model, *inputs) for model in (placed, configured)])
     return placed if of_placed < of_configured else configured
 
 
