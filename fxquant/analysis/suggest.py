@@ -101,15 +101,7 @@ def suggest(
     Raises TargetError, which names the best that was found, if the target cannot be met, and which says how many
     examples it takes, if `data` are too few to show it.
     """
-    if sum(each is not None for each in (max_drop, target, floats)) != 1:
-        raise ConfigError("give one of max_drop, target and floats")
-    if floats is not None and floats < 0:
-        raise ConfigError(f"floats must be at least 0, got {floats}")
-    metric = metric or ("agreement" if max_drop is not None else "sqnr")
-    if metric == "sqnr" and max_drop is not None:
-        raise ConfigError("the float model's SQNR is infinite, so nothing is max_drop below it; give target, in dB")
-    if not 0 <= confidence < 1:
-        raise ConfigError(f"confidence={confidence!r} is not from 0 to less than 1")
+    metric = _checked_metric(metric, max_drop, target, floats, confidence)
     trial = trial_of(model, data, metric, prepared, qconfig_mapping)
     float_metric = trial.judge(model)
     needed = target if target is not None else float_metric - (max_drop or 0.0)
@@ -123,8 +115,7 @@ def suggest(
     chosen = ranked[:floats] if floats is not None else _search(trial, ranked, needed, most, at_least)
     mapping = left_float(trial.mapping, chosen)
     converted, in_int8 = trial.converted(mapping), trial.converted()
-    calls = [partial(trial.judge.first_batch, each) for each in (converted, in_int8, model)]
-    seconds, int8_seconds, float_seconds = interleaved_medians(calls, threads=torch.get_num_threads(), rounds=ROUNDS)
+    seconds, int8_seconds, float_seconds = _times(trial, [converted, in_int8, model])
     reached = trial.judge(converted)
     return Suggestion(
         mapping=mapping,
@@ -140,6 +131,28 @@ def suggest(
         int8_seconds=int8_seconds,
         float_seconds=float_seconds,
     )
+
+
+def _checked_metric(
+    metric: Metric | str | None, max_drop: float | None, target: float | None, floats: int | None, confidence: float
+) -> Metric | str:
+    """`metric`, or the default for the kind of target. Raises ConfigError where the arguments of suggest do not fit."""
+    if sum(each is not None for each in (max_drop, target, floats)) != 1:
+        raise ConfigError("give one of max_drop, target and floats")
+    if floats is not None and floats < 0:
+        raise ConfigError(f"floats must be at least 0, got {floats}")
+    metric = metric or ("agreement" if max_drop is not None else "sqnr")
+    if metric == "sqnr" and max_drop is not None:
+        raise ConfigError("the float model's SQNR is infinite, so nothing is max_drop below it; give target, in dB")
+    if not 0 <= confidence < 1:
+        raise ConfigError(f"confidence={confidence!r} is not from 0 to less than 1")
+    return metric
+
+
+def _times(trial: Trial, models: list[nn.Module]) -> list[float]:
+    """The median seconds that each takes for the first batch, in turns."""
+    calls = [partial(trial.judge.first_batch, each) for each in models]
+    return interleaved_medians(calls, threads=torch.get_num_threads(), rounds=ROUNDS)
 
 
 def _at_least(trial: Trial, confidence: float) -> Callable[[float], float] | None:
