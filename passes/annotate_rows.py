@@ -16,6 +16,7 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.kernels.embedding import MODES
 from fxquant.observer import PassiveObserver
 from fxquant.ops.op import Op, op_of
+from fxquant.qconfig_mapping import Match
 
 from .annotate_int8 import backend_limit, config_limit, made_by
 
@@ -34,17 +35,23 @@ def annotate_rows(gm: GraphModule) -> GraphModule:
 def _asks(node: Node, row: Op) -> bool:
     """Whether the qconfig wants integers where the op may have them."""
     match = node.meta.get("qconfig")
-    if match is None or match.qconfig is None or match.qconfig.weight is None or "custom" in node.meta:
+    if match is None or not wants_integer_weights(match) or "custom" in node.meta:
+        return False
+    return wants_real_activations(match) or (not row.kernel and config_limit(node) is None)
+
+
+def wants_integer_weights(match: Match) -> bool:
+    """Whether a qconfig wants weights of 8 bits at most."""
+    if match.qconfig is None or match.qconfig.weight is None:
         return False
     weight = made_by(match.qconfig.weight, match.source)
-    if isinstance(weight, PassiveObserver) or weight.dtype not in (torch.uint8, torch.int8):
-        return False
-    real = is_real(made_by(match.qconfig.activation, match.source))
-    return real or (not row.kernel and config_limit(node) is None)
+    return not isinstance(weight, PassiveObserver) and weight.dtype in (torch.uint8, torch.int8)
 
 
-def is_real(activation: Any) -> bool:
-    """Whether an activation's observer stands for float32, so that weights alone become integers."""
+def wants_real_activations(match: Match) -> bool:
+    """Whether a qconfig, which is not None, leaves activations in float32."""
+    assert match.qconfig is not None
+    activation = made_by(match.qconfig.activation, match.source)
     return isinstance(activation, PassiveObserver) and activation.dtype is torch.float32 and not activation.is_dynamic
 
 

@@ -6,17 +6,15 @@ weights that it reads gains from their size alone, and the activations lose noth
 
 from __future__ import annotations
 
-import torch
 from torch.fx import GraphModule
 
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
-from fxquant.observer import PassiveObserver
 from fxquant.ops.op import op_of
 from fxquant.qconfig_mapping import Match
 
-from .annotate_int8 import backend_limit, call_limit, made_by
-from .annotate_rows import is_real
+from .annotate_int8 import backend_limit, call_limit
+from .annotate_rows import wants_integer_weights, wants_real_activations
 
 
 @register_pass(stage="annotate")
@@ -32,8 +30,4 @@ def annotate_weight_only(gm: GraphModule) -> GraphModule:
 
 def wants_weight_only(match: Match) -> bool:
     """Whether a qconfig wants integers of weights alone."""
-    if match.qconfig is None or match.qconfig.weight is None:
-        return False
-    weight = made_by(match.qconfig.weight, match.source)
-    integers = not isinstance(weight, PassiveObserver) and weight.dtype in (torch.int8, torch.uint8)
-    return integers and is_real(made_by(match.qconfig.activation, match.source))
+    return wants_integer_weights(match) and wants_real_activations(match)
