@@ -26,9 +26,8 @@ int64_t dynamic_attention_scratch(const FloatAttention& params, Isa isa) {
 void dynamic_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                        int threads) {
   const DynamicAttentionKernels& kernels = kernels_of(kRows, isa);
-  const int64_t batches = p.queries * p.width > 0 ? p.batches.count : 0;
-  run_parts(batches, p.queries, p.multiply_adds(), threads, scratch, kernels.scratch(p),
-            [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
+  run_attention_parts(p, threads, scratch, kernels.scratch(p),
+                      [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
 }
 
 }  // namespace fxquant

@@ -1,10 +1,9 @@
-// The step of an attention of floats, whichever kernel computes it.
+// The step of an attention of floats, whichever kernel computes it, and its name in Python.
 #pragma once
 #include <string>
 
-#include "base/bind.h"
 #include "floats/floats.h"
-#include "matmul/views.h"
+#include "matmul/attention_step.h"
 
 namespace fxquant {
 namespace {
@@ -22,15 +21,8 @@ Step attention_step(const View& y, const View& q, const View& k, const View& v, 
   FloatAttention p = float_attention_of(y, q, k, v, mask, bools);
   p.causal = causal;
   p.scale = scale;
-  const int64_t bytes = Scratch(p, static_cast<Isa>(isa));
-  const auto most = static_cast<int>(bytes > 0 ? scratch.elements() / bytes : 1);
-  return [=, y_at = y.place, q_at = q.place, k_at = k.place, v_at = v.place, mask_at = mask.place,
-          memory = scratch.place](const Frame& frame) {
-    const FloatAttentionOperands operands{frame.at<float>(y_at), frame.at<const float>(q_at),
-                                          frame.at<const float>(k_at), frame.at<const float>(v_at),
-                                          p.mask == Mask::none ? nullptr : frame.at<const uint8_t>(mask_at)};
-    Run(p, operands, frame.at<uint8_t>(memory), static_cast<Isa>(isa), most < frame.threads ? most : frame.threads);
-  };
+  const auto on = static_cast<Isa>(isa);
+  return attention_step_of<float>(p, y, q, k, v, mask, scratch, Scratch(p, on), on, Run);
 }
 
 // The step `name`, and `name`_scratch_size: what each thread wants as scratch.

@@ -49,9 +49,8 @@ void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa
 void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                      int threads) {
   const FloatKernels& kernels = kernels_of(kRows, isa);
-  const int64_t batches = p.queries * p.width > 0 ? p.batches.count : 0;
-  run_parts(batches, p.queries, p.multiply_adds(), threads, scratch, kernels.attention_scratch(p),
-            [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
+  run_attention_parts(p, threads, scratch, kernels.attention_scratch(p),
+                      [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
 }
 
 }  // namespace fxquant

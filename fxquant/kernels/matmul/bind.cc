@@ -1,7 +1,5 @@
 // Steps of matmul and attention.
-#include "base/bind.h"
-
-#include "matmul/views.h"
+#include "matmul/attention_step.h"
 
 namespace nb = nanobind;
 
@@ -53,16 +51,8 @@ Step attention_step(const View& y, const View& q, const View& k, const View& v, 
   p.v_zero_point = v_zero_point;
   p.output = {zero_point, quant_min, quant_max};
   p.causal = causal;
-  const int64_t bytes = attention_scratch(p, static_cast<Isa>(isa));
-  const auto most = static_cast<int>(bytes > 0 ? scratch.elements() / bytes : 1);
-  return [=, y_at = y.place, q_at = q.place, k_at = k.place, v_at = v.place, mask_at = mask.place,
-          memory = scratch.place](const Frame& frame) {
-    const AttentionOperands operands{frame.at<uint8_t>(y_at), frame.at<const uint8_t>(q_at),
-                                     frame.at<const uint8_t>(k_at), frame.at<const uint8_t>(v_at),
-                                     p.mask == Mask::none ? nullptr : frame.at<const uint8_t>(mask_at)};
-    attention(p, operands, frame.at<uint8_t>(memory), static_cast<Isa>(isa),
-              most < frame.threads ? most : frame.threads);
-  };
+  const auto on = static_cast<Isa>(isa);
+  return attention_step_of<uint8_t>(p, y, q, k, v, mask, scratch, attention_scratch(p, on), on, attention);
 }
 
 }  // namespace

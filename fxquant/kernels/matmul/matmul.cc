@@ -38,9 +38,8 @@ void matmul(const Matmul& p, const MatmulOperands& operands, uint8_t* scratch, I
 
 void attention(const Attention& p, const AttentionOperands& operands, uint8_t* scratch, Isa isa, int threads) {
   const MatmulKernels& kernels = matmul_kernels(isa);
-  const int64_t batches = p.queries * p.width > 0 ? p.batches.count : 0;
-  run_parts(batches, p.queries, p.multiply_adds(), threads, scratch, kernels.attention_scratch(p),
-            [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
+  run_attention_parts(p, threads, scratch, kernels.attention_scratch(p),
+                      [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
 }
 
 }  // namespace fxquant
