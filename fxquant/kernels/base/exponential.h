@@ -26,9 +26,17 @@ FXQUANT_UNROLLED inline typename Lanes::F32 power_of_2(typename Lanes::F32 t, co
 // The largest of `count` floats, a multiple of the lanes; -inf of none.
 template <class Lanes>
 inline float largest(const float* p, int64_t count) {
-  auto most = Lanes::set(-__builtin_inff());
-  for (int64_t i = 0; i < count; i += Lanes::kCount) most = Lanes::greater(Lanes::load_f32(p + i), most);
-  return Lanes::largest(most);
+  constexpr int kTogether = 4;  // no vector waits for the one before
+  typename Lanes::F32 most[kTogether];
+  for (auto& each : most) each = Lanes::set(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + kTogether * Lanes::kCount <= count; i += kTogether * Lanes::kCount) {
+    unroll<kTogether>([&](auto v) FXQUANT_UNROLLED {
+      most[v] = Lanes::greater(Lanes::load_f32(p + i + v * Lanes::kCount), most[v]);
+    });
+  }
+  for (; i < count; i += Lanes::kCount) most[0] = Lanes::greater(Lanes::load_f32(p + i), most[0]);
+  return Lanes::largest(Lanes::greater(Lanes::greater(most[0], most[1]), Lanes::greater(most[2], most[3])));
 }
 
 }  // namespace

@@ -10,14 +10,14 @@
 namespace fxquant {
 namespace {
 
-// Where a thread keeps what it computes on the way, in bytes. A row of scores or probabilities is whole panels long.
+// Where a thread keeps what it computes on the way, in bytes.
 template <class M>
 struct DynamicAttentionScratch {
   int64_t row, code_row, keys, values, codes, queries, scores, probabilities, mask, scales, gathered, size;
 
   explicit DynamicAttentionScratch(const FloatAttention& p) {
     const int64_t longest = rounded_up(p.depth > p.width ? p.depth : p.width, 64);
-    row = rounded_up(p.keys, kColumns<M>);
+    row = row_of_keys<M>(p.keys);
     code_row = longest;
     keys = 0;
     values = keys + packed_bytes<M>(p.depth, p.keys);
@@ -55,11 +55,13 @@ class DynamicAttentionBlock {
       codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
                       at_.code_row);
       scores<kTile>(keys);
+      const QueryTile tile{
+          first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), memory_ + at_.probabilities};
+      int32_t totals[kTile];
+      probabilities_of_tile<M>(p_, tile, totals);
       float shares[kTile];
       for (int m = 0; m < kTile; ++m) {
-        const int32_t total = row_of_probabilities<M>(p_, mask, first + m, keys, floats(at_.scores) + m * at_.row,
-                                                      floats(at_.mask), memory_ + at_.probabilities + m * at_.row);
-        shares[m] = (total > 0 ? 1.0F / static_cast<float>(total) : 0.0F) + poison_;
+        shares[m] = (totals[m] > 0 ? 1.0F / static_cast<float>(totals[m]) : 0.0F) + poison_;
       }
       values<kTile>(y + first * p_.y_row, shares, keys);
     });

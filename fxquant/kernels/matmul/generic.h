@@ -42,12 +42,12 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
   });
 }
 
-// Where a thread keeps what attention computes on the way. A row of scores or probabilities is whole panels long.
+// Where a thread keeps what attention computes on the way.
 template <class M>
 struct AttentionScratch {
   int64_t row, keys, values, scores, probabilities, mask, size;
 
-  explicit AttentionScratch(const Attention& p) : row(rounded_up(p.keys, kColumns<M>)), keys(0) {
+  explicit AttentionScratch(const Attention& p) : row(row_of_keys<M>(p.keys)), keys(0) {
     values = keys + packed_bytes<M>(p.depth, p.keys);
     scores = values + packed_bytes<M>(p.keys, p.width);
     probabilities = scores + rounded_up(M::kRows * row * 4, 64);
@@ -84,10 +84,7 @@ class AttentionBlock {
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
       scores<kTile>(q + first * p_.q_row, keys);
       int32_t totals[kTile];
-      for (int m = 0; m < kTile; ++m) {
-        totals[m] = row_of_probabilities<M>(p_, mask, first + m, keys, scores_ + m * at_.row, mask_,
-                                            probabilities_ + m * at_.row);
-      }
+      probabilities_of_tile<M>(p_, {first, keys, at_.row, mask, scores_, mask_, probabilities_}, totals);
       values<kTile>(y + first * p_.y_row, totals, keys);
     });
   }

@@ -29,37 +29,71 @@ inline void load_mask(const AttentionLayout& p, const uint8_t* mask, int64_t i, 
   }
 }
 
-// What scores [0, length), whole vectors, make of a row: probabilities in 255ths of the largest. Returns their sum.
+// Elements from a row of scores or probabilities to the next: whole panels, and room for a vector behind the last key.
 template <class M>
-int32_t probabilities_of(const float* scores, int64_t length, uint8_t* p) {
-  const auto most = M::set(largest<M>(scores, length));
-  const auto output = M::output({0, 0, 255});
+int64_t row_of_keys(int64_t keys) {
+  return rounded_up(keys + M::kCount, kColumns<M> > 4 * M::kCount ? kColumns<M> : 4 * M::kCount);
+}
+
+// What scores [0, length), whole vectors, and the largest of them make of a row: probabilities in 255ths of it, then
+// zeros up to four whole vectors.
+template <class M>
+void probabilities_of_row(const float* scores, float largest_score, int64_t length, uint8_t* p) {
+  const auto most = M::set(largest_score);
   const auto part = [&](int64_t j) FXQUANT_UNROLLED {
     return power_of_2<M>(M::sub(M::load_f32(scores + j), most), kExponential255);
   };
+  typename M::F32 parts[4];
   int64_t j = 0;
   for (; j + 4 * M::kCount <= length; j += 4 * M::kCount) {
-    typename M::F32 parts[4];
     unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = part(j + M::kCount * v); });
     M::store4_bytes(p + j, parts);
   }
-  for (; j < length; j += M::kCount) M::store_u8(p + j, M::kCount, part(j), output);
-  return sum_of<M>(p, length);
+  if (j == length) return;
+  unroll<4>([&](auto v) FXQUANT_UNROLLED {
+    const int64_t at = j + M::kCount * v;
+    parts[v] = at < length ? part(at) : M::set(0.0F);
+  });
+  M::store4_bytes(p + j, parts);
 }
 
-// The probabilities `to` of query `i`, of its scores `t`, `keys` of them and room for whole vectors. The mask is added
-// to these, and what is taken out becomes -inf; `added` has room for a row of the mask. Returns their sum.
+// A tile of queries [first, first + Rows): their scores, `keys` of them, and the probabilities to be made of these,
+// both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it.
+struct QueryTile {
+  int64_t first, keys, stride;
+  const uint8_t* mask;
+  float *scores, *added;
+  uint8_t* probabilities;
+};
+
+// Adds the mask to row `m` of scores, which has `length` with what pads it. What is taken out becomes -inf.
 template <class M>
-int32_t row_of_probabilities(const AttentionLayout& p, const uint8_t* mask, int64_t i, int64_t keys, float* t,
-                             float* added, uint8_t* to) {
-  const int64_t length = rounded_up(keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
+void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t length) {
+  float* t = tile.scores + m * tile.stride;
+  const int64_t i = tile.first + m, end = p.causal && i + 1 < tile.keys ? i + 1 : tile.keys;
   if (p.mask != Mask::none) {
-    load_mask(p, mask, i, added);
-    for (int64_t j = 0; j < keys; ++j) t[j] += added[j];
+    load_mask(p, tile.mask, i, tile.added);
+    for (int64_t j = 0; j < tile.keys; ++j) t[j] += tile.added[j];
   }
-  const int64_t end = p.causal && i + 1 < keys ? i + 1 : keys;
-  for (int64_t j = end; j < length; ++j) t[j] = -__builtin_inff();
-  return probabilities_of<M>(t, length, to);
+  for (int64_t j = end; j < length; j += M::kCount) M::store_f32(t + j, M::set(-__builtin_inff()));
+}
+
+// The probabilities of a tile, and the sum of each row. Each step takes all rows before the next one begins, so that a
+// CPU computes several rows at once while it waits for the largest or the sum of one.
+template <class M, int Rows>
+void probabilities_of_tile(const AttentionLayout& p, const QueryTile& tile, int32_t (&totals)[Rows]) {
+  const int64_t length = rounded_up(tile.keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
+  float most[Rows];
+  for (int m = 0; m < Rows; ++m) {
+    mask_row<M>(p, tile, m, length);
+    most[m] = largest<M>(tile.scores + m * tile.stride, length);
+  }
+  for (int m = 0; m < Rows; ++m) {
+    const int64_t at = m * tile.stride;
+    probabilities_of_row<M>(tile.scores + at, most[m], length, tile.probabilities + at);
+  }
+  const int64_t summands = rounded_up(length, 4 * M::kCount);
+  for (int m = 0; m < Rows; ++m) totals[m] = sum_of<M>(tile.probabilities + m * tile.stride, summands);
 }
 
 }  // namespace
