@@ -46,22 +46,25 @@ Range range_of_all(const Range* ranges, int64_t rows) {
   return all;
 }
 
-// Codes and terms of all rows.
+// Codes and terms of all rows. Of a few rows first the terms: a CPU works on several while it waits for those of one.
 void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
+  constexpr int64_t kTogether = 8;
   const DynamicKernels& kernels = kernels_of(kRows, p.packed->isa);
   const int64_t depth = p.packed->in_channels, stride = code_stride(depth);
   const int some = worthwhile_threads(p.rows * depth * 4, threads);
-  if (!p.by_row) {
-    parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
-      for (int64_t m = begin; m < end; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, depth);
-    });
-  }
+  const auto find_ranges = [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, depth);
+  };
+  if (!p.by_row) parallel_for(p.rows, some, find_ranges);
   const RowTerms all = p.by_row ? RowTerms{} : row_terms(range_of_all(to.ranges, p.rows), p.levels);
   parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
-    for (int64_t m = begin; m < end; ++m) {
-      const float* row = x + m * p.x_stride;
-      to.terms[m] = p.by_row ? row_terms(kernels.range(row, depth), p.levels) : all;
-      kernels.quantize(to.codes + m * stride, row, depth, to.terms[m], p.levels);
+    for (int64_t first = begin; first < end; first += kTogether) {
+      const int64_t last = std::min(first + kTogether, end);
+      if (p.by_row) find_ranges(first, last);
+      for (int64_t m = first; m < last; ++m) to.terms[m] = p.by_row ? row_terms(to.ranges[m], p.levels) : all;
+      for (int64_t m = first; m < last; ++m) {
+        kernels.quantize(to.codes + m * stride, x + m * p.x_stride, depth, to.terms[m], p.levels);
+      }
     }
   });
 }
