@@ -59,6 +59,24 @@ def test_copies_compute_the_same(travel: Callable[[Any], Any], case: tuple[Quant
     assert copied.state_dict().keys() == model.state_dict().keys()
 
 
+class Places(nn.Module):
+    """A slice up to a size of the input, as of position embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.places = nn.Linear(4, 4), nn.Parameter(torch.randn(10, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x) + self.places[: x.shape[1]]
+        return y
+
+
+def test_a_copy_slices_by_sizes_too() -> None:
+    x = torch.randn(2, 3, 4)
+    model = quantized(Places(), x)
+    assert_same(_pickled(model)(x), model(x))
+
+
 def test_a_state_dict_goes_into_a_freshly_converted_model() -> None:
     """pytorch/pytorch#69426 and #61881: what torch.ao saved could not be loaded again."""
     torch.manual_seed(3)

@@ -174,5 +174,6 @@ def _proxies(value: Any) -> Iterator[Proxy]:
         for item in value:
             yield from _proxies(item)
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from _proxies(item)
+        yield from _proxies([*value.values()])
+    elif isinstance(value, slice):
+        yield from _proxies([value.start, value.stop, value.step])
