@@ -54,11 +54,12 @@ class DynamicAttentionBlock {
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
       codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
                       at_.code_row);
-      scores<kTile>(keys);
+      LargestScores<M, kTile> most;
+      scores(keys, most);
       const QueryTile tile{
           first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), memory_ + at_.probabilities};
       int32_t totals[kTile];
-      probabilities_of_tile<M>(p_, tile, totals);
+      probabilities_of_tile<M>(p_, tile, most, totals);
       float shares[kTile];
       for (int m = 0; m < kTile; ++m) {
         shares[m] = (totals[m] > 0 ? 1.0F / static_cast<float>(totals[m]) : 0.0F) + poison_;
@@ -85,26 +86,21 @@ class DynamicAttentionBlock {
     multiplier_ = q_scale_ * k_scale * p_.scale * kLog2E;
     poison_ = 0.0F * (q_scale_ + k_scale);
     codes_of_all<M>(k, k_scale, codes, at_.code_row);
-    pack<M>({codes, p_.depth, p_.keys, {1, at_.code_row}}, kMiddle, memory_ + at_.keys);
+    pack_keys<M>({codes, p_.depth, p_.keys, {1, at_.code_row}}, kMiddle, memory_ + at_.keys);
     scales_of_columns<M>(v, floats(at_.scales));
     codes_of_columns<M>(v, floats(at_.scales), codes, at_.code_row);
     pack<M>({codes, p_.keys, p_.width, {at_.code_row, 1}}, 0, memory_ + at_.values);
   }
 
   template <int Rows>
-  void scores(int64_t keys) {
+  void scores(int64_t keys, LargestScores<M, Rows>& most) {
     const int32_t terms[Rows] = {};
     const auto multiplier = M::set(multiplier_);
     const uint8_t* panel = memory_ + at_.keys;
     for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
       typename M::Acc acc[Rows][M::kVectors];
       multiply<M, Rows>(acc, memory_ + at_.queries, at_.code_row, p_.depth, terms, panel);
-      float* to = floats(at_.scores) + c;
-      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-        unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
-          M::store_f32(to + m * at_.row + M::kCount * v, M::mul(M::to_float(acc[m][v]), multiplier));
-        });
-      });
+      store_scores<M, Rows>(acc, multiplier, floats(at_.scores) + c, at_.row, most);
     }
   }
 

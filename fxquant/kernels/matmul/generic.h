@@ -82,9 +82,10 @@ class AttentionBlock {
     for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
-      scores<kTile>(q + first * p_.q_row, keys);
+      LargestScores<M, kTile> most;
+      scores(q + first * p_.q_row, keys, most);
       int32_t totals[kTile];
-      probabilities_of_tile<M>(p_, {first, keys, at_.row, mask, scores_, mask_, probabilities_}, totals);
+      probabilities_of_tile<M>(p_, {first, keys, at_.row, mask, scores_, mask_, probabilities_}, most, totals);
       values<kTile>(y + first * p_.y_row, totals, keys);
     });
   }
@@ -93,12 +94,12 @@ class AttentionBlock {
   void pack_batch(int64_t batch) {
     const uint8_t* k = operands_.k + p_.batches.offset(batch, 2);
     const uint8_t* v = operands_.v + p_.batches.offset(batch, 3);
-    pack<M>({k, p_.depth, p_.keys, {p_.k.column, p_.k.row}}, p_.q_zero_point, keys_);
+    pack_keys<M>({k, p_.depth, p_.keys, {p_.k.column, p_.k.row}}, p_.q_zero_point, keys_);
     pack<M>({v, p_.keys, p_.width, p_.v}, 0, values_);
   }
 
   template <int Rows>
-  void scores(const uint8_t* q, int64_t keys) {
+  void scores(const uint8_t* q, int64_t keys, LargestScores<M, Rows>& most) {
     int32_t terms[Rows];
     for (int m = 0; m < Rows; ++m) terms[m] = row_term<M>(q + m * p_.q_row, p_.depth, p_.q_zero_point, p_.k_zero_point);
     const auto multiplier = M::set(p_.score_multiplier);
@@ -106,12 +107,7 @@ class AttentionBlock {
     for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
       typename M::Acc acc[Rows][M::kVectors];
       multiply<M, Rows>(acc, q, p_.q_row, p_.depth, terms, panel);
-      float* to = scores_ + c;
-      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-        unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
-          M::store_f32(to + m * at_.row + M::kCount * v, M::mul(M::to_float(acc[m][v]), multiplier));
-        });
-      });
+      store_scores<M, Rows>(acc, multiplier, scores_ + c, at_.row, most);
     }
   }
 

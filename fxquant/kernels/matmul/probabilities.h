@@ -66,27 +66,60 @@ struct QueryTile {
   uint8_t* probabilities;
 };
 
-// Adds the mask to row `m` of scores, which has `length` with what pads it. What is taken out becomes -inf.
+// The largest score of each row for each lane, of all keys that are packed.
+template <class M, int Rows>
+struct LargestScores {
+  float lanes[Rows][M::kCount];
+
+  LargestScores() {
+    for (auto& row : lanes) M::store_f32(row, M::set(-__builtin_inff()));
+  }
+  float of_row(int m) const { return M::largest(M::load_f32(lanes[m])); }
+};
+
+// A panel's scores, of the accumulators of a tile, to rows `stride` apart. What is the largest stays in memory, for
+// accumulators need the registers.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void store_scores(const typename M::Acc (&acc)[Rows][M::kVectors], typename M::F32 multiplier,
+                                          float* to, int64_t stride, LargestScores<M, Rows>& largest) {
+  float* most = largest.lanes[0];
+  asm volatile("" : "+r"(most));
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    auto found = M::load_f32(most + m * M::kCount);
+    unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+      const auto scores = M::mul(M::to_float(acc[m][v]), multiplier);
+      M::store_f32(to + m * stride + M::kCount * v, scores);
+      found = M::greater(scores, found);
+    });
+    M::store_f32(most + m * M::kCount, found);
+  });
+}
+
+// Adds the mask to row `m` of scores, which has `length` with what pads it. What is taken out becomes -inf. A mask that
+// all queries share is loaded with the first one.
 template <class M>
 void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t length) {
   float* t = tile.scores + m * tile.stride;
   const int64_t i = tile.first + m, end = p.causal && i + 1 < tile.keys ? i + 1 : tile.keys;
   if (p.mask != Mask::none) {
-    load_mask(p, tile.mask, i, tile.added);
+    if (m == 0 || p.mask_strides.row != 0) load_mask(p, tile.mask, i, tile.added);
     for (int64_t j = 0; j < tile.keys; ++j) t[j] += tile.added[j];
   }
   for (int64_t j = end; j < length; j += M::kCount) M::store_f32(t + j, M::set(-__builtin_inff()));
 }
 
-// The probabilities of a tile, and the sum of each row. Each step takes all rows before the next one begins, so that a
-// CPU computes several rows at once while it waits for the largest or the sum of one.
+// The probabilities of a tile, and the sum of each row; `found` is of store_scores, from keys that pack_keys packed,
+// and holds where every query sees every key. Each step takes all rows before the next one begins, so that a CPU
+// computes several rows at once while it waits for the largest or the sum of one.
 template <class M, int Rows>
-void probabilities_of_tile(const AttentionLayout& p, const QueryTile& tile, int32_t (&totals)[Rows]) {
+void probabilities_of_tile(const AttentionLayout& p, const QueryTile& tile, const LargestScores<M, Rows>& found,
+                           int32_t (&totals)[Rows]) {
   const int64_t length = rounded_up(tile.keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
   float most[Rows];
   for (int m = 0; m < Rows; ++m) {
     mask_row<M>(p, tile, m, length);
-    most[m] = largest<M>(tile.scores + m * tile.stride, length);
+    const bool all = p.mask == Mask::none && !p.causal;
+    most[m] = all ? found.of_row(m) : largest<M>(tile.scores + m * tile.stride, length);
   }
   for (int m = 0; m < Rows; ++m) {
     const int64_t at = m * tile.stride;

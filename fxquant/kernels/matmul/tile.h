@@ -17,7 +17,7 @@ namespace fxquant {
 namespace {
 
 template <class M>
-constexpr int64_t kColumns = M::kCount * M::kVectors;
+constexpr int64_t kColumns = M::kCount* M::kVectors;
 
 inline int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -101,6 +101,18 @@ template <class M>
 void pack(const RightOperand& b, int32_t a_zero_point, uint8_t* packed) {
   for (int64_t first = 0; first < b.columns; first += kColumns<M>, packed += panel_bytes<M>(b.depth)) {
     pack_panel<M>(b, first, a_zero_point, packed);
+  }
+}
+
+// The same for keys: what pads the last panel is its last column, so that no score of it is larger than all others.
+template <class M>
+void pack_keys(const RightOperand& keys, int32_t q_zero_point, uint8_t* packed) {
+  pack<M>(keys, q_zero_point, packed);
+  const int64_t used = keys.columns % kColumns<M>, dwords = panel_bytes<M>(keys.depth) / 4;
+  if (used == 0) return;
+  auto* panel = reinterpret_cast<uint32_t*>(packed) + keys.columns / kColumns<M> * dwords;
+  for (int64_t at = 0; at < dwords; at += kColumns<M>) {
+    for (int64_t c = used; c < kColumns<M>; ++c) panel[at + c] = panel[at + used - 1];
   }
 }
 
