@@ -113,15 +113,15 @@ struct Tiling {
   bool pipelined;
 };
 
-// Of `rows` rows and products of `steps` steps. Where products are long, stores are a small part.
+// Of `rows` rows and products of `steps` steps.
 template <class Machine, int Vectors, int SpreadSteps>
 Tiling tiling_of(int64_t rows, [[maybe_unused]] int64_t steps, [[maybe_unused]] const Panel& panel) {
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
-    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>, kLong = 80;
+    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>;
     const int64_t rest = rows % kTile;
     const bool even = rest == 0 || rest >= kTile / 2 || rows >= 16 * kTile;
-    const bool fit = kTile / kTogether <= steps && steps <= kLong && !panel.float_bias;
+    const bool fit = kTile / kTogether <= steps && !panel.float_bias;
     if (rows >= 2 * kTile && even && fit) return {kTile, true};
   }
   return {even_tile(rows, Machine::kRows), false};
