@@ -180,12 +180,17 @@ class Run {
     for (int64_t left = rows(); left > 0;) {
       const RowRun run = cursor.take(left);
       left -= run.count;
-      const int64_t block = even_tile(run.count, rows_of_block());
+      const int64_t block = whole_tiles(even_tile(run.count, rows_of_block()));
       for (int64_t row = 0; row < run.count; row += block) {
         const RowRun rows = run.from(row).first(run.count - row < block ? run.count - row : block);
         for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, panels[i]);
       }
     }
+  }
+  // What is left of a block behind its tiles is a tile of few rows, which is slow.
+  static int64_t whole_tiles(int64_t rows) {
+    constexpr int64_t kTile = Machine::template kPipelinedRows<1> > 0 ? Machine::template kPipelinedRows<1> : 1;
+    return (rows + kTile - 1) / kTile * kTile;
   }
   int64_t rows_of_block() const {
     const int64_t tile = Machine::kRows, cached = kCachedRows / (p_.taps.h * p_.taps.w * p_.taps.bytes) / tile;
@@ -221,7 +226,7 @@ class Run {
 
   template <class Of, int Vectors, int SpreadSteps>
   void multiply_panel(const RowRun& rows, const Panel& panel) {
-    const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows.count, panels_.steps, panel);
+    const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows.count, p_.taps, panel);
     const Ahead ahead = upcoming_.take((rows.count + tiling.rows - 1) / tiling.rows, tiling.rows, panels_.steps);
     const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
     if (rows.residual && !panel.dynamic) {

@@ -2,15 +2,20 @@
 //
 // Where k is short, requantizing takes as long as multiplying, and a CPU cannot look so far ahead that it would overlap
 // the two by itself: what waits for a tile's last product fills its schedulers. Here both stand side by side in the
-// code: a step over k of a tile is followed by the stores of some rows of the one before. Both tiles' accumulators
-// share the registers, so tiles are half as high.
+// code: a step over k of a tile, or several, are followed by the stores of some rows of the one before. Both tiles'
+// accumulators share the registers, so tiles are half as high.
 #pragma once
 #include "gemm/tile.h"
 
 namespace fxquant {
 namespace {
 
-// The steps over k of a tile, one at a time.
+// The steps over k of a tile.
+inline int64_t steps_of(const Taps& taps) { return taps.h * taps.w * ((taps.bytes + 3) / 4); }
+
+inline bool one_tap(const Taps& taps) { return taps.h * taps.w == 1; }
+
+// The same, one at a time.
 template <class Machine, int Rows, int Vectors, bool OneTap>
 class Steps {
  public:
@@ -46,8 +51,9 @@ class Steps {
   int64_t left_, i_ = 0, j_ = 0;
 };
 
-// All rows, in tiles of Rows of them, times one panel.
-template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How, bool OneTap>
+// All rows, in tiles of Rows of them, times one panel. Spread: the stores are spread over all of k, which is long
+// enough for several steps behind each; else they stand behind the first steps.
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How, bool OneTap, bool Spread>
 void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared_panel, Ahead ahead) {
   constexpr int kTogether = Machine::template kStoredRows<Vectors>;
   // All that a panel points to, from one pointer, so that they take one register.
@@ -63,26 +69,31 @@ void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared
   const auto steps_of_tile = [&]() FXQUANT_UNROLLED {
     return Steps<Machine, Rows, Vectors, OneTap>({rows.a, rows.a_step}, taps, panel.weights);
   };
-  const auto run = [&](Steps<Machine, Rows, Vectors, OneTap> steps) FXQUANT_UNROLLED {
-    while (steps.any()) {
-      steps.next(acc);
-      fetch(ahead);
-    }
+  const auto next = [&](Steps<Machine, Rows, Vectors, OneTap>& steps) FXQUANT_UNROLLED {
+    steps.next(acc);
+    fetch(ahead);
   };
+  const auto finish_steps = [&](Steps<Machine, Rows, Vectors, OneTap>& steps) FXQUANT_UNROLLED {
+    while (steps.any()) next(steps);
+  };
+  [[maybe_unused]] const int64_t more_steps = steps_of(taps) / (Rows / kTogether) - 1;
   load_bias<Machine>(acc, panel.bias);
-  run(steps_of_tile());
+  auto first_steps = steps_of_tile();
+  finish_steps(first_steps);
   for (; rows.count >= 2 * Rows; rows.count -= Rows) {
     unroll<Rows>([&](auto m)
                      FXQUANT_UNROLLED { unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { done[m][v] = acc[m][v]; }); });
     load_bias<Machine>(acc, panel.bias);
     rows.a += Rows * rows.a_step;
     auto steps = steps_of_tile();
-    fetch(ahead);
     unroll<Rows / kTogether>([&](auto i) FXQUANT_UNROLLED {
-      steps.next(acc);
+      next(steps);
       store_rows<Machine, kTogether, Vectors, HasResidual, How>(&done[kTogether * i], rows, panel);
+      if constexpr (Spread) {
+        for (int64_t left = more_steps; left > 0; --left) next(steps);
+      }
     });
-    run(steps);
+    finish_steps(steps);
   }
   finish<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);
 }
@@ -90,8 +101,13 @@ void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared
 template <class Machine, int Vectors, bool HasResidual, Finish How>
 MultiplyTiles<Machine> pipelined_tiles_of(const Taps& taps) {
   constexpr int kRows = Machine::template kPipelinedRows<Vectors>;
-  return taps.h * taps.w == 1 ? multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, true>
-                              : multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, false>;
+  constexpr int64_t kLong = 16;
+  if (steps_of(taps) < kLong) {
+    return one_tap(taps) ? multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, true, false>
+                         : multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, false, false>;
+  }
+  return one_tap(taps) ? multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, true, true>
+                       : multiply_tiles_pipelined<Machine, kRows, Vectors, HasResidual, How, false, true>;
 }
 
 // Where a Machine has such tiles.
@@ -113,15 +129,16 @@ struct Tiling {
   bool pipelined;
 };
 
-// Of `rows` rows and products of `steps` steps.
+// Of `rows` rows and products over `taps`. Where a product over several taps is long, stores are a small part, and
+// high tiles load fewer weights.
 template <class Machine, int Vectors, int SpreadSteps>
-Tiling tiling_of(int64_t rows, [[maybe_unused]] int64_t steps, [[maybe_unused]] const Panel& panel) {
+Tiling tiling_of(int64_t rows, [[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
-    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>;
-    const int64_t rest = rows % kTile;
+    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>, kLong = 80;
+    const int64_t rest = rows % kTile, steps = steps_of(taps);
     const bool even = rest == 0 || rest >= kTile / 2 || rows >= 16 * kTile;
-    const bool fit = kTile / kTogether <= steps && !panel.float_bias;
+    const bool fit = kTile / kTogether <= steps && (one_tap(taps) || steps <= kLong) && !panel.float_bias;
     if (rows >= 2 * kTile && even && fit) return {kTile, true};
   }
   return {even_tile(rows, Machine::kRows), false};
