@@ -71,9 +71,11 @@ def fold_float_output(gm: GraphModule) -> GraphModule:
 
 
 def _absorb(bound: Node) -> None:
-    """Moves a relu or a clamp by constants into the op before it."""
-    source = bound.args[0]
-    row = op_of(source) if isinstance(source, Node) and len(source.users) == 1 else None
+    """Moves a relu or a clamp by constants into the op before it, also over the squeeze behind a conv1d."""
+    value = source = bound.args[0]
+    if _alone(value) and value.target is ops.squeeze:  # type: ignore[union-attr]
+        source = value.args[0]  # type: ignore[union-attr]
+    row = op_of(source) if _alone(source) else None  # type: ignore[arg-type]
     if row is None or not isinstance(source, Node):
         return
     arguments, bounds = row.bind(source), _bounds(bound)
@@ -81,8 +83,14 @@ def _absorb(bound: Node) -> None:
     if not isinstance(output, FloatOutput) or bounds is None:
         return
     low, high = (min(max(limit, bounds.low), bounds.high) for limit in output)
-    new = surgery.emit(bound, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
-    surgery.replace(bound, new)
+    new = surgery.emit(source, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
+    surgery.replace(source, new)
+    surgery.replace(bound, new if value is source else value)
+
+
+def _alone(value: Any) -> bool:
+    """Whether it is a node that one other reads."""
+    return isinstance(value, Node) and len(value.users) == 1
 
 
 def _bounds(node: Node) -> FloatOutput | None:

@@ -48,7 +48,7 @@ Range range_of_all(const Range* ranges, int64_t rows) {
 
 // Codes and terms of all rows.
 void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
-  const DynamicKernels& kernels = kernels_of(kRows, p.packed->isa);
+  const DynamicKernels& kernels = dynamic_kernels(p.packed->isa);
   const int64_t depth = p.packed->in_channels, stride = code_stride(depth);
   const int some = worthwhile_threads(p.rows * depth * 4, threads);
   if (!p.by_row) {
@@ -67,6 +67,8 @@ void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, in
 }
 
 }  // namespace
+
+const DynamicKernels& dynamic_kernels(Isa isa) { return kernels_of(kRows, isa); }
 
 RowTerms row_terms(const Range& range, const Levels& levels) {
   if (std::isnan(range.low)) return {levels.quant_min, range.low};
