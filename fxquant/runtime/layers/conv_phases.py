@@ -141,6 +141,8 @@ class InPhases(Weighted):
             if to.numel() == 0:
                 continue
             result = convolved(part, self._image(part, x))
+            if x.dim() == 4 and len(self.derived_parts) == 1:
+                return result  # type: ignore[no-any-return]
             to.copy_(result if x.dim() == 4 else result.unflatten(0, (x.shape[0], -1)).transpose(1, 2))
         return y
 
