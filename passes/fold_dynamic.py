@@ -64,7 +64,9 @@ def _convolution(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None
     x = arguments["x"]
     if flat:  # an image of height 1
         weight, x = weight.unsqueeze(2), surgery.emit(node, ops.unsqueeze, x, 2)
-    settings = {name: arguments[name] for name in ("stride", "padding", "output_padding", "dilation") if name in arguments}
+    settings = {
+        name: arguments[name] for name in ("stride", "padding", "output_padding", "dilation") if name in arguments
+    }
     for name, sizes in settings.items():
         settings[name] = (int("padding" not in name), *sizes) if flat else tuple(sizes)
     constants = _constants(gm, node, weight, scale, arguments["bias"])
@@ -111,7 +113,7 @@ def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any])
     return new
 
 
-_DYNAMIC = {
+_DYNAMIC: dict[Any, Callable[..., Any]] = {
     ops.int8_conv2d: ops.dynamic_conv2d,
     ops.int8_conv3d: ops.dynamic_conv3d,
     ops.int8_conv_transpose2d: ops.dynamic_conv_transpose2d,

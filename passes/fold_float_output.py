@@ -72,11 +72,11 @@ def fold_float_output(gm: GraphModule) -> GraphModule:
 
 def _absorb(bound: Node) -> None:
     """Moves a relu or a clamp by constants into the op before it, also over the squeeze behind a conv1d."""
-    value = source = bound.args[0]
-    if _alone(value) and value.target is ops.squeeze:  # type: ignore[union-attr]
-        source = value.args[0]  # type: ignore[union-attr]
-    row = op_of(source) if _alone(source) else None  # type: ignore[arg-type]
-    if row is None or not isinstance(source, Node):
+    value = source = _alone(bound.args[0])
+    if value is not None and value.target is ops.squeeze:
+        source = _alone(value.args[0])
+    row = None if source is None else op_of(source)
+    if row is None or source is None or value is None:
         return
     arguments, bounds = row.bind(source), _bounds(bound)
     output = arguments.get("output")
@@ -88,9 +88,9 @@ def _absorb(bound: Node) -> None:
     surgery.replace(bound, new if value is source else value)
 
 
-def _alone(value: Any) -> bool:
-    """Whether it is a node that one other reads."""
-    return isinstance(value, Node) and len(value.users) == 1
+def _alone(value: Any) -> Node | None:
+    """`value`, if it is a node that only one other reads."""
+    return value if isinstance(value, Node) and len(value.users) == 1 else None
 
 
 def _bounds(node: Node) -> FloatOutput | None:

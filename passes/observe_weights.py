@@ -31,7 +31,9 @@ def observe_weights(gm: GraphModule) -> GraphModule:
 
 def _observer(gm: GraphModule, node: Node, row: Op, weight: Node) -> Any:
     """What the qconfig makes, with scales along the axis that the kernels take."""
-    return observer_along(node.meta["qconfig"].qconfig.weight, scale_axis(row, surgery.fetch(gm, weight), row.bind(node)))
+    return observer_along(
+        node.meta["qconfig"].qconfig.weight, scale_axis(row, surgery.fetch(gm, weight), row.bind(node))
+    )
 
 
 def observer_along(factory: Any, axis: int) -> Any:

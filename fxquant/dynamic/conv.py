@@ -52,7 +52,7 @@ class Convolution(nn.Module):
 
     @classmethod
     def from_float(cls, module: Any, use_precomputed_fake_quant: bool = False) -> Convolution:
-        """What takes the place of `module`, under its `qconfig` or default_dynamic_qconfig. ConfigError if it cannot."""
+        """What takes the place of `module`, under its `qconfig` or the default; ConfigError if it cannot."""
         qconfig = checked_qconfig(module, default_dynamic_qconfig)
         integers = integers_of(module.weight, qconfig, axis=1 if module.transposed else 0)
         codes, scale = integers.codes, integers.qparams.scale

@@ -85,9 +85,7 @@ def bordered(emitter: Emitter, x: Value, borders: Sequence[int], code: int) -> V
     return inside
 
 
-def gathered(
-    emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Sequence[int], code: int | None
-) -> Value:
+def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Sequence[int], code: int | None) -> Value:
     """[N, groups * taps * C / groups, outputs, H, W]: what each output along the depth reads of `x`, as channels.
 
     Around each slice, and for slices that do not exist, there is `code` (None: `x` has all that is read); the value is

@@ -95,9 +95,7 @@ def test_a_convolution_equals_the_reference(case: Any, dynamic: Dynamic, isa: st
 def one_by_one() -> tuple[Tensor, list[int]]:
     geometry = ConvGeometry(2, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1)
     weight = torch.ones(2, 4, 1, 1, dtype=torch.int8)
-    packed = kernels.pack_dynamic_conv2d(
-        weight, torch.ones(2), torch.zeros(2), geometry=geometry, output=FloatOutput()
-    )
+    packed = kernels.pack_dynamic_conv2d(weight, torch.ones(2), torch.zeros(2), geometry=geometry, output=FloatOutput())
     return packed, list(geometry)
 
 
@@ -114,7 +112,7 @@ def test_an_image_that_holds_no_numbers_gives_nan_and_others_do_not(odd: float, 
 def test_refusals() -> None:
     packed, geometry = one_by_one()
     codes, terms = kernels.dynamic_quantize(torch.randn(2, 4, 5, 6), [0, 0], *Dynamic())
-    with pytest.raises(InputError, match="it takes a float32 tensor, not torch.float64"):
+    with pytest.raises(InputError, match="it takes a float32 tensor, not torch\\.float64"):
         kernels.dynamic_quantize(torch.randn(2, 4, 5, 6).double(), [0, 0], *Dynamic())
     with pytest.raises(InputError, match=f"terms are uint8 \\[2, {TERMS}\\]"):
         kernels.dynamic_conv2d(codes, terms[:1], packed, geometry)

@@ -56,7 +56,8 @@ void linear_now(int threads, uintptr_t y, uintptr_t x, int64_t rows, int64_t dep
 // terms of x [N, ...]: sizeof(RowTerms) bytes each, without gaps.
 void check_terms(const View& terms, int64_t examples) {
   const int64_t bytes = static_cast<int64_t>(sizeof(RowTerms));
-  if (terms.elements() != examples * bytes) throw nb::value_error("there must be eight bytes of terms for each example");
+  if (terms.elements() != examples * bytes)
+    throw nb::value_error("there must be eight bytes of terms for each example");
 }
 
 Step terms_step(const View& terms, const View& x, const View& scratch, bool by_example, int quant_min, int quant_max,

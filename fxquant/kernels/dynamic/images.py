@@ -88,7 +88,7 @@ def dynamic_quantize(
     fake=lambda x, terms, packed, geometry: x.new_empty(conv_shape(x, geometry), dtype=torch.float32),
 )
 def dynamic_conv2d(x: Tensor, terms: Tensor, packed: Tensor, geometry: list[int]) -> Tensor:
-    """Uint8 `x` [N, I, H, W] and their `terms`, as of `dynamic_quantize`, convolved: float32 [N, O, OH, OW], contiguous.
+    """Uint8 `x` [N, I, H, W] with `terms` as of `dynamic_quantize`, convolved: contiguous float32 [N, O, OH, OW].
 
     Raises InputError for another dtype or shape, or weights packed for another ISA or geometry.
     """

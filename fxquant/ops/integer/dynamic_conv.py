@@ -1,6 +1,6 @@
-"""Convolutions of float32 x that is quantized at run time, with the scale s[n] of its example n (qparams.dynamic_images):
+"""Convolutions of float32 x that is quantized at run time, s[n] the scale of its example n (qparams.dynamic_images):
 
-acc[n, o] = sum over taps and channels of (q[n] - zero_point[n]) * weight[o]                (padding reads zero_point[n])
+acc[n, o] = sum over taps and channels of (q[n] - zero_point[n]) * weight[o]               (padding reads zero_point[n])
 y[n, o]   = clamp(float(acc[n, o]) * s[n] * multiplier[o] + bias[o], low, high)      each operation rounded to float32
 
 Every weight is int8 [O, I / groups, ...]: outputs first, also where torch has the inputs first. `multiplier` (its

@@ -24,7 +24,7 @@ def check_real(x: object) -> None:
 class Weighted(Layer):
     """A layer with packed weights and an optional residual."""
 
-    inputs = ("x", "residual")
+    inputs: tuple[str, ...] = ("x", "residual")
 
     def _derive_output(self) -> None:
         """Whether the results are integers, as every `derive` has to know."""
