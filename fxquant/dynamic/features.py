@@ -33,8 +33,8 @@ class Features(Layer):
 
     def bias(self) -> Tensor:
         """The bias, float32; zeros if there is none."""
-        bias: Tensor = self.constant("bias")
-        return bias
+        bias: Tensor | None = self.constant("bias")
+        return torch.zeros(self.out_features) if bias is None else bias
 
     def _weight(self, scale: Tensor) -> IntegerWeight:
         """With the scales [N], which stand for one if they are all alike."""

@@ -81,6 +81,7 @@ class WeightOnlyLinear(Layer):
 
     def derive(self) -> None:
         weight, scale, bias = (self.constant(name) for name in ("weight", "scale", "bias"))
+        bias = torch.zeros(len(weight)) if bias is None else bias
         self.derived_packed = kernels.pack_weight_only(weight, scale, bias, self.constant("output"))
         self.derived_features = weight.shape[0]
 
