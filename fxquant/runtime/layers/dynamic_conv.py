@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from fxquant import kernels, ops
-from fxquant.errors import InputError
 from fxquant.kernels import ConvGeometry, _kernels
 from fxquant.kernels.dynamic.images import TERMS, codes_shape
 from fxquant.runtime import volumes
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import computes
 from fxquant.runtime.layers.conv_phases import InPhases, Ordinary, Part, Transposed
-from fxquant.runtime.layers.weighted import check_real
+from fxquant.runtime.layers.weighted import check_float32, check_real
 from fxquant.runtime.phases import Phase, border
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
@@ -63,8 +62,7 @@ class DynamicConv(InPhases):
         return self._filled(self._empty(codes), codes, convolved)
 
     def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
-        if x.dtype is not torch.float32:
-            raise InputError(f"it takes a float32 tensor, not {x.dtype}")
+        check_float32(x)
         super().check(x.meta())
         codes, terms = self._quantized(emitter, x)
         shape, strides = (y.shape[0], 1, *y.shape[2:]), (TERMS, *[0] * (len(y.shape) - 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fxquant.errors import InputError
@@ -19,6 +20,13 @@ def check_real(x: object) -> None:
         raise InputError(f"a {type(x).__name__}; pass a float32 tensor")
     if x.device.type != "cpu":
         raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
+
+
+def check_float32(*values: Value) -> None:
+    """Raises InputError for a value of a program that is not float32: the user's input may be."""
+    for value in values:
+        if value.dtype is not torch.float32:
+            raise InputError(f"it takes a float32 tensor, not {value.dtype}")
 
 
 class Weighted(Layer):
