@@ -177,7 +177,7 @@ void expect_images(const Images& s, bool by_example, const Levels& levels, Rando
       Guarded<uint8_t> scratch(static_cast<size_t>(example_terms_scratch(3)));
       example_terms(Examples<1>(read), terms, x.data(), scratch.data(), by_example, levels, isa, threads);
       fill_zero_points(Examples<1>(whole), q.data(), terms, threads);
-      example_codes(Examples<2>(inside), q.data(), x.data(), terms, levels, isa, threads);
+      example_codes(Examples<2>(inside), q.data() + (s.w + 3) * s.c, x.data(), terms, levels, isa, threads);
       for (int64_t n = 0; n < 3; ++n) {
         const float* example = by_example ? x.data() + n * s.pixels() : x.data();
         const RowTerms expected = reference_terms(example, 1, 0, (by_example ? 1 : 3) * s.pixels(), levels);
