@@ -56,7 +56,10 @@ class FloatOutput(NamedTuple):
 
 
 class Dynamic(NamedTuple):
-    """How activations are quantized whose qparams are found at run time: in rows of the last dimension, or at once."""
+    """How activations are quantized whose qparams are found at run time.
+
+    `by_row`: row by row of the last dimension, images and volumes example by example; else all at once.
+    """
 
     by_row: bool = True
     quant_min: int = 0
@@ -123,6 +126,17 @@ def dynamic_quantize(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor, Tenso
     """The codes of `x`, uint8 of its shape, and their scale and zero point, as of `dynamic_qparams`."""
     scale, zero_point = dynamic_qparams(x, dynamic)
     codes = round_and_saturate(x * (1.0 / scale), zero_point, dynamic.quant_min, dynamic.quant_max)
+    return codes.to(torch.uint8), scale, zero_point
+
+
+def dynamic_images(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of images or volumes [N, C, ...] whose scales and zero points, [N, 1, ...] or [1, ...], are by example.
+
+    Each example is divided by its scale, as by a quantize whose scale is known beforehand.
+    """
+    shape = (-1, *[1] * (x.dim() - 1))
+    scale, zero_point = (each.reshape(shape) for each in dynamic_qparams(x.flatten(1), dynamic))
+    codes = round_and_saturate(x / scale, zero_point, dynamic.quant_min, dynamic.quant_max)
     return codes.to(torch.uint8), scale, zero_point
 
 

@@ -32,6 +32,14 @@ _PRODUCTS: dict[type[nn.Module], Any] = {
     nn.GRUCell: dynamic.GRUCell,
     nn.RNNCell: dynamic.RNNCell,
 }
+_CONVOLUTIONS: dict[type[nn.Module], Any] = {
+    nn.Conv1d: dynamic.Conv1d,
+    nn.Conv2d: dynamic.Conv2d,
+    nn.Conv3d: dynamic.Conv3d,
+    nn.ConvTranspose1d: dynamic.ConvTranspose1d,
+    nn.ConvTranspose2d: dynamic.ConvTranspose2d,
+    nn.ConvTranspose3d: dynamic.ConvTranspose3d,
+}
 _TABLES: dict[type[nn.Module], Any] = {nn.Embedding: dynamic.Embedding, nn.EmbeddingBag: dynamic.EmbeddingBag}
 
 # For each dtype its QConfig, and the modules that have it where none are named.
@@ -46,7 +54,7 @@ Key = type | str | nn.Module
 
 def get_default_dynamic_quant_module_mappings() -> dict[type[nn.Module], Any]:
     """Which module takes the place of which, by its `from_float`."""
-    return {**_PRODUCTS, **_TABLES}
+    return {**_PRODUCTS, **_CONVOLUTIONS, **_TABLES}
 
 
 def quantize_dynamic(
@@ -63,11 +71,12 @@ def quantize_dynamic(
     name, a class, what is around it. A layer of an LSTM, GRU or RNN has a name as well ("lstm.l0", "lstm.l0_reverse").
     Without it Linear, LSTM, GRU, RNN and their cells are quantized, of `dtype` uint8
     (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a collection.
+    Convolutions are quantized where they are named, or what they are in; depthwise ones stay float.
     `mapping`: classes by those that they take the place of, each with `from_float(module)`, which finds the QConfig as
     `module.qconfig`. Only exact classes are replaced. `inplace`: the model itself is changed, not a copy.
 
     Raises ConfigError for what is not in the model, for another dtype, and for a QConfig that a named module cannot
-    have. Warns with ConfigWarning of modules that were named and have no such form.
+    have. Warns with ConfigWarning of modules that were named and stay float.
     """
     if not isinstance(model, nn.Module):
         raise ConfigError(f"quantize_dynamic takes an nn.Module, not a {type(model).__name__}")
@@ -83,6 +92,8 @@ def quantize_dynamic(
     spec = {names[id(key)] if isinstance(key, nn.Module) else key: value for key, value in spec.items()}
     replacements = _Replacements(spec, dict(mapping or get_default_dynamic_quant_module_mappings()))
     replacements.find(model, "", None)
+    for reason, left in replacements.left.items():
+        warnings.warn(f"{'; '.join(left)}: stays float, since {reason}", ConfigWarning, stacklevel=2)
     made = _in_place(model, replacements.made) if inplace else copy.deepcopy(model, dict(replacements.made))
     for module in reversed(list(made.modules())):  # layers before what has them
         _leave_fast_path(module)
@@ -126,11 +137,15 @@ def _layer_names(model: nn.Module) -> Iterator[str]:
 
 
 class _Replacements:
-    """`made`: what takes the place of which module, by the latter's id. No float weight is copied."""
+    """`made`: what takes the place of which module, by the latter's id. No float weight is copied.
+
+    `left`: the names of those that were named and stay float, by the reason.
+    """
 
     def __init__(self, spec: dict[Any, Any], mapping: dict[type[nn.Module], Any]) -> None:
         self.spec, self.mapping = spec, mapping
         self.made: dict[int, nn.Module] = {}
+        self.left: dict[str, list[str]] = {}
 
     def find(self, module: nn.Module, name: str, around: Any) -> None:
         """Looks at `module`, within what has the setting `around`, and at all that it is made of."""
@@ -149,7 +164,12 @@ class _Replacements:
         kind, what = self.mapping.get(type(module)), f"{name or 'the model'}, a {type(module).__name__}"
         if kind is None:
             if named and not list(module.children()) and list(module.parameters()):
-                warnings.warn(f"{what}, has no dynamic form, and stays float", ConfigWarning, stacklevel=6)
+                self.left.setdefault("it has no dynamic form", []).append(what)
+            return False
+        limit = kind.limit(module) if hasattr(kind, "limit") else None
+        if limit is not None:
+            if named:
+                self.left.setdefault(limit, []).append(what)
             return False
         reason = kind.refusal(qconfig) if hasattr(kind, "refusal") else None
         if reason is not None and named:

@@ -11,13 +11,17 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
+from fxquant.graph.weights import TRANSPOSED, is_depthwise
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic
 
 from .annotate_int8 import backend_limit, call_limit, made_by, weight_config_limit
+
+DEPTHWISE_LIMIT = "it is depthwise: too little is computed of each input to make up for finding its scale"
 
 
 @register_pass(stage="annotate")
@@ -35,9 +39,19 @@ def annotate_dynamic(gm: GraphModule) -> GraphModule:
 def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: Dynamic) -> None:
     """Notes that `node` runs dynamically, or why no kernel takes it."""
     weighted = row.weight is not None
-    limit = dynamic_limit(match) if weighted else activation_limit(match) or symmetric_limit(dynamic)
-    reason = limit or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=weighted)
+    axes = (0, 1) if row.name in TRANSPOSED else (0,)
+    limit = dynamic_limit(match, axes) if weighted else activation_limit(match) or symmetric_limit(dynamic)
+    limit = limit or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=weighted)
+    reason = limit or _speed_limit(gm, node, row)
     decide(node, dynamic=None if reason else dynamic, reason=reason or "")
+
+
+def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+    """The reason why the call is faster in float, or None."""
+    arguments = row.bind(node)
+    if row.weight is None or not is_depthwise(surgery.fetch(gm, arguments[row.weight]), arguments):
+        return None
+    return DEPTHWISE_LIMIT
 
 
 def symmetric_limit(dynamic: Dynamic) -> str | None:
@@ -47,15 +61,18 @@ def symmetric_limit(dynamic: Dynamic) -> str | None:
     return None
 
 
-def dynamic_limit(match: Match) -> str | None:
-    """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None."""
+def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,)) -> str | None:
+    """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None.
+
+    `axes`: along which the qconfig may ask for scales.
+    """
     assert match.qconfig is not None
     limit = activation_limit(match)
     if limit is not None or match.qconfig.weight is None:
-        return limit or weight_config_limit(match, (0,))
+        return limit or weight_config_limit(match, axes)
     if hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
         return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
-    return weight_config_limit(match, (0,))
+    return weight_config_limit(match, axes)
 
 
 def activation_limit(match: Match) -> str | None:

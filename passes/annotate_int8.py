@@ -185,7 +185,7 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
         if reduction > LONGEST_REDUCTION:
             return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-        limit = weight_config_limit(node.meta["qconfig"], _scale_axes(row, weight, arguments))
+        limit = weight_config_limit(node.meta["qconfig"], _scale_axes(node, row, weight, arguments))
         limit = limit or group_limit(node.meta["qconfig"], weight, alone=not row.other_weights)
         if limit is not None:
             return limit
@@ -220,10 +220,17 @@ def group_limit(match: Match, weight: Tensor, alone: bool = True) -> str | None:
     return None
 
 
-def _scale_axes(row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:
-    """The first one is what the kernels take. The other is how a transposed convolution is configured."""
+def _scale_axes(node: Node, row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:
+    """The first one is what the kernels take. The other is how a transposed convolution is configured.
+
+    A dynamic qconfig is one for all ops: its axis 0 means the outputs.
+    """
     axis = scale_axis(row, weight, arguments)
-    return (axis, 1) if row.name in TRANSPOSED else (axis,)
+    if row.name not in TRANSPOSED:
+        return (axis,)
+    match: Match = node.meta["qconfig"]
+    assert match.qconfig is not None
+    return (axis, 1, 0) if made_by(match.qconfig.activation, match.source).is_dynamic else (axis, 1)
 
 
 def weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:

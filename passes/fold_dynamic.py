@@ -1,6 +1,7 @@
 """linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
 attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
+conv2d(x, dequantize(w, s), b, …)                        -> dynamic_conv2d(x, w, s, b, …)    likewise other convolutions
 
 and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
 and write floats, so no quantize or dequantize stands around them.
@@ -23,12 +24,15 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 from fxquant.qparams import FloatOutput, float32
 
+from .fold_conv import ORDINARY, TRANSPOSED
+from .fold_linear import outputs_first
 from .fold_recurrent import gate_constants, readers
 
 
 @register_pass(stage="fold")
 def fold_dynamic(gm: GraphModule) -> GraphModule:
     folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention}
+    folds |= dict.fromkeys(_CONVOLUTIONS, _convolution)
     for node in list(gm.graph.nodes):
         if quant_of(node).dynamic is not None:
             folds[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
@@ -36,16 +40,38 @@ def fold_dynamic(gm: GraphModule) -> GraphModule:
 
 
 def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    weight, scale = integer_weight(gm, arguments)
+    constants = _constants(gm, node, *integer_weight(gm, arguments), arguments["bias"])
+    new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
+    surgery.replace(node, new)
+
+
+def _constants(gm: GraphModule, node: Node, weight: Tensor, scale: Tensor, bias: Node | None) -> dict[str, Any]:
+    """Of a product with the int8 `weight` [O, ...], whose scales are `scale`, of any number."""
     tensors = {
         "weight": weight,
         "multiplier": scale.float().expand(len(weight)).contiguous(),
-        "bias": float_bias(gm, arguments["bias"], len(weight)),
+        "bias": float_bias(gm, bias, len(weight)),
     }
-    constants = [surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()]
-    settings = (quant_of(node).dynamic, FloatOutput())
-    new = surgery.emit(node, ops.dynamic_linear, arguments["x"], *constants, *settings, sources=[node])
-    surgery.replace(node, new)
+    constants = {name: surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()}
+    return {**constants, "dynamic": quant_of(node).dynamic, "output": FloatOutput()}
+
+
+def _convolution(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    op, flat = _CONVOLUTIONS[node.target]
+    weight, scale = integer_weight(gm, arguments)
+    if "output_padding" in arguments:
+        weight, scale = outputs_first(weight, scale, arguments["weight"].args[1].axis, arguments["groups"])
+    x = arguments["x"]
+    if flat:  # an image of height 1
+        weight, x = weight.unsqueeze(2), surgery.emit(node, ops.unsqueeze, x, 2)
+    settings = {
+        name: arguments[name] for name in ("stride", "padding", "output_padding", "dilation") if name in arguments
+    }
+    for name, sizes in settings.items():
+        settings[name] = (int("padding" not in name), *sizes) if flat else tuple(sizes)
+    constants = _constants(gm, node, weight, scale, arguments["bias"])
+    new = surgery.emit(node, op, x, **constants, **settings, groups=arguments["groups"], sources=[node])
+    surgery.replace(node, surgery.emit(node, ops.squeeze, new, (2,), sources=[node]) if flat else new)
 
 
 def integer_weight(gm: GraphModule, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -85,3 +111,13 @@ def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any])
     settings = (arguments["causal"], float32(arguments["scale"]), arguments["mask"])
     new: Node = surgery.emit(node, op, *inputs, *settings, sources=[node])
     return new
+
+
+_DYNAMIC: dict[Any, Callable[..., Any]] = {
+    ops.int8_conv2d: ops.dynamic_conv2d,
+    ops.int8_conv3d: ops.dynamic_conv3d,
+    ops.int8_conv_transpose2d: ops.dynamic_conv_transpose2d,
+    ops.int8_conv_transpose3d: ops.dynamic_conv_transpose3d,
+}
+# By the convolution: what takes its place, and whether of images of height 1.
+_CONVOLUTIONS = {conv: (_DYNAMIC[int8], bool(flat)) for conv, int8, *flat in (*ORDINARY, *TRANSPOSED)}

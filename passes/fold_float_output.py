@@ -71,18 +71,26 @@ def fold_float_output(gm: GraphModule) -> GraphModule:
 
 
 def _absorb(bound: Node) -> None:
-    """Moves a relu or a clamp by constants into the op before it."""
-    source = bound.args[0]
-    row = op_of(source) if isinstance(source, Node) and len(source.users) == 1 else None
-    if row is None or not isinstance(source, Node):
+    """Moves a relu or a clamp by constants into the op before it, also over the squeeze behind a conv1d."""
+    value = source = _alone(bound.args[0])
+    if value is not None and value.target is ops.squeeze:
+        source = _alone(value.args[0])
+    row = None if source is None else op_of(source)
+    if row is None or source is None or value is None:
         return
     arguments, bounds = row.bind(source), _bounds(bound)
     output = arguments.get("output")
     if not isinstance(output, FloatOutput) or bounds is None:
         return
     low, high = (min(max(limit, bounds.low), bounds.high) for limit in output)
-    new = surgery.emit(bound, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
-    surgery.replace(bound, new)
+    new = surgery.emit(source, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
+    surgery.replace(source, new)
+    surgery.replace(bound, new if value is source else value)
+
+
+def _alone(value: Any) -> Node | None:
+    """`value`, if it is a node that only one other reads."""
+    return value if isinstance(value, Node) and len(value.users) == 1 else None
 
 
 def _bounds(node: Node) -> FloatOutput | None:

@@ -71,15 +71,23 @@ def integer_parameters(
     bias = None if m.b is None else m.fetch(m.b)
     weight = m.fetch(m.w)
     if inputs_first:
-        if isinstance(scale, Tensor) and m.s.axis == 1:  # a scale for each output of a group
-            scale = scale.repeat(m.groups)
-        weight = other_side_first(weight, m.groups)
+        weight, scale = outputs_first(weight, scale, m.s.axis, m.groups)
     if isinstance(output, FloatOutput):
         found = qparams.float_parameters(weight, scale, bias, m.p.scale)
     else:
         found = qparams.integer_parameters(weight, scale, bias, m.p.scale, m.q.scale)
     weight = found.weight.unsqueeze(2) if height else found.weight
     return m.constant("weight", weight), m.constant("bias", found.bias), m.constant("multiplier", found.multiplier)
+
+
+def outputs_first(weight: Tensor, scale: Any, axis: int | None, groups: int) -> tuple[Tensor, Any]:
+    """The weight [I, O / groups, ...] of a transposed convolution as [O, I / groups, ...], and its scale or scales [O].
+
+    `axis`: the dimension of `weight` that scales are along; in dimension 1 all groups have the same.
+    """
+    if isinstance(scale, Tensor) and axis == 1:
+        scale = scale.repeat(groups)
+    return other_side_first(weight, groups), scale
 
 
 def residual_params(m: Match) -> Residual:

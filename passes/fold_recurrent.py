@@ -18,6 +18,7 @@ from fxquant import ops, qparams
 from fxquant.graph import surgery
 from fxquant.graph.annotation import stays_float
 from fxquant.graph.pipeline import register_pass
+from fxquant.ops.integer.recurrent import gate_biases
 from fxquant.ops.op import OPS
 from fxquant.qparams import QParams
 
@@ -68,15 +69,19 @@ def _reader(node: Node, call: Any) -> Node | None:
     return next((user for user in node.users if user.target is call), None)
 
 
-def gate_constants(gm: GraphModule, node: Node, input_scales: tuple[Any, Any]) -> list[Node]:
+def gate_constants(gm: GraphModule, node: Node, input_scales: tuple[Any, Any]) -> list[Node | None]:
     """Weights, biases and multipliers of both products of a `recurrent`, as buffers, for inputs of these scales."""
-    arguments, found = OPS[ops.recurrent].bind(node), dict[str, Tensor]()
+    arguments, found = OPS[ops.recurrent].bind(node), dict[str, Tensor | None]()
+    ih, hh = (
+        None if bias is None else surgery.fetch(gm, bias) for bias in (arguments["bias_ih"], arguments["bias_hh"])
+    )
     for suffix, scale in zip(("ih", "hh"), input_scales, strict=True):
         integers, mapping = arguments[f"weight_{suffix}"].args
-        bias, weight = arguments[f"bias_{suffix}"], surgery.fetch(gm, integers)
+        weight = surgery.fetch(gm, integers)
         scales = surgery.fetch(gm, mapping.scale) if isinstance(mapping.scale, Node) else torch.tensor(mapping.scale)
         found[f"weight_{suffix}"] = weight
-        found[f"bias_{suffix}"] = torch.zeros(len(weight)) if bias is None else surgery.fetch(gm, bias)
         found[f"multiplier_{suffix}"] = (scales.double() * scale).float().expand(len(weight)).contiguous()
+    found["bias_ih"], found["bias_hh"] = gate_biases(arguments["kind"], ih, hh, len(weight))
     order = [f"{name}_{suffix}" for name in ("weight", "bias", "multiplier") for suffix in ("ih", "hh")]
-    return [surgery.own_constant(gm, node, name, found[name]) for name in order]
+    constants = [(name, found[name]) for name in order]
+    return [None if tensor is None else surgery.own_constant(gm, node, name, tensor) for name, tensor in constants]

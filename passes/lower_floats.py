@@ -97,5 +97,13 @@ def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     return attend_floats(node, ops.float_attention, arguments)
 
 
-_JOINED = (ops.dynamic_linear, ops.dynamic_attention, ops.weight_only_linear)
+_JOINED = (
+    ops.dynamic_linear,
+    ops.dynamic_attention,
+    ops.dynamic_conv2d,
+    ops.dynamic_conv3d,
+    ops.dynamic_conv_transpose2d,
+    ops.dynamic_conv_transpose3d,
+    ops.weight_only_linear,
+)
 _LOWERED = {ops.add: _add, ops.gelu: _gelu, ops.layer_norm: _layer_norm, ops.attention: _attention}

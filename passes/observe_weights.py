@@ -31,8 +31,13 @@ def observe_weights(gm: GraphModule) -> GraphModule:
 
 def _observer(gm: GraphModule, node: Node, row: Op, weight: Node) -> Any:
     """What the qconfig makes, with scales along the axis that the kernels take."""
-    factory: Any = node.meta["qconfig"].qconfig.weight
-    axis = scale_axis(row, surgery.fetch(gm, weight), row.bind(node))
+    return observer_along(
+        node.meta["qconfig"].qconfig.weight, scale_axis(row, surgery.fetch(gm, weight), row.bind(node))
+    )
+
+
+def observer_along(factory: Any, axis: int) -> Any:
+    """What `factory` makes; if it has a scale for each index of a dimension, of `axis`."""
     observer = factory()
     if getattr(observer, "ch_axis", None) in (None, axis) or not hasattr(factory, "with_args"):
         return observer

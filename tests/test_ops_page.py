@@ -20,7 +20,7 @@ def test_the_page_tells_kernels_tables_movement_and_float_apart() -> None:
         for line in page().splitlines()
         if "`" in line[:3]
     }
-    assert rows["conv3d"][3:] == ["kernel", "float", "kernel", "float |"]
+    assert rows["conv3d"][3:] == ["kernel", "dynamic", "kernel", "float |"]
     assert rows["add"][3:6] == ["kernel or table", "float", "kernel or table"]
     assert rows["abs"][3:6] == ["table", "float", "table"]
     assert rows["unfold"][3] == "moves"

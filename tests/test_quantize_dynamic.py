@@ -172,8 +172,8 @@ def test_refusals(spec: Any, dtype: Any, message: str) -> None:
 
 
 def test_says_what_stays_float_although_it_was_named() -> None:
-    with pytest.warns(ConfigWarning, match="0, a Conv2d, has no dynamic form"):
-        quantize_dynamic(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 2)), {nn.Conv2d, nn.Linear})
+    with pytest.warns(ConfigWarning, match="0, a BatchNorm1d: stays float, since it has no dynamic form"):
+        quantize_dynamic(nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)), {nn.BatchNorm1d, nn.Linear})
 
 
 @pytest.mark.parametrize("qconfig", [default_dynamic_qconfig, per_channel_dynamic_qconfig])

@@ -33,4 +33,4 @@ def test_a_first_layer_of_16_bits_is_near_to_float() -> None:
     ]
     assert cosines[1] > 0.999 > 0.99 > cosines[0], cosines
     bytes_of = [sum(t.numel() * t.element_size() for t in m.state_dict().values()) for m in (lstm, fine)]
-    assert bytes_of[1] < 0.273 * bytes_of[0]
+    assert bytes_of[1] <= 0.27 * bytes_of[0]

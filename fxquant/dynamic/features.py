@@ -10,6 +10,7 @@ from torch import Tensor
 from fxquant.dynamic.weight import IntegerWeight
 from fxquant.qparams import QParams
 from fxquant.runtime.layer import Layer
+from fxquant.runtime.watched import watched
 
 
 class Features(Layer):
@@ -20,6 +21,16 @@ class Features(Layer):
             self._buffers[name] = value
         else:
             super()._keep(name, value)
+
+    def now(self, input: Tensor) -> Any:
+        """The result for a plain tensor on the CPU, without torch's dispatcher."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor) -> Any:
+        """The product. Raises InputError for a tensor that the module cannot take."""
+        if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
+            return self.now(input)
+        return super().forward(input)
 
     @property
     def in_features(self) -> int:
@@ -33,8 +44,8 @@ class Features(Layer):
 
     def bias(self) -> Tensor:
         """The bias, float32; zeros if there is none."""
-        bias: Tensor = self.constant("bias")
-        return bias
+        bias: Tensor | None = self.constant("bias")
+        return torch.zeros(self.out_features) if bias is None else bias
 
     def _weight(self, scale: Tensor) -> IntegerWeight:
         """With the scales [N], which stand for one if they are all alike."""

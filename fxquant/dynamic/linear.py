@@ -14,7 +14,6 @@ from fxquant.kernels.dynamic import Packed, dynamic_linear_now
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
 from fxquant.runtime.layers.linear import DynamicLinear
-from fxquant.runtime.watched import watched
 
 
 def linear_refusal(qconfig: QConfig) -> str | None:
@@ -61,11 +60,8 @@ class Linear(Features, DynamicLinear):
         """The weight in integers."""
         return self._weight(self.constant("multiplier"))
 
-    def forward(self, input: Tensor) -> Any:
-        """The product. Raises InputError for a tensor that the module cannot take."""
-        if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
-            return dynamic_linear_now(input, self.derived_features, self.derived_call)
-        return super().forward(input)
+    def now(self, input: Tensor) -> Any:
+        return dynamic_linear_now(input, self.derived_features, self.derived_call)
 
     def _get_name(self) -> str:
         return "DynamicQuantizedLinear"

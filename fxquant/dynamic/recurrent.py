@@ -16,6 +16,7 @@ from fxquant.dynamic.projected import Projected
 from fxquant.dynamic.two_bytes import InputsInFloat
 from fxquant.dynamic.weight import checked_qconfig, integers_of, is_16bit, levels_of, recurrent_refusal, scales_of
 from fxquant.errors import ConfigError, InputError
+from fxquant.ops.integer.recurrent import gate_biases
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
 
@@ -52,11 +53,11 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
     if projection:
         return Projected(weight_ih, weight_hh, bias_ih, bias_hh, projection[0], reverse, qconfig)
     constants: dict[str, Any] = {"kind": kind, "reverse": reverse, "dynamic": levels_of(qconfig)}
-    for suffix, weight, bias in (("ih", weight_ih, bias_ih), ("hh", weight_hh, bias_hh)):
+    constants["bias_ih"], constants["bias_hh"] = gate_biases(kind, bias_ih, bias_hh, len(weight_ih))
+    for suffix, weight in (("ih", weight_ih), ("hh", weight_hh)):
         integers = integers_of(weight, qconfig)
         constants[f"weight_{suffix}"] = integers.codes
         constants[f"multiplier_{suffix}"] = scales_of(integers)
-        constants[f"bias_{suffix}"] = torch.zeros(len(weight)) if bias is None else bias.detach().float().clone()
     return DynamicRecurrentStates(constants)
 
 

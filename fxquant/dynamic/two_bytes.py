@@ -20,7 +20,7 @@ from fxquant.dynamic.weight import integers_of, levels_of, scales_of
 from fxquant.dynamic.weight_only import WeightOnlyLinear
 from fxquant.errors import InputError
 from fxquant.kernels.recurrent import bytes_of
-from fxquant.ops.integer.recurrent import candidate_rows
+from fxquant.ops.integer.recurrent import candidate_rows, gate_biases
 from fxquant.qconfig import QConfig
 from fxquant.qparams import FloatOutput, QParams
 from fxquant.runtime.layers.recurrent import DynamicRecurrenceStates
@@ -52,19 +52,19 @@ class InputsInFloat(nn.Module):
     def __init__(self, kind: str, weights: list[Any], reverse: bool, qconfig: QConfig) -> None:
         super().__init__()
         weight_ih, weight_hh, bias_ih, bias_hh = weights
-        zeros = torch.zeros(len(weight_ih))
+        bias, step_bias = gate_biases(kind, bias_ih, bias_hh, len(weight_ih))
         self.rows = candidate_rows(kind, weight_ih)
         self.register_buffer("columns", _columns(weight_ih.detach().float()))
         ih, hh = (Bytes.of(weight, self.rows, qconfig) for weight in (weight_ih / self.columns, weight_hh))
         worth = ih.scale.clone()
         worth[self.rows] *= 256.0
-        self.inputs = _product(ih.codes, worth, zeros if bias_ih is None else bias_ih.detach().float())
-        self.low_inputs = _product(ih.low, ih.scale[self.rows], zeros[self.rows])
+        self.inputs = _product(ih.codes, worth, bias)
+        self.low_inputs = _product(ih.low, ih.scale[self.rows], None)
         self.steps = DynamicRecurrenceStates(
             {
                 "weight_hh": hh.codes,
                 "low_hh": hh.low,
-                "bias_hh": zeros if bias_hh is None else bias_hh.detach().float().clone(),
+                "bias_hh": step_bias,
                 "multiplier_hh": hh.scale,
                 "kind": kind,
                 "reverse": reverse,
@@ -89,6 +89,6 @@ def _columns(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, torch.exp2(largest.log2().floor().clamp(-126, 126)), torch.ones_like(largest))
 
 
-def _product(codes: Tensor, scale: Tensor, bias: Tensor) -> WeightOnlyLinear:
-    constants = {"weight": codes, "scale": scale[:, None].contiguous(), "bias": bias + 0.0, "output": FloatOutput()}
+def _product(codes: Tensor, scale: Tensor, bias: Tensor | None) -> WeightOnlyLinear:
+    constants = {"weight": codes, "scale": scale[:, None].contiguous(), "bias": bias, "output": FloatOutput()}
     return WeightOnlyLinear(constants)

@@ -14,6 +14,7 @@ from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
 from fxquant.observer import default_weight_observer
 from fxquant.passes.annotate_dynamic import dynamic_limit, dynamic_of  # type: ignore[import-untyped]
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
+from fxquant.passes.observe_weights import observer_along  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic, QParams
@@ -46,11 +47,11 @@ class IntegerWeight(NamedTuple):
 
     def q_per_channel_scales(self) -> Tensor:
         """The scale of each output."""
-        return torch.as_tensor(self.qparams.scale).expand(len(self.codes))
+        return torch.as_tensor(self.qparams.scale).expand(self.codes.shape[self.qparams.axis or 0])
 
     def q_per_channel_zero_points(self) -> Tensor:
         """The zero point of each output."""
-        return torch.zeros(len(self.codes), dtype=torch.int64)
+        return torch.zeros(self.codes.shape[self.qparams.axis or 0], dtype=torch.int64)
 
 
 def refusal(qconfig: QConfig) -> str | None:
@@ -94,9 +95,9 @@ def levels_of(qconfig: QConfig) -> Dynamic:
     return levels
 
 
-def integers_of(weight: Tensor, qconfig: QConfig) -> IntegerWeight:
-    """`weight` [N, K] in int8 or int16, with one scale or one for each output, as `qconfig` has it."""
-    observer = made_by(qconfig.weight, "quantize_dynamic")
+def integers_of(weight: Tensor, qconfig: QConfig, axis: int = 0) -> IntegerWeight:
+    """`weight` in int8 or int16, with one scale or one for each index of `axis`, as `qconfig` has it."""
+    observer = observer_along(qconfig.weight, axis)
     observer(weight.detach().float())
     q: QParams = observer.qparams()
     if isinstance(q.zero_point, Tensor):

@@ -18,7 +18,6 @@ from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import FloatOutput, QParams
 from fxquant.runtime.layers import linear
-from fxquant.runtime.watched import watched
 from fxquant.target import active_isa
 
 
@@ -65,11 +64,8 @@ class WeightOnlyLinear(Features, linear.WeightOnlyLinear):
         super().derive()
         self.derived_call = (self.derived_packed.data_ptr(), self.derived_packed.numel(), active_isa())
 
-    def forward(self, input: Tensor) -> Any:
-        """The product. Raises InputError for a tensor that the module cannot take."""
-        if type(input) is Tensor and input.is_cpu and not (input.is_neg() or watched()):
-            return weight_only_linear_now(input, self.derived_features, self.derived_call)
-        return super().forward(input)
+    def now(self, input: Tensor) -> Any:
+        return weight_only_linear_now(input, self.derived_features, self.derived_call)
 
     def _get_name(self) -> str:
         return "WeightOnlyQuantizedLinear"

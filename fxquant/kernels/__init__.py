@@ -8,6 +8,7 @@ from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
+from fxquant.kernels.dynamic.images import dynamic_conv2d, dynamic_quantize, pack_dynamic_conv2d
 from fxquant.kernels.dynamic_attention import dynamic_attention
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
@@ -40,7 +41,9 @@ __all__ = [
     "dequantize",
     "div",
     "dynamic_attention",
+    "dynamic_conv2d",
     "dynamic_linear",
+    "dynamic_quantize",
     "dynamic_recurrent",
     "embedding_bag",
     "float_add",
@@ -62,6 +65,7 @@ __all__ = [
     "mul",
     "pack_conv2d",
     "pack_depthwise_conv2d",
+    "pack_dynamic_conv2d",
     "pack_dynamic_linear",
     "pack_grouped",
     "pack_linear",

@@ -30,7 +30,9 @@ def export_layer(b: Builder, node: Node, layer: Layer) -> str:
     """Appends what `layer` computes; returns the name of the result. Raises UnsupportedError for an unknown layer."""
     export = LAYER_EXPORTS.get(layer.integer_op)
     if export is None:
-        raise UnsupportedError(f"there is no ONNX form of {type(layer).__name__}")
+        finds = "; it finds a scale for each row or example, and ONNX one for a whole tensor"
+        more = finds if layer.constant("dynamic") is not None else ""
+        raise UnsupportedError(f"there is no ONNX form of {type(layer).__name__}{more}")
     scale = layer.constant(OUTPUT_SCALE)
     if scale is not None:
         b.scales[node] = scale

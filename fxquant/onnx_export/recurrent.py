@@ -15,6 +15,7 @@ from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.layers import LAYER_EXPORTS, scale_of
 from fxquant.ops.recurrent import GATES
 from fxquant.runtime.layer import Layer
+from fxquant.runtime.layers import Int8Recurrent
 
 _exports = registering(LAYER_EXPORTS)
 _ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn_tanh": (0,), "rnn_relu": (0,)}
@@ -25,7 +26,8 @@ def _recurrent(b: Builder, layer: Layer, x: Node, h0: Node | None = None, c0: No
     kind, scale, output = (layer.constant(name) for name in ("kind", "h_scale", "output"))
     x_scale = scale_of(b, x, 1.0)
     weights = [_weight(b, layer, suffix, kind, s) for suffix, s in (("ih", x_scale), ("hh", scale))]
-    bias = torch.cat([_in_order(layer.constant(f"bias_{suffix}"), kind) for suffix in ("ih", "hh")])
+    assert isinstance(layer, Int8Recurrent)
+    bias = torch.cat([_in_order(each, kind) for each in layer.biases()])
     inputs = [b.dequantize(b.name(x), x_scale, layer.constant("x_zero_point")), *weights, b.constant(bias[None]), ""]
     if h0 is not None:
         inputs.append(_state(b, b.dequantize(b.name(h0), scale, output.zero_point)))

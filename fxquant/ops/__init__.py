@@ -108,6 +108,12 @@ from fxquant.ops.integer.elementwise import (
     int8_mul as int8_mul,
 )
 from fxquant.ops.integer.attention import dynamic_attention as dynamic_attention, int8_attention as int8_attention
+from fxquant.ops.integer.dynamic_conv import (
+    dynamic_conv2d as dynamic_conv2d,
+    dynamic_conv3d as dynamic_conv3d,
+    dynamic_conv_transpose2d as dynamic_conv_transpose2d,
+    dynamic_conv_transpose3d as dynamic_conv_transpose3d,
+)
 from fxquant.ops.integer.embedding import (
     int8_embedding as int8_embedding,
     rows_embedding as rows_embedding,

@@ -22,7 +22,7 @@ from fxquant.ops.shape import pad
 Sizes = tuple[int, ...]
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(3))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(3))
 def conv1d(
     x: Tensor,
     weight: Tensor,
@@ -36,7 +36,7 @@ def conv1d(
     return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(4))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(4))
 def conv2d(
     x: Tensor,
     weight: Tensor,
@@ -50,7 +50,7 @@ def conv2d(
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(5))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(5))
 def conv3d(
     x: Tensor,
     weight: Tensor,
@@ -64,7 +64,7 @@ def conv3d(
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(3))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(3))
 def conv_transpose1d(
     x: Tensor,
     weight: Tensor,
@@ -79,7 +79,7 @@ def conv_transpose1d(
     return F.conv_transpose1d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(4))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(4))
 def conv_transpose2d(
     x: Tensor,
     weight: Tensor,
@@ -94,7 +94,7 @@ def conv_transpose2d(
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@op(weight="weight", bias="bias", kernel=True, limits=takes_rank(5))
+@op(weight="weight", bias="bias", kernel=True, dynamic=True, limits=takes_rank(5))
 def conv_transpose3d(
     x: Tensor,
     weight: Tensor,

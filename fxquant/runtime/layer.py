@@ -54,7 +54,8 @@ class Layer(nn.Module):
         super().__init__()
         self._settings: dict[str, Any] = {}
         for name, value in constants.items():
-            self._keep(name, value)
+            if value is not None:
+                self._keep(name, value)
         self.derive()
 
     @classmethod

@@ -11,7 +11,7 @@ reads input (p + padding - k * dilation) / stride wherever that is whole, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Phase:
     def reach(self) -> int:
         """How many positions lie between the first and the last one that an output reads, with both."""
         return self.dilation * (max(len(self.taps), 1) - 1) + 1
+
+    def within(self, border: int) -> Phase:
+        """The same of an input that begins and ends with `border` positions more."""
+        return replace(self, before=self.before - border, after=self.after - border)
 
     def outputs(self, size: int) -> int:
         """How many outputs an input of `size` gives; 0 if the window does not fit."""

@@ -15,7 +15,12 @@ from fxquant.runtime.value import Halo, Value
 
 def new(emitter: Emitter, shape: Sequence[int]) -> Value:
     """Memory for volumes, the channels of a pixel side by side."""
-    return emitter.new(torch.empty(shape, dtype=torch.uint8, device="meta", memory_format=torch.channels_last_3d))
+    return emitter.new(like(shape))
+
+
+def like(shape: Sequence[int]) -> Tensor:
+    """Volumes as a meta tensor."""
+    return torch.empty(shape, dtype=torch.uint8, device="meta", memory_format=torch.channels_last_3d)
 
 
 def images_like(shape: Sequence[int]) -> Tensor:
@@ -80,16 +85,18 @@ def bordered(emitter: Emitter, x: Value, borders: Sequence[int], code: int) -> V
     return inside
 
 
-def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Sequence[int], code: int) -> Value:
+def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Sequence[int], code: int | None) -> Value:
     """[N, groups * taps * C / groups, outputs, H, W]: what each output along the depth reads of `x`, as channels.
 
-    Around each slice, and for slices that do not exist, there is `code`; the value is what the borders surround.
+    Around each slice, and for slices that do not exist, there is `code` (None: `x` has all that is read); the value is
+    what the borders surround.
     """
     (n, c, d, h, w), (rows, columns) = x.shape, borders
     taps, outputs = max(len(depth.taps), 1), depth.outputs(d)
     size = (n * outputs, c * taps, h + 2 * rows, w + 2 * columns)
     whole = emitter.new(images_like(size))
-    emitter.call("fill", (whole,), code)
+    if code is not None:
+        emitter.call("fill", (whole,), code)
     inside = whole.narrow(2, rows, h).narrow(3, columns, w)
     apart: Value = inside.viewed(lambda t: t.unflatten(0, (n, outputs)).unflatten(2, (groups, taps, c // groups)))
     slices: Value = x.viewed(lambda t: t.transpose(1, 2).unflatten(2, (groups, c // groups)))
@@ -101,15 +108,17 @@ def gathered(emitter: Emitter, x: Value, depth: Phase, groups: int, borders: Seq
     return by_example.narrow(3, rows, h).narrow(4, columns, w)
 
 
-def in_turn(emitter: Emitter, x: Value, depth: Phase, borders: Sequence[int], code: int) -> Value:
+def in_turn(emitter: Emitter, x: Value, depth: Phase, borders: Sequence[int], code: int | None) -> Value:
     """[N, C, outputs, H * taps, W]: what each output along the depth reads of `x`, row i of tap t as row i * taps + t.
 
-    Around each slice, and for slices that do not exist, there is `code`; the value is what the borders surround.
+    Around each slice, and for slices that do not exist, there is `code` (None: `x` has all that is read); the value is
+    what the borders surround.
     """
     (n, c, d, h, w), (rows, columns) = x.shape, borders
     taps, outputs = len(depth.taps), depth.outputs(d)
     whole = emitter.new(images_like((n * outputs, c, (h + 2 * rows) * taps, w + 2 * columns)))
-    emitter.call("fill", (whole,), code)
+    if code is not None:
+        emitter.call("fill", (whole,), code)
     by_example: Value = whole.viewed(lambda t: t.unflatten(0, (n, outputs)).transpose(1, 2))
     inside = by_example.narrow(3, rows * taps, h * taps).narrow(4, columns, w)
     apart: Value = inside.viewed(lambda t: t.unflatten(3, (h, taps)))

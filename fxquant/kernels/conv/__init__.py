@@ -41,10 +41,7 @@ def pack_conv2d(
     Returns a 1-D uint8 tensor that only the active ISA can run. Raises InputError for wrong dtypes, shapes or bounds,
     and for a reduction too long for int32.
     """
-    check_geometry(geometry)
-    expected = (geometry.out_channels, geometry.kernel_h, geometry.kernel_w)
-    if weight.dim() != 4 or (weight.shape[0], *weight.shape[2:]) != expected:
-        raise InputError(f"a weight of shape {list(weight.shape)} does not fit {geometry}")
+    check_packable(weight, geometry)
     return pack_product(
         Layer.CONV,
         weight,
@@ -57,6 +54,14 @@ def pack_conv2d(
         residual=residual,
         table=table,
     )
+
+
+def check_packable(weight: Tensor, geometry: ConvGeometry) -> None:
+    """Raises InputError unless `geometry` is possible, and that of `weight`."""
+    check_geometry(geometry)
+    expected = (geometry.out_channels, geometry.kernel_h, geometry.kernel_w)
+    if weight.dim() != 4 or (weight.shape[0], *weight.shape[2:]) != expected:
+        raise InputError(f"a weight of shape {list(weight.shape)} does not fit {geometry}")
 
 
 def check_geometry(geometry: ConvGeometry) -> None:
@@ -79,12 +84,17 @@ def _output_shape(shape: tuple[int, ...], geometry: tuple[int, ...]) -> tuple[in
     return (shape[0], g.out_channels, out_h, out_w)
 
 
+def conv_shape(x: Tensor, geometry: list[int]) -> tuple[int, ...]:
+    """Of the result for `x`, which need not have numbers for sizes."""
+    g = ConvGeometry(*geometry)
+    return (x.shape[0], g.out_channels, *g.output_size(x.shape[2], x.shape[3]))
+
+
 def _conv2d_shape(
     x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int], floats: bool = False
 ) -> Tensor:
-    g = ConvGeometry(*geometry)
-    shape = (x.shape[0], g.out_channels, *g.output_size(x.shape[2], x.shape[3]))
-    return x.new_empty(shape, dtype=output_dtype(floats)).to(memory_format=_memory_format(floats))
+    y = x.new_empty(conv_shape(x, geometry), dtype=output_dtype(floats))
+    return y.to(memory_format=_memory_format(floats))
 
 
 def _memory_format(floats: bool) -> torch.memory_format:
@@ -101,19 +111,28 @@ def conv2d(x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[in
     `residual` has the output's shape. `floats`: the weights were packed for a FloatOutput, and the result is float32,
     contiguous. Raises InputError for another dtype or shape, or weights packed for another ISA or geometry.
     """
+    return run_conv(x, packed, residual, geometry, floats, "conv2d")
+
+
+def run_conv(
+    x: Tensor, packed: Tensor, residual: Tensor | None, geometry: list[int], floats: bool, kernel: str
+) -> Tensor:
+    """`conv2d`, or another kernel of its form, whose `residual` has a form of its own."""
     if x.dtype is not torch.uint8 or x.dim() != 4:
         raise InputError(f"conv2d takes a uint8 tensor [N, C, H, W], not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous(memory_format=torch.channels_last)
     shape = _output_shape(x.shape, tuple(geometry))
     y = torch.empty(shape, dtype=output_dtype(floats), memory_format=_memory_format(floats))
-    residual = same_shape_residual(residual, y, torch.channels_last)
+    if kernel == "conv2d":
+        residual = same_shape_residual(residual, y, torch.channels_last)
     images, weights = (view(y), view(x)), (packed.data_ptr(), packed.numel())
     constants, threads = (geometry, False, active_isa()), torch.get_num_threads()
     try:
-        size = _kernels.conv2d_scratch_size(*images, *weights, *constants, threads)
+        size = getattr(_kernels, f"{kernel}_scratch_size")(*images, *weights, *constants, threads)
         scratch = torch.empty(size, dtype=torch.uint8) if size else None
         operands, rows = (*images, view(residual), view(scratch)), (0, y.shape[2])
-        _kernels.conv2d(threads, *operands, *rows, *weights, 0, 0, geometry, False, floats, active_isa())
+        run = getattr(_kernels, kernel)
+        run(threads, *operands, *rows, *weights, 0, 0, geometry, False, floats, active_isa())
     except ValueError as error:
         raise InputError(f"conv2d of {list(x.shape)}: {error}") from None
     return y

@@ -31,14 +31,24 @@ void set_output(Conv& conv, const View& y) {
   if (conv.y.w == 1) conv.y.stride_w = conv.y.stride_h;
 }
 
+template <Layer kLayer>
 const PackedHeader& weights_at(uintptr_t packed, int64_t packed_bytes, int isa) {
-  return packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::conv, static_cast<Isa>(isa));
+  return packed_header(pointer<const uint8_t>(packed), packed_bytes, kLayer, static_cast<Isa>(isa));
 }
 
+// RowTerms of y's images: [N, 1, OH, OW] with strides in bytes, 0 within an image.
+Nhwc<const uint8_t> terms_of(const View& v, const View& y) {
+  if (!v.present || v.shape.size() != 4 || v.shape[0] != y.shape[0] || v.strides[2] != 0 || v.strides[3] != 0) {
+    throw nb::value_error("conv2d: there must be terms for each image");
+  }
+  return {nullptr, y.shape[0], y.shape[2], y.shape[3], 1, v.strides[0], 0, 0};
+}
+
+template <Layer kLayer>
 int64_t scratch_size(const View& y, const View& x, uintptr_t packed, int64_t packed_bytes,
                      const std::vector<int64_t>& geometry, bool x_has_halo, int isa, int threads) {
   Conv conv;
-  conv.packed = &weights_at(packed, packed_bytes, isa);
+  conv.packed = &weights_at<kLayer>(packed, packed_bytes, isa);
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
   set_output(conv, y);
@@ -46,17 +56,18 @@ int64_t scratch_size(const View& y, const View& x, uintptr_t packed, int64_t pac
   return conv_scratch_size(conv, threads);
 }
 
+template <Layer kLayer>
 Step conv2d_step(const View& y, const View& x, const View& residual, const View& scratch, int64_t row_begin,
                  int64_t row_end, uintptr_t packed, int64_t packed_bytes, uintptr_t next, int64_t next_bytes,
                  const std::vector<int64_t>& geometry, bool x_has_halo, bool gives_floats, int isa) {
   Conv conv;
-  conv.packed = &weights_at(packed, packed_bytes, isa);
+  conv.packed = &weights_at<kLayer>(packed, packed_bytes, isa);
   if (gives_floats != (conv.packed->gives_floats != 0)) {
     throw nb::value_error("conv2d: the weights were packed for another output");
   }
   conv.geometry = geometry_of(geometry);
   conv.x = images_of<const uint8_t>(x);
-  conv.residual = images_of<const uint8_t>(residual);
+  conv.residual = is_dynamic(kLayer) ? terms_of(residual, y) : images_of<const uint8_t>(residual);
   set_output(conv, y);
   conv.x_has_halo = x_has_halo;
   conv.next = {pointer<const uint8_t>(next), next_bytes};
@@ -77,8 +88,10 @@ Step conv2d_step(const View& y, const View& x, const View& residual, const View&
 }  // namespace
 
 void bind_conv(nb::module_& m, ProgramClass& program) {
-  m.def("conv2d_scratch_size", &scratch_size);
-  bind_step(m, program, "conv2d", conv2d_step);
+  m.def("conv2d_scratch_size", &scratch_size<Layer::conv>);
+  m.def("dynamic_conv2d_scratch_size", &scratch_size<Layer::dynamic_conv>);
+  bind_step(m, program, "conv2d", conv2d_step<Layer::conv>);
+  bind_step(m, program, "dynamic_conv2d", conv2d_step<Layer::dynamic_conv>);
 }
 
 }  // namespace fxquant

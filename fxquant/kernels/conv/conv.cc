@@ -161,8 +161,9 @@ void check_conv(const PackedHeader& packed, const ConvGeometry& g, int64_t in_ch
   require(g.out_channels == packed.out_channels && g.kernel_h == packed.kernel_h && g.kernel_w == packed.kernel_w &&
               g.groups == packed.groups && (g.dilation_w == 1 || !packed.merged_row),
           "conv2d: the geometry is not the one that the weights were packed for");
-  require(has_residual == (packed.has_residual != 0),
+  require(has_residual == (packed.has_residual != 0 || is_dynamic(packed.layer)),
           "conv2d: a residual must be given exactly if the weights were packed for one");
+  require(!is_dynamic(packed.layer) || !reads_outside(g), "conv2d: a dynamic layer reads no padding");
 }
 
 int64_t direct_scratch_size(const Conv& conv) {

@@ -6,11 +6,13 @@
 //     and x = x_zero_point outside the image
 //   y = table[ requantize(acc, multiplier[o], residual_term(r[n, oh, ow, o])) ]       (base/requantize.h)
 // or y = to_float(acc, 1, multiplier[o], float_bias[o]), see gemm/gemm.h
+// or, of a dynamic layer, y = to_float(acc, scale[n], multiplier[o], float_bias[o]) with x_zero_point[n] in acc; such a
+// layer has no padding, since nobody knows its zero point beforehand: x comes with a border
 //
 // Dense 3x3 kernels that slide by one mostly run as winograd/winograd.h says. All others run on the product of
 // gemm/gemm.h: an output pixel is a row pointer into x, a kernel position a tap offset. Where
 // a tap can fall outside the image, that reads a padded copy of x in scratch, which the caller provides; no copy is
-// made if x lies in a buffer with a halo. Weights are packed by pack_product with Layer::conv.
+// made if x lies in a buffer with a halo. Weights are packed by pack_product with Layer::conv or Layer::dynamic_conv.
 #pragma once
 #include <cstdint>
 
@@ -31,7 +33,7 @@ struct Conv {
   const PackedHeader* packed = nullptr;
   ConvGeometry geometry;
   Nhwc<const uint8_t> x;
-  Nhwc<const uint8_t> residual;  // data is null where the layer has none
+  Nhwc<const uint8_t> residual;  // data is null where the layer has none; of a dynamic layer, as of Product
   Nhwc<uint8_t> y;
   int64_t y_stride_c = 4;   // as of Product, and so are the strides of y
   bool x_has_halo = false;  // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point

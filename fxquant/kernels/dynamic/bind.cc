@@ -1,7 +1,9 @@
-// The step of dynamic_linear. Its weights are packed by gemm/.
+// Steps of what is quantized at run time: dynamic_linear, whose weights are packed by gemm/, and the inputs of
+// convolutions.
 #include "base/bind.h"
 
 #include "dynamic/dynamic.h"
+#include "dynamic/images.h"
 
 namespace nb = nanobind;
 
@@ -51,13 +53,53 @@ void linear_now(int threads, uintptr_t y, uintptr_t x, int64_t rows, int64_t dep
   dynamic_linear(p, pointer<float>(y), pointer<const float>(x), scratch ? pointer<uint8_t>(scratch) : local, threads);
 }
 
+// terms of x [N, ...]: sizeof(RowTerms) bytes each, without gaps.
+void check_terms(const View& terms, int64_t examples) {
+  const int64_t bytes = static_cast<int64_t>(sizeof(RowTerms));
+  if (terms.elements() != examples * bytes)
+    throw nb::value_error("there must be eight bytes of terms for each example");
+}
+
+Step terms_step(const View& terms, const View& x, const View& scratch, bool by_example, int quant_min, int quant_max,
+                int isa) {
+  check_terms(terms, x.shape.at(0));
+  if (scratch.elements() < example_terms_scratch(x.shape[0])) throw nb::value_error("there is too little scratch");
+  const Levels levels = {quant_min, quant_max};
+  return [=, to = terms.place, from = x.place, memory = scratch.place,
+          examples = Examples<1>(walk_of<1>({&x}))](const Frame& frame) {
+    example_terms(examples, frame.at<RowTerms>(to), frame.at<const float>(from), frame.at<uint8_t>(memory), by_example,
+                  levels, static_cast<Isa>(isa), frame.threads);
+  };
+}
+
+Step codes_step(const View& q, const View& x, const View& terms, int quant_min, int quant_max, int isa) {
+  check_terms(terms, x.shape.at(0));
+  const Levels levels = {quant_min, quant_max};
+  return [=, to = q.place, from = x.place, with = terms.place,
+          examples = Examples<2>(walk_of<2>({&q, &x}))](const Frame& frame) {
+    example_codes(examples, frame.at<uint8_t>(to), frame.at<const float>(from), frame.at<const RowTerms>(with), levels,
+                  static_cast<Isa>(isa), frame.threads);
+  };
+}
+
+Step zero_points_step(const View& y, const View& terms) {
+  check_terms(terms, y.shape.at(0));
+  return [to = y.place, with = terms.place, examples = Examples<1>(walk_of<1>({&y}))](const Frame& frame) {
+    fill_zero_points(examples, frame.at<uint8_t>(to), frame.at<const RowTerms>(with), frame.threads);
+  };
+}
+
 }  // namespace
 
 void bind_dynamic(nb::module_& m, ProgramClass& program) {
   m.def("dynamic_scratch", [](int64_t rows, int64_t depth) { return dynamic_scratch(rows, depth); });
   m.attr("dynamic_on_stack") = kOnStack;
   m.def("dynamic_linear_now", &linear_now);
+  m.def("dynamic_terms_scratch", [](int64_t examples) { return example_terms_scratch(examples); });
   bind_step(m, program, "dynamic_linear", dynamic_linear_step);
+  bind_step(m, program, "dynamic_terms", terms_step);
+  bind_step(m, program, "dynamic_codes", codes_step);
+  bind_step(m, program, "dynamic_zero_points", zero_points_step);
 }
 
 }  // namespace fxquant

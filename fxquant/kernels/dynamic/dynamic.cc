@@ -49,7 +49,7 @@ Range range_of_all(const Range* ranges, int64_t rows) {
 // Codes and terms of all rows. Of a few rows first the terms: a CPU works on several while it waits for those of one.
 void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
   constexpr int64_t kTogether = 8;
-  const DynamicKernels& kernels = kernels_of(kRows, p.packed->isa);
+  const DynamicKernels& kernels = dynamic_kernels(p.packed->isa);
   const int64_t depth = p.packed->in_channels, stride = code_stride(depth);
   const int some = worthwhile_threads(p.rows * depth * 4, threads);
   const auto find_ranges = [&](int64_t begin, int64_t end) {
@@ -70,6 +70,8 @@ void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, in
 }
 
 }  // namespace
+
+const DynamicKernels& dynamic_kernels(Isa isa) { return kernels_of(kRows, isa); }
 
 RowTerms row_terms(const Range& range, const Levels& levels) {
   if (std::isnan(range.low)) return {levels.quant_min, range.low};

@@ -38,6 +38,8 @@ struct DynamicKernels {
   void (*quantize)(uint8_t* q, const float* x, int64_t count, const RowTerms& terms, const Levels& levels);
 };
 
+const DynamicKernels& dynamic_kernels(Isa isa);
+
 // The qparams of what lies in `range`; a scale of NaN for no numbers.
 RowTerms row_terms(const Range& range, const Levels& levels);
 

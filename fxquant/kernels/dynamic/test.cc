@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dynamic/dynamic.h"
+#include "dynamic/images.h"
 #include "dynamic/reference.h"
 #include "gemm/test_case.h"
 
@@ -128,6 +129,78 @@ TEST(DynamicLinear, TakesItsOwnWeightsOnly) {
   TestLayer c(8, 8, random);
   const Packed packed(c.float_weights(), Isa::scalar);
   EXPECT_THROW(packed_header(packed.data, packed.size, Layer::dynamic_linear, Isa::scalar), std::invalid_argument);
+}
+
+// Three examples of [C, H, W] whose codes lie, channels last, inside a border of one pixel.
+struct Images {
+  int64_t c, h, w, x_strides[3];
+  int64_t pixels() const { return c * h * w; }
+  int64_t bordered() const { return c * (h + 2) * (w + 2); }
+  Walk<2> inside() const {
+    Walk<2> walk{4, {3, c, h, w}, {{bordered(), 1, (w + 2) * c, c}, {pixels(), 0, 0, 0}}};
+    for (int d = 0; d < 3; ++d) walk.stride[1][d + 1] = x_strides[d];
+    return walk;
+  }
+};
+
+void move_dim_of_x(const Walk<2>& from, int d, Walk<1>& to) {
+  to.size[d] = from.size[d];
+  to.stride[0][d] = from.stride[1][d];
+}
+
+void expect_codes(const Images& s, const uint8_t* q, const float* x, const RowTerms& terms, const Levels& levels) {
+  for (int64_t i = 0; i < s.h + 2; ++i) {
+    for (int64_t j = 0; j < s.w + 2; ++j) {
+      const bool outside = i == 0 || j == 0 || i == s.h + 1 || j == s.w + 1;
+      for (int64_t k = 0; k < s.c; ++k) {
+        const float value =
+            outside ? 0.0F : x[k * s.x_strides[0] + (i - 1) * s.x_strides[1] + (j - 1) * s.x_strides[2]];
+        const uint8_t expected =
+            round_and_saturate(value / terms.scale, {terms.zero_point, levels.quant_min, levels.quant_max});
+        ASSERT_EQ(int{q[(i * (s.w + 2) + j) * s.c + k]}, int{expected}) << i << " " << j << " " << k;
+      }
+    }
+  }
+}
+
+void expect_images(const Images& s, bool by_example, const Levels& levels, Random& random, float odd) {
+  Guarded<float> x(static_cast<size_t>(3 * s.pixels()));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = random.real(-1.0F, 3.0F) * static_cast<float>(1 + i % 3);
+  if (std::isnan(odd)) x[static_cast<size_t>(s.pixels() + s.pixels() / 2)] = odd;
+  const Walk<2> inside = s.inside();
+  Walk<1> read{inside.rank, {}, {}}, whole{2, {3, s.bordered()}, {{s.bordered(), 1}}};
+  for (int d = 0; d < inside.rank; ++d) move_dim_of_x(inside, d, read);
+  for (const Isa isa : supported_isas()) {
+    for (const int threads : {1, 2}) {
+      RowTerms terms[3];
+      Guarded<uint8_t> q(static_cast<size_t>(3 * s.bordered()));
+      Guarded<uint8_t> scratch(static_cast<size_t>(example_terms_scratch(3)));
+      example_terms(Examples<1>(read), terms, x.data(), scratch.data(), by_example, levels, isa, threads);
+      fill_zero_points(Examples<1>(whole), q.data(), terms, threads);
+      example_codes(Examples<2>(inside), q.data() + (s.w + 3) * s.c, x.data(), terms, levels, isa, threads);
+      for (int64_t n = 0; n < 3; ++n) {
+        const float* example = by_example ? x.data() + n * s.pixels() : x.data();
+        const RowTerms expected = reference_terms(example, 1, 0, (by_example ? 1 : 3) * s.pixels(), levels);
+        ASSERT_EQ(terms[n].zero_point, expected.zero_point);
+        if (std::isnan(expected.scale)) {
+          ASSERT_TRUE(std::isnan(terms[n].scale));
+          continue;
+        }
+        ASSERT_EQ(terms[n].scale, expected.scale);
+        expect_codes(s, q.data() + n * s.bordered(), x.data() + n * s.pixels(), expected, levels);
+      }
+    }
+  }
+}
+
+TEST(DynamicImages, InsideABorderOfZeroPoints) {
+  Random random(10);
+  for (int i = 0; i < 30; ++i) {
+    const int64_t c = random.integer(1, 40), h = random.integer(1, 12), w = random.integer(1, 12);
+    const Images planes = {c, h, w, {h * w, w, 1}}, last = {c, h, w, {1, w * c, c}};
+    const Levels levels = i % 3 ? Levels{} : Levels{3, 200};
+    expect_images(i % 2 ? planes : last, i % 4 < 3, levels, random, i % 5 ? 0.0F : std::nanf(""));
+  }
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ class Layer(IntEnum):
     LINEAR = 0
     CONV = 1
     DYNAMIC_LINEAR = 2
+    DYNAMIC_CONV = 3
 
 
 def pack_product(

@@ -27,9 +27,9 @@
 
 namespace fxquant {
 
-enum class Layer : int32_t { linear = 0, conv = 1, dynamic_linear = 2 };
+enum class Layer : int32_t { linear = 0, conv = 1, dynamic_linear = 2, dynamic_conv = 3 };
 
-constexpr bool is_dynamic(Layer layer) { return layer == Layer::dynamic_linear; }
+constexpr bool is_dynamic(Layer layer) { return layer == Layer::dynamic_linear || layer == Layer::dynamic_conv; }
 
 // What an output row of a dynamic layer brings along: how its inputs were quantized.
 struct RowTerms {

@@ -59,7 +59,7 @@ def dynamic_linear(
     return dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
 
 
-def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic) -> Tensor:
+def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor | float, dynamic: Dynamic) -> Tensor:
     """The same without bounds."""
     codes, scale, zero_point = dynamic_quantize(x, dynamic)
     acc = F.linear(codes.double() - zero_point, weight.double()).int()
@@ -67,13 +67,13 @@ def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor,
 
 
 @op(weight="weight", bias="bias")
-def weight_only_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
+def weight_only_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, output: FloatOutput) -> Tensor:
     """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
 
     Rounded once, where kernels round each sum: they differ by K * 2^-24 of the sum of the products' magnitudes at most.
     """
     real = weight.double() * scale.double().repeat_interleave(weight.shape[1] // scale.shape[1], 1)
-    return F.linear(x.double(), real, bias.double()).float().clamp(output.low, output.high)
+    return F.linear(x.double(), real, None if bias is None else bias.double()).float().clamp(output.low, output.high)
 
 
 @op(weight="weight", bias="shift")

@@ -9,6 +9,8 @@ operation rounded on its own:
     rnn    s[t] = tanh(a + b), or max(a + b, 0)
     h[t] = requantize(s[t] * (1 / h_scale)), with h_zero_point
 
+bias_hh is None (0.0) wherever a and b are only added: bias_ih has both then. A GRU has use for two.
+
 Only what the products read, x and h, is rounded to 8 bits. The cell state c and, within a sequence, the state s of a
 GRU stay in float32: both carry small increments over many steps, which 8 bits would round away, and c has no bound.
 (Others keep c in 16 bits, as LiteRT does, or in 8, as torch.ao. Float costs nothing: it is one number a unit, which has
@@ -61,14 +63,21 @@ def candidate_rows(kind: str, weight: Tensor) -> slice:
     return slice(gate * hidden, (gate + 1) * hidden)
 
 
+def gate_biases(kind: str, bias_ih: Tensor | None, bias_hh: Tensor | None, rows: int) -> tuple[Tensor, Tensor | None]:
+    """The biases [rows] of a layer, or None, as an op takes them: float32, one for both where that will do."""
+    zeros = torch.zeros(rows)
+    ih, hh = (zeros if bias is None else bias.detach().float() for bias in (bias_ih, bias_hh))
+    return (ih.clone(), hh.clone()) if kind == "gru" else (ih + hh, None)
+
+
 def _at_least(v: Tensor, low: float) -> Tensor:
     return torch.where(v > low, v, torch.full_like(v, low))
 
 
-def _product(x: Tensor, zero_point: int, weight: Tensor, multiplier: Tensor, bias: Tensor) -> Tensor:
+def _product(x: Tensor, zero_point: int, weight: Tensor, multiplier: Tensor, bias: Tensor | None) -> Tensor:
     """[..., K] times [N, K]: a or b above, [..., N]."""
     acc = torch.nn.functional.linear(x.double() - zero_point, weight.double()).int()
-    return acc.float() * multiplier + bias
+    return acc.float() * multiplier + (0.0 if bias is None else bias)
 
 
 def _step(kind: str, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +101,7 @@ def int8_recurrent_states(
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
-    bias_hh: Tensor,
+    bias_hh: Tensor | None,
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     kind: str,
@@ -148,7 +157,7 @@ def int8_recurrent(
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
-    bias_hh: Tensor,
+    bias_hh: Tensor | None,
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     kind: str,
@@ -170,7 +179,7 @@ def dynamic_recurrent_states(
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
-    bias_hh: Tensor,
+    bias_hh: Tensor | None,
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     kind: str,
@@ -190,7 +199,7 @@ def dynamic_recurrent_states(
     a = dynamic_product(x, weight_ih, multiplier_ih, bias_ih, dynamic)
 
     def product(h: Tensor) -> Tensor:
-        return dynamic_product(h, weight_hh, multiplier_hh, bias_hh, dynamic)
+        return dynamic_product(h, weight_hh, multiplier_hh, 0.0 if bias_hh is None else bias_hh, dynamic)
 
     return _all_steps(kind, a, h, state, reverse, product, lambda s: s)
 
@@ -201,7 +210,7 @@ def dynamic_recurrent(
     weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
-    bias_hh: Tensor,
+    bias_hh: Tensor | None,
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     kind: str,
@@ -220,7 +229,7 @@ def dynamic_recurrence_states(
     a: Tensor,
     weight_hh: Tensor,
     low_hh: Tensor,
-    bias_hh: Tensor,
+    bias_hh: Tensor | None,
     multiplier_hh: Tensor,
     kind: str,
     reverse: bool,
@@ -242,7 +251,7 @@ def dynamic_recurrence_states(
     def product(h: Tensor) -> Tensor:
         codes, scale, zero_point = dynamic_quantize(h, dynamic)
         high, low = ((codes.double() - zero_point) @ part.double().t() for part in (weight_hh, low_hh))
-        b = high.float() * scale * worth + bias_hh
+        b = high.float() * scale * worth + (0.0 if bias_hh is None else bias_hh)
         b[..., rows] += low.float() * scale * multiplier_hh[rows]
         return b
 

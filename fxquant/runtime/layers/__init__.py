@@ -4,6 +4,10 @@ from fxquant.runtime.layers.conv import Int8Conv2d as Int8Conv2d
 from fxquant.runtime.layers.conv_phases import Int8Conv3d as Int8Conv3d
 from fxquant.runtime.layers.conv_phases import Int8ConvTranspose2d as Int8ConvTranspose2d
 from fxquant.runtime.layers.conv_phases import Int8ConvTranspose3d as Int8ConvTranspose3d
+from fxquant.runtime.layers.dynamic_conv import DynamicConv2d as DynamicConv2d
+from fxquant.runtime.layers.dynamic_conv import DynamicConv3d as DynamicConv3d
+from fxquant.runtime.layers.dynamic_conv import DynamicConvTranspose2d as DynamicConvTranspose2d
+from fxquant.runtime.layers.dynamic_conv import DynamicConvTranspose3d as DynamicConvTranspose3d
 from fxquant.runtime.layers.elementwise import Int8Add as Int8Add
 from fxquant.runtime.layers.elementwise import Int8Div as Int8Div
 from fxquant.runtime.layers.elementwise import Int8Maximum as Int8Maximum

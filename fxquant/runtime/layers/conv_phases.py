@@ -51,8 +51,10 @@ class Part:
         return y
 
 
-class _InPhases(Weighted):
+class InPhases(Weighted):
     """What all of them share. Subclasses say which phases there are along each dimension."""
+
+    kernel = "conv2d"
 
     def _phases(self) -> list[list[Phase]]:
         raise NotImplementedError
@@ -81,10 +83,12 @@ class _InPhases(Weighted):
             *(weight.shape[0], weight.shape[2], weight.shape[3], rows.stride * in_turn, columns.stride, 0, 0, 0, 0),
             *(1 if in_turn > 1 else rows.dilation, columns.dilation, self.constant("groups")),
         )
-        depthwise = self._runs_depthwise(weight, geometry)
-        pack = kernels.pack_depthwise_conv2d if depthwise else kernels.pack_conv2d
-        packed = pack(weight.contiguous(), bias, multiplier, geometry=geometry, **self._packing())
-        return Part(phases, list(geometry), packed, depthwise, in_turn)
+        packed = self._packed(weight.contiguous(), bias, multiplier, geometry)
+        return Part(phases, list(geometry), packed, self._runs_depthwise(weight, geometry), in_turn)
+
+    def _packed(self, weight: Tensor, bias: Tensor, multiplier: Tensor, geometry: ConvGeometry) -> Tensor:
+        pack = kernels.pack_depthwise_conv2d if self._runs_depthwise(weight, geometry) else kernels.pack_conv2d
+        return pack(weight, bias, multiplier, geometry=geometry, **self._packing())
 
     def _in_turn(self, phases: tuple[Phase, ...]) -> int:
         """How many slices' rows take turns: those that a depthwise kernel reads, unless its rows are apart."""
@@ -114,19 +118,31 @@ class _InPhases(Weighted):
 
     def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         self.check(x)
-        last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-        memory_format, dtype = (torch.contiguous_format, torch.float32) if self._floats else (last, torch.uint8)
-        y = torch.empty(self._shape(x), dtype=dtype, device=x.device, memory_format=memory_format)
+        y = self._empty(x)
         if residual is not None and residual.shape != y.shape:
             raise InputError(f"the residual must be of shape {list(y.shape)}, not {list(residual.shape)}")
+
+        def convolved(part: Part, image: Tensor) -> Any:
+            term = None if residual is None else _as_images(part.of(residual, _sliced))
+            kernel = kernels.depthwise_conv2d if part.depthwise else kernels.conv2d
+            return kernel(image, part.packed, term, part.geometry, *((True,) if self._floats else ()))
+
+        return self._filled(y, x, convolved)
+
+    def _empty(self, x: Tensor) -> Tensor:
+        last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        memory_format, dtype = (torch.contiguous_format, torch.float32) if self._floats else (last, torch.uint8)
+        return torch.empty(self._shape(x), dtype=dtype, device=x.device, memory_format=memory_format)
+
+    def _filled(self, y: Tensor, x: Tensor, convolved: Callable[[Part, Tensor], Any]) -> Tensor:
+        """`y`, with what `convolved` makes of the images that each part reads of `x`."""
         for part in self.derived_parts if not x.is_meta else ():
             to = part.of(y, _sliced)
             if to.numel() == 0:
                 continue
-            image = self._image(part, x)
-            term = None if residual is None else _as_images(part.of(residual, _sliced))
-            kernel = kernels.depthwise_conv2d if part.depthwise else kernels.conv2d
-            result = kernel(image, part.packed, term, part.geometry, *((True,) if self._floats else ()))
+            result = convolved(part, self._image(part, x))
+            if x.dim() == 4 and len(self.derived_parts) == 1:
+                return result  # type: ignore[no-any-return]
             to.copy_(result if x.dim() == 4 else result.unflatten(0, (x.shape[0], -1)).transpose(1, 2))
         return y
 
@@ -136,7 +152,8 @@ class _InPhases(Weighted):
         for phase, size in zip(part.phases, x.shape[2:], strict=True):
             start, length = phase.window(size)
             amounts = [-start, start + length - size, *amounts]
-        x = F.pad(x, amounts, value=self.derived_zero_point)
+        if any(amounts):
+            x = F.pad(x, amounts, value=self.derived_zero_point)
         if x.dim() == 4:
             return x
         depth = part.phases[0]
@@ -151,7 +168,9 @@ class _InPhases(Weighted):
 
     def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
         self.check(x.meta())
-        residual = self._residual(y, residual)
+        self._emit(emitter, y, x, self._residual(y, residual))
+
+    def _emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None) -> None:
         read: dict[Any, Value] = {}  # of volumes, by what the depth asks for
         for part in self.derived_parts:
             to = part.of(y, Value.narrow)
@@ -195,10 +214,11 @@ class _InPhases(Weighted):
             emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), **shape)
             return
         reading = (part.geometry, False, active_isa())
-        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
+        scratch_size = getattr(_kernels, f"{self.kernel}_scratch_size")
+        needed = scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
         operands = (y, x, residual, emitter.scratch(needed))
         constants = (part.geometry, False, self._floats, active_isa())
-        emitter.call("conv2d", operands, *constants, ahead=NOTHING, **shape)
+        emitter.call(self.kernel, operands, *constants, ahead=NOTHING, **shape)
 
 
 def _sliced(x: Tensor, dim: int, start: int, length: int, step: int) -> Tensor:
@@ -214,26 +234,32 @@ def _each(*settings: Any) -> Iterator[tuple[Any, ...]]:
     return zip(*settings, strict=True)
 
 
-@computes(ops.int8_conv3d)
-class Int8Conv3d(_InPhases):
-    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last; or float32, contiguous."""
+class Ordinary(InPhases):
+    """Convolutions that are not transposed."""
 
     def _phases(self) -> list[list[Phase]]:
         settings = map(self.constant, ("stride", "padding", "dilation"))
         return [of_conv(*one) for one in _each(self.constant("weight").shape[2:], *settings)]
 
 
-class _Transposed(_InPhases):
+@computes(ops.int8_conv3d)
+class Int8Conv3d(Ordinary):
+    """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last; or float32, contiguous."""
+
+
+class Transposed(InPhases):
+    """Transposed ones."""
+
     def _phases(self) -> list[list[Phase]]:
         settings = map(self.constant, ("stride", "padding", "output_padding", "dilation"))
         return [of_transposed(*one) for one in _each(self.constant("weight").shape[2:], *settings)]
 
 
 @computes(ops.int8_conv_transpose2d)
-class Int8ConvTranspose2d(_Transposed):
+class Int8ConvTranspose2d(Transposed):
     """uint8 [N, I, H, W] -> uint8 [N, O, OH, OW], channels last; or float32, contiguous."""
 
 
 @computes(ops.int8_conv_transpose3d)
-class Int8ConvTranspose3d(_Transposed):
+class Int8ConvTranspose3d(Transposed):
     """uint8 [N, I, D, H, W] -> uint8 [N, O, OD, OH, OW], channels last; or float32, contiguous."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fxquant import kernels, ops
-from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.layers.matmul import masked
-from fxquant.runtime.layers.weighted import check_real
+from fxquant.runtime.layers.weighted import check_float32, check_real
 from fxquant.runtime.value import Value
 from fxquant.runtime.work import attention_multiply_adds
 from fxquant.target import active_isa
@@ -28,12 +26,6 @@ class Floats(Layer):
     def check(self, *inputs: Any) -> None:
         for x in inputs:
             check_real(x)
-
-    def check_floats(self, *inputs: Value) -> None:
-        """Raises InputError for a value that is not float32: the user's input may be."""
-        for x in inputs:
-            if x.dtype is not torch.float32:
-                raise InputError(f"it takes float32 tensors, not {x.dtype}")
 
 
 @computes(ops.float_add)
@@ -50,7 +42,7 @@ class FloatAdd(Floats):
         return kernels.float_add(a, b)
 
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
-        self.check_floats(a, b)
+        check_float32(a, b)
         emitter.call("float_add", (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
@@ -70,7 +62,7 @@ class FloatGelu(Floats):
         return kernels.float_gelu(x)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        self.check_floats(x)
+        check_float32(x)
         emitter.call("float_gelu", (emitter.rows(y), emitter.rows(x)), active_isa())
 
 
@@ -88,7 +80,7 @@ class FloatLayerNorm(Floats):
         return kernels.float_layer_norm(x, *self.derived_parameters, self.derived_eps)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        self.check_floats(x)
+        check_float32(x)
         dims = self.derived_parameters[0].dim()
         parameters = [emitter.constant(t) for t in self.derived_parameters]
         rows = (emitter.rows(y, dims), emitter.rows(x, dims))
@@ -113,7 +105,7 @@ class AttentionOfFloats(Floats):
     def emit(
         self, emitter: Emitter, y: Value, query: Value, key: Value, value: Value, mask: Value | None = None
     ) -> None:
-        self.check_floats(query, key, value)
+        check_float32(query, key, value)
         mask, bools = masked(mask, (*y.shape[:-1], key.shape[-2]))
         operands = (y, emitter.dense_rows(query), key, value)
         size = getattr(_kernels, f"{self.kernel}_scratch_size")(*(x.native for x in operands), active_isa())

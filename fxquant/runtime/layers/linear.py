@@ -13,7 +13,7 @@ from fxquant.kernels import _kernels
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
-from fxquant.runtime.layers.weighted import Weighted, check_real
+from fxquant.runtime.layers.weighted import Weighted, check_float32, check_real
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
@@ -60,8 +60,7 @@ class DynamicLinear(Layer):
         return kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *self.derived_arguments)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        if x.dtype is not torch.float32:
-            raise InputError(f"linear takes a float32 tensor, not {x.dtype}")
+        check_float32(x)
         rows = emitter.rows(x)
         scratch = emitter.scratch(_kernels.dynamic_scratch(*rows.shape))
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
@@ -81,6 +80,7 @@ class WeightOnlyLinear(Layer):
 
     def derive(self) -> None:
         weight, scale, bias = (self.constant(name) for name in ("weight", "scale", "bias"))
+        bias = torch.zeros(len(weight)) if bias is None else bias
         self.derived_packed = kernels.pack_weight_only(weight, scale, bias, self.constant("output"))
         self.derived_features = weight.shape[0]
 
@@ -91,8 +91,7 @@ class WeightOnlyLinear(Layer):
         return kernels.weight_only_linear(x, self.derived_packed, self.derived_features)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        if x.dtype is not torch.float32:
-            raise InputError(f"linear takes a float32 tensor, not {x.dtype}")
+        check_float32(x)
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         emitter.call("weight_only_linear", (emitter.rows(y), emitter.rows(x)), *packed, active_isa())
 

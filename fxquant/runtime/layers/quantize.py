@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fxquant import kernels, ops
-from fxquant.errors import InputError
 from fxquant.runtime.call import Window
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
-from fxquant.runtime.layers.weighted import check_real
+from fxquant.runtime.layers.weighted import check_float32, check_real
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
@@ -35,8 +33,7 @@ class Quantize(Layer):
         return kernels.quantize(x, *self.derived_arguments)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        if x.dtype is not torch.float32:
-            raise InputError(f"quantize takes a float32 tensor, not {x.dtype}")
+        check_float32(x)
         emitter.call("quantize", (y, x), *self.derived_arguments, active_isa(), window=Window())
 
 

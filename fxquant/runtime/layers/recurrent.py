@@ -15,8 +15,6 @@ from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Value
 from fxquant.target import active_isa
 
-_BY_PRODUCT = ("weight", "bias", "multiplier")
-
 
 @computes(ops.int8_recurrent_states)
 class Int8RecurrentStates(Layer):
@@ -37,7 +35,16 @@ class Int8RecurrentStates(Layer):
         self.derived_emitted = (*self.derived_settings, False)
 
     def _weights(self) -> list[Tensor]:
-        return [self.constant(f"{name}_{suffix}") for name in _BY_PRODUCT for suffix in ("ih", "hh")]
+        weights, multipliers = (
+            [self.constant(f"{name}_{s}") for s in ("ih", "hh")] for name in ("weight", "multiplier")
+        )
+        return [*weights, *self.biases(), *multipliers]
+
+    def biases(self) -> list[Tensor]:
+        """Of the products of inputs, if there are any here, and of states; zeros for one that it does not have."""
+        names = ("bias_ih", "bias_hh") if self.constant("weight_ih") is not None else ("bias_hh",)
+        zeros = torch.zeros(len(self.constant("weight_hh")))
+        return [zeros if self.constant(name) is None else self.constant(name) for name in names]
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return True  # dimension 0 is time
@@ -104,7 +111,7 @@ class DynamicRecurrenceStates(Int8RecurrentStates):
 
     def derive(self) -> None:
         weight, low = self.constant("weight_hh"), self.constant("low_hh")
-        bias, multiplier, dynamic = (self.constant(name) for name in ("bias_hh", "multiplier_hh", "dynamic"))
+        multiplier, dynamic, (bias,) = self.constant("multiplier_hh"), self.constant("dynamic"), self.biases()
         none = weight.new_empty(len(weight), 0)
         self.derived_packed = kernels.pack_recurrent(
             *(self.constant("kind"), none, weight, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fxquant.errors import InputError
@@ -21,10 +22,17 @@ def check_real(x: object) -> None:
         raise InputError(f"a tensor on {x.device}; the kernels run on the CPU, so pass x.cpu()")
 
 
+def check_float32(*values: Value) -> None:
+    """Raises InputError for a value of a program that is not float32: the user's input may be."""
+    for value in values:
+        if value.dtype is not torch.float32:
+            raise InputError(f"it takes a float32 tensor, not {value.dtype}")
+
+
 class Weighted(Layer):
     """A layer with packed weights and an optional residual."""
 
-    inputs = ("x", "residual")
+    inputs: tuple[str, ...] = ("x", "residual")
 
     def _derive_output(self) -> None:
         """Whether the results are integers, as every `derive` has to know."""
