@@ -107,16 +107,24 @@ class ReshapedScores(Rule):
             m.refuse("the reshape changes the rows of the softmax")
 
     def rewrite(self, m: Match, x: Any, mask: Any, shape: Any, dim: Any) -> Any:
-        return ops.reshape(ops.softmax(ops.add(x, mask), -1, None), shape)
+        (scores,) = m.root.all_input_nodes[0].all_input_nodes[:1]
+        return ops.reshape(ops.softmax(ops.add(x, mask), len(scores.meta["shape"]) - 1, None), shape)
 
 
 class _NoActivation(Rule):
     def check(self, m: Match) -> None:
-        if not (isinstance(m.added, Node) and of_no_activation(m.added)):
+        if not (isinstance(m.x, Node) and isinstance(m.added, Node) and of_no_activation(m.added)):
             m.refuse("what is added to the scores is a number, or made of activations: no mask")
+        scores, added = m.x.meta.get("shape"), m.added.meta.get("shape")
+        if None in (scores, added) or torch.broadcast_shapes(scores, added) != scores:
+            m.refuse("what is added to the scores does not broadcast to their shape")
+        if m.added.meta.get("dtype") is not torch.float32:
+            m.refuse(f"what is added to the scores is {m.added.meta.get('dtype')}, no float32")
 
 
 class ConstantAdded(_NoActivation):
+    """Whatever the scores are: what is added to them needs no rounding."""
+
     def pattern(self, x: Any, added: Any, dim: Any) -> Any:
         return ops.softmax(ops.add(x, added), dim, None)
 
