@@ -3,10 +3,10 @@
     observer factory   made once, to see what it makes; then ours of the same class name, with the same arguments
     qconfig, mapping, custom and backend configs   ours, with the same settings
 
-A range that torch.ao halves against saturating kernels (`reduce_range`) is taken at its full width: no kernel here
-saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use, the scale is max|w| / 127.5, and
-the largest weight is cut by half a step if it is positive (docs/accuracy.md). An observer class that is not known by
-name, a user's own, is asked for its qparams as it is.
+A range that torch.ao halves against saturating kernels (`reduce_range`, or the 0..127 of its default observer) is taken
+at its full width: no kernel here saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use,
+the scale is max|w| / 127.5, and the largest weight is cut by half a step if it is positive (docs/accuracy.md). An
+observer class that is not known by name, a user's own, is asked for its qparams as it is.
 """
 
 from __future__ import annotations
@@ -119,11 +119,20 @@ def _like(made: Any, of_weights: bool) -> Partial | None:
     if arguments.get("reduce_range"):
         arguments["quant_min"], arguments["quant_max"] = 2 * arguments["quant_min"], 2 * arguments["quant_max"] + 1
         arguments["reduce_range"] = False
+    elif _halved(arguments) and not of_weights:
+        arguments["quant_max"] = 255
     if of_weights and "symmetric" in str(arguments.get("qscheme")) and arguments.get("quant_min") == -128:
         arguments["quant_min"] = -127
     if getattr(made, "custom_op", ""):
         arguments["custom_op_name"] = made.custom_op
     return Partial(kind).with_args(**arguments) if arguments else Partial(kind)
+
+
+def _halved(arguments: dict[str, Any]) -> bool:
+    return arguments.get("dtype") is torch.uint8 and (arguments.get("quant_min"), arguments.get("quant_max")) == (
+        0,
+        127,
+    )
 
 
 def _fake_quantize_like(made: Any, kind: Any, of_weights: bool) -> Partial | None:

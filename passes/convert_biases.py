@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from fxquant import qparams
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quant_of
+from fxquant.graph.annotation import rounds_weight
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.watching import is_statistic
 from fxquant.graph.weights import mean_of_products, set_bias
@@ -36,7 +36,7 @@ def _correct(gm: GraphModule, node: Node) -> None:
     observer, observed = gm.get_submodule(str(node.target)), node.args[1]
     assert isinstance(observer, MeanObserver)
     assert isinstance(observed, Node)
-    layer = next((user for user in observed.users if user is not node and quant_of(user).int8), None)
+    layer = next((user for user in observed.users if user is not node and rounds_weight(user)), None)
     if layer is None or not observer.observed:
         return
     row = op_of(layer)

@@ -1,5 +1,7 @@
 """matmul(q * c, k), q @ k / c, …               -> matmul(q, k, scale=c)
 softmax(matmul(q, k, c) + mask)              -> softmax(matmul(q, k, c), mask)
+softmax(reshape(x + mask))                   -> reshape(softmax(x + mask)), if the last dimension stays as it is
+softmax(reshape(x) + mask)                   -> softmax(reshape(x), mask), if the mask is made of no activation
 softmax(masked_fill(matmul(q, k, c), m, -inf))  -> the same, with a mask of 0 and -inf
 matmul(softmax(matmul(q, k, c), mask), v)    -> attention(q, k^T, v, mask, scale=c)
 
@@ -11,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from fxquant import ops
+from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.graph.shapes import AS_GOOD_AS_INFINITE, infer_shapes
@@ -91,6 +94,70 @@ class MaskAddedTwice(Rule):
         return ops.softmax(ops.matmul(a, b, scale), dim, exactly(MASK, torch.add, mask, other))
 
 
+class ReshapedScores(Rule):
+    """Windows: the scores of an image's windows get masks of their own before all are a batch again."""
+
+    def pattern(self, x: Any, mask: Any, shape: Any, dim: Any) -> Any:
+        return ops.softmax(ops.reshape(ops.add(x, mask), shape), dim, None)
+
+    def check(self, m: Match) -> None:
+        (scores,) = m.root.all_input_nodes[0].all_input_nodes[:1]
+        before, after = scores.meta.get("shape"), m.root.meta.get("shape")
+        if not before or not after or m.dim not in (-1, len(after) - 1) or before[-1] != after[-1]:
+            m.refuse("the reshape changes the rows of the softmax")
+
+    def rewrite(self, m: Match, x: Any, mask: Any, shape: Any, dim: Any) -> Any:
+        (scores,) = m.root.all_input_nodes[0].all_input_nodes[:1]
+        return ops.reshape(ops.softmax(ops.add(x, mask), len(scores.meta["shape"]) - 1, None), shape)
+
+
+class _NoActivation(Rule):
+    def check(self, m: Match) -> None:
+        if not (isinstance(m.x, Node) and isinstance(m.added, Node) and of_no_activation(m.added)):
+            m.refuse("what is added to the scores is a number, or made of activations: no mask")
+        scores, added = m.x.meta.get("shape"), m.added.meta.get("shape")
+        if None in (scores, added) or torch.broadcast_shapes(scores, added) != scores:
+            m.refuse("what is added to the scores does not broadcast to their shape")
+        if m.added.meta.get("dtype") is not torch.float32:
+            m.refuse(f"what is added to the scores is {m.added.meta.get('dtype')}, no float32")
+
+
+class ConstantAdded(_NoActivation):
+    """Whatever the scores are: what is added to them needs no rounding."""
+
+    def pattern(self, x: Any, added: Any, dim: Any) -> Any:
+        return ops.softmax(ops.add(x, added), dim, None)
+
+    def rewrite(self, m: Match, x: Any, added: Any, dim: Any) -> Any:
+        return ops.softmax(x, dim, added)
+
+
+class ConstantAddedToo(_NoActivation):
+    def pattern(self, x: Any, added: Any, dim: Any, mask: Any) -> Any:
+        return ops.softmax(ops.add(x, added), dim, mask)
+
+    def check(self, m: Match) -> None:
+        super().check(m)
+        if m.mask is None:
+            m.refuse("there is no mask yet")
+
+    def rewrite(self, m: Match, x: Any, added: Any, dim: Any, mask: Any) -> Any:
+        return ops.softmax(x, dim, exactly(MASK, torch.add, added, mask))
+
+
+def of_no_activation(node: Node) -> bool:
+    """Whether the tensor `node` is made of constants, integers and sizes: of no float input of the model."""
+    seen, left = {node}, [node]
+    while left:
+        each = left.pop()
+        if each.op == "placeholder" and each.meta.get("dtype") in (None, torch.float32):
+            return False
+        new = {x for x in each.all_input_nodes if surgery.is_tensor(x)} - seen
+        seen |= new
+        left += new
+    return True
+
+
 class MaskFilled(Rule):
     def pattern(self, a: Any, b: Any, scale: Any, mask: Any, value: Any, dim: Any) -> Any:
         return ops.softmax(ops.masked_fill(ops.matmul(a, b, scale), mask, value), dim, None)
@@ -125,5 +192,6 @@ SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedPr
 
 @register_pass(stage="normalize")
 def normalize_attention(gm: GraphModule) -> GraphModule:
+    windows = (ReshapedScores(), ConstantAdded(), ConstantAddedToo())
     masks = (MaskAddedTwice(), MaskAdded(), MaskFilled())
-    return infer_shapes(apply_rules(infer_shapes(apply_rules(gm, [*SCALES, *masks])), [Attention()]))
+    return infer_shapes(apply_rules(infer_shapes(apply_rules(gm, [*SCALES, *windows, *masks])), [Attention()]))

@@ -55,6 +55,7 @@ def _observer(gm: GraphModule, watched: list[Node]) -> nn.Module:
     learns = getattr(made, "activation_post_process", made)
     if isinstance(learns, MovingAverageMinMaxObserver):
         learns.values = len(watched)
+        learns.warm_up = round(1 / max(learns.averaging_constant, 1e-3))
     return made
 
 

@@ -1,6 +1,7 @@
 """layer(x, w_observer(w), b) -> the same, and mean(x, w_observer(w)) beside it, for every layer that rounds its weight.
 
-Nothing reads the mean but convert_biases. In quantized training there is none: it settles the biases by itself.
+Nothing reads the mean but convert_biases. In quantized training there is none: it settles the biases by itself. A
+layer of dynamic activations, or of none, needs no data to be converted; its bias is corrected if some was seen.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
-from fxquant.graph.annotation import quant_of
+from fxquant.graph.annotation import rounds_weight
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.watching import STATISTIC
@@ -24,7 +25,7 @@ def observe_means(gm: GraphModule) -> GraphModule:
         return gm
     for node in list(gm.graph.nodes):
         row = op_of(node)
-        if row is None or row.name not in _CHANNELS or not quant_of(node).int8:
+        if row is None or row.name not in _CHANNELS or not rounds_weight(node):
             continue
         arguments = row.bind(node)
         weight: Node = arguments["weight"]

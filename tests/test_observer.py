@@ -143,6 +143,25 @@ def test_moving_average_moves_a_part_of_the_way():
     assert (float(observer.min_val), float(observer.max_val)) == (-0.75, 2.5)
 
 
+def test_moving_average_starts_from_the_range_of_the_warm_up():
+    batches = [torch.tensor([low, high]) for low, high in ((-1.0, 2.0), (0.0, 4.0), (-3.0, 1.0), (-2.0, 2.0))]
+    observer = MovingAverageMinMaxObserver(averaging_constant=0.25)
+    observer.warm_up = 4
+    for batch, expected in zip(batches, ((-1, 2), (-1, 4), (-3, 4), (-3, 4)), strict=True):
+        observer(batch)
+        assert (observer.min_val, observer.max_val) == expected
+    seen(observer, torch.tensor([-1.0, 8.0]))
+    assert (observer.min_val, observer.max_val) == (-2.5, 5)
+    resumed = MovingAverageMinMaxObserver(averaging_constant=0.25)
+    resumed.warm_up = 4
+    resumed.load_state_dict(observer.state_dict())
+    seen(resumed, torch.tensor([-0.5, 1.0]))
+    assert (resumed.min_val, resumed.max_val) == (-2, 4)
+    resumed.reset_min_max_vals()
+    seen(resumed, *batches[:2])
+    assert (resumed.min_val, resumed.max_val) == (-1, 4)
+
+
 def test_moving_average_of_values_that_share_qparams_holds_the_widest_of_each_batch():
     narrow, wide = torch.tensor([-1.0, 2.0]), torch.tensor([-4.0, 1.0])
     observer = MovingAverageMinMaxObserver(averaging_constant=0.5)

@@ -60,6 +60,12 @@ def leave_float(node: Node, reason: str) -> None:
     node.meta["qconfig"] = Match(None, "leave_float", reason)
 
 
+def rounds_weight(node: Node) -> bool:
+    """Whether an op that has a weight computes of integers of it, whatever becomes of its input."""
+    quant = quant_of(node)
+    return quant.int8 or quant.dynamic is not None or quant.weight_only
+
+
 def integer_weights(node: Node) -> tuple[str, ...]:
     """Arguments of `node` that are kept in integers: the weights of an op that is not float, or the table of `rows`."""
     row, quant = op_of(node), quant_of(node)

@@ -6,6 +6,7 @@ moving average    low <- low + averaging_constant * (min(x) - low)     high like
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -72,9 +73,14 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
 
     `values`: so many calls are one batch, whose range holds all of them. More than 1 where values share qparams, such
     as what is concatenated: a mean of their ranges would cut off the widest.
+
+    `warm_up`: the range of so many batches is what the average starts from. With 1 it is the first one's, which still
+    makes up half of it 70 batches later; a prepared model starts from as many as the average spans. What a state_dict
+    brings has been started from.
     """
 
     values = 1
+    warm_up = 1
 
     def __init__(
         self,
@@ -89,6 +95,7 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
     ) -> None:
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
         self.averaging_constant = averaging_constant
+        self._batches: float = 0
         self._seen = 0  # of the values of this batch
         self._range = self._before = (self.min_val, self.max_val)  # of this batch; of those before it
 
@@ -96,16 +103,21 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
         if self._seen == 0:
             self._before = self.min_val.clone(), self.max_val.clone()
             self._range = low, high
+            self._batches += 1
         else:
             self._range = torch.minimum(self._range[0], low), torch.maximum(self._range[1], high)
         self._seen = (self._seen + 1) % self.values
-        if not bool(torch.isfinite(self._before[0])):
-            return self._range
+        if self._batches <= self.warm_up or not bool(torch.isfinite(self._before[0])):
+            return torch.minimum(self._before[0], self._range[0]), torch.maximum(self._before[1], self._range[1])
         return moved(self._before, self._range, self.averaging_constant)
 
     def reset_min_max_vals(self) -> None:
         super().reset_min_max_vals()
-        self._seen = 0
+        self._batches, self._seen = 0, 0
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._batches = math.inf if self.observed else 0
 
     def merge_processes(self) -> None:
         self.average_processes()

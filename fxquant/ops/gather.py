@@ -36,12 +36,18 @@ def unfold(x: Tensor, dim: int, size: int, step: int) -> Tensor:
 
 @spelling(torch.index_select, "index_select")
 def _index_select(input: Any, dim: int, index: Any) -> Any:
-    return index_select(input, axis(input, dim), index)
+    return index_select(input, axis(_with_dimensions(input), dim), index)
 
 
 @spelling(torch.gather, "gather")
 def _gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
-    return gather(input, axis(input, dim), index)
+    return gather(input, axis(_with_dimensions(input), dim), index)
+
+
+def _with_dimensions(input: Any) -> Any:
+    if rank(input) == 0:
+        raise TypeError("it takes from a single number, without dimensions")
+    return input
 
 
 @spelling("unfold")

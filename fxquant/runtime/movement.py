@@ -6,7 +6,7 @@ What it gives has the layout of its input, channels last or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,8 +18,9 @@ from torch.fx import Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.ops.op import Op
+from fxquant.runtime.choice import CHOOSES, choose, chooses_across, chosen
 from fxquant.runtime.emitter import Emitter
-from fxquant.runtime.value import Value, are_images
+from fxquant.runtime.value import Value, like
 
 Shape = tuple[int, ...]
 
@@ -28,8 +29,6 @@ _VIEWS = (
     *(ops.flatten, ops.unflatten, ops.reshape, ops.permute, ops.squeeze, ops.unsqueeze, ops.expand),
     *(ops.getitem, ops.chunk, ops.split, ops.unbind, ops.unfold),
 )
-# What takes each element from one of two sides, as a mask tells.
-_SELECTS = (ops.masked_fill, ops.where)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def can_move(node: Node, row: Op) -> bool:
         arguments = row.bind(node)
         amounts = arguments["pad"]
         return arguments["mode"] != "constant" and all(isinstance(amount, int) and amount >= 0 for amount in amounts)
-    return row.call in (ops.cat, ops.pixel_shuffle, ops.pixel_unshuffle, *_SELECTS, *_PIECES, *_VIEWS)
+    return row.call in (ops.cat, ops.pixel_shuffle, ops.pixel_unshuffle, *CHOOSES, *_PIECES, *_VIEWS)
 
 
 def _is_size(value: Any) -> bool:
@@ -61,12 +60,9 @@ def _is_size(value: Any) -> bool:
 
 
 def crosses_examples(node: Node, row: Op, *inputs: Any) -> bool:
-    """Whether the node moves something from one index of dimension 0 to another, of as many; `inputs` without memory.
-
-    What has fewer dimensions than others counts as such: its first one belongs to another of theirs.
-    """
-    if row.call in _SELECTS:
-        return len({x.dim() for x in inputs if isinstance(x, Tensor)}) > 1
+    """Whether the node moves something between indices of dimension 0, of as many; `inputs` without memory."""
+    if row.call in CHOOSES:
+        return chooses_across(node, row, *inputs)
     return row.call in (ops.flip, ops.roll) and 0 in row.bind(node)["dims"]
 
 
@@ -77,18 +73,18 @@ def result(row: Op, x: Any, *rest: Any) -> Any:
     """
     if row.call is ops.cat:
         dim = rest[0]
-        return _like(x, [*x[0].shape[:dim], sum(each.shape[dim] for each in x), *x[0].shape[dim + 1 :]])
+        return like(x, [*x[0].shape[:dim], sum(each.shape[dim] for each in x), *x[0].shape[dim + 1 :]])
     if row.call is ops.pixel_shuffle:
         (*lead, channels, height, width), (r,) = x.shape, rest
-        return _like([x], [*lead, _part(channels, r * r), height * r, width * r])
+        return like([x], [*lead, _part(channels, r * r), height * r, width * r])
     if row.call is ops.pixel_unshuffle:
         (*lead, channels, height, width), (r,) = x.shape, rest
-        return _like([x], [*lead, channels * r * r, _part(height, r), _part(width, r)])
-    if row.call in _SELECTS:
-        return _selected(row, x, *rest)
+        return like([x], [*lead, channels * r * r, _part(height, r), _part(width, r)])
+    if row.call in CHOOSES:
+        return chosen(row, x, *rest)
     if row.call in _PIECES:
         pieces = _PIECES[row.call](tuple(x.shape), *rest)
-        return _like([x], [sum(piece.length for piece in along) for along in pieces])
+        return like([x], [sum(piece.length for piece in along) for along in pieces])
     return row.body(x, *rest)
 
 
@@ -99,11 +95,8 @@ def moved(emitter: Emitter, row: Op, meta: Any, value: Any, *rest: Any) -> Any:
     if row.call in _VIEWS:
         return _viewed(emitter, value, lambda x: row.body(x, *rest))
     y = emitter.new(meta)
-    if row.call is ops.where:
-        _select(emitter, y, value, *rest)
-    elif row.call is ops.masked_fill:
-        mask, number = rest
-        _select(emitter, y, mask, emitter.number(number, y.dtype), value)
+    if row.call in CHOOSES:
+        choose(emitter, row, y, value, *rest)
     elif row.call is ops.pixel_shuffle:
         emitter.copy(_pixels(y, *rest), _channels(value, *rest))
     elif row.call is ops.pixel_unshuffle:
@@ -114,36 +107,9 @@ def moved(emitter: Emitter, row: Op, meta: Any, value: Any, *rest: Any) -> Any:
     return y
 
 
-def _selected(row: Op, *inputs: Any) -> Tensor:
-    """What an op of _SELECTS gives, as a meta tensor."""
-    mask, sides = (inputs[0], inputs[1:]) if row.call is ops.where else (inputs[1], inputs[:1])
-    shape = torch.broadcast_shapes(mask.shape, *(side.shape for side in sides))
-    if mask.dtype.itemsize != 1 or any(side.dtype is not sides[0].dtype for side in sides):
-        raise ValueError(f"{row.name} takes a bool mask and tensors of one dtype")
-    if row.call is ops.masked_fill and shape != sides[0].shape:
-        raise ValueError(f"a mask of shape {list(mask.shape)} is larger than {list(sides[0].shape)}")
-    return _like(sides, shape)
-
-
-def _select(emitter: Emitter, y: Value, mask: Value, a: Value, b: Value) -> None:
-    """Writes a where `mask`, else b; all broadcast to the shape of `y`."""
-    mask, a, b = (x.viewed(lambda t: t.expand(y.shape)) for x in (mask, a, b))
-    y, a, b = y.as_bytes(), a.as_bytes(), b.as_bytes()
-    if len(mask.shape) < len(y.shape):
-        mask = mask.viewed(lambda t: t.unsqueeze(-1).expand(y.shape))
-    emitter.call("select", (y, mask, a, b))
-
-
 def _viewed(emitter: Emitter, value: Value, view: Callable[[Tensor], Any]) -> Any:
     seen = value.viewed(view)
     return emitter.copied(value, torch.contiguous_format).viewed(view) if seen is None else seen
-
-
-def _like(tensors: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
-    """A dense meta tensor, channels last if all `tensors` are."""
-    last = all(are_images(x.shape, x.stride()) for x in tensors)
-    memory_format = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(tuple(shape), dtype=tensors[0].dtype, device="meta", memory_format=memory_format)
 
 
 def _part(size: int, of: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from fxquant.runtime.batches import plan_for
+from fxquant.runtime.failure import complain
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
 from fxquant.runtime.tracing import recorded
@@ -88,4 +89,8 @@ def run(self: Int8Region, *inputs: Any) -> Any:
         if any(x.numel() == 0 for x in inputs):
             return self.node_by_node(*inputs)
         plan = self.programs.make(key, lambda: self.plan(*inputs))
-    return plan.run(inputs)
+    try:
+        return plan.run(inputs)
+    except IndexError as error:  # of a program that gathers
+        complain(self, error, inputs, {})
+        raise

@@ -101,3 +101,10 @@ class Value:
 def are_images(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether this is the layout of [N, C, H, W] with the channels of a pixel side by side."""
     return len(shape) == 4 and (shape[1] == 1 or strides[1] == 1)
+
+
+def like(tensors: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """A dense meta tensor, channels last if all `tensors` are."""
+    last = all(are_images(x.shape, x.stride()) for x in tensors)
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=tensors[0].dtype, device="meta", memory_format=memory_format)

@@ -45,6 +45,26 @@ def test_rounded_weights_give_of_mean_inputs_what_float_ones_give(layer: Any, sh
     assert not torch.equal(as_it_is(x), convert_fx(calibrated(layer, x))(x))
 
 
+@pytest.mark.parametrize(
+    "qconfig",
+    [
+        fxquant.qconfig.default_dynamic_qconfig,
+        fxquant.qconfig.per_channel_weight_only_qconfig,
+        fxquant.qconfig.group_weight_only_qconfig,
+    ],
+    ids=["dynamic", "weight only", "weights in groups"],
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_layers_that_need_no_calibration_are_corrected_if_they_had_one(qconfig: Any, bias: bool) -> None:
+    layer = nn.Linear(96, 8, bias=bias)
+    x = torch.randn(64, 96, generator=torch.Generator().manual_seed(0)) + 3
+    prepared = fxquant.prepare_fx(layer, fxquant.QConfigMapping().set_global(qconfig), (x,))
+    without = convert_fx(prepared)(x) - layer(x)
+    after = convert_fx(calibrate(prepared, [x], progress=False))(x) - layer(x)
+    assert float(after.mean(0).abs().max()) < 0.3 * float(without.mean(0).abs().max())
+    assert float(after.square().mean()) < float(without.square().mean())
+
+
 def test_nothing_but_the_bias_changes_and_the_users_model_keeps_its_own() -> None:
     model = Written(lambda m, x: m.b(m.a(x)), a=nn.Linear(8, 8), b=nn.Linear(8, 8, bias=False))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

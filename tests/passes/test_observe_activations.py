@@ -52,6 +52,20 @@ def test_a_moving_average_of_a_group_cuts_off_none_of_its_values(mapping: QConfi
     assert abs(float(q.scale) * 255 - float(x.max() - x.min())) < 2 * float(q.scale)
 
 
+@pytest.mark.parametrize("mapping", [get_default_qat_qconfig_mapping(), MOVING])
+def test_a_moving_average_starts_from_all_batches_of_its_span(mapping: QConfigMapping) -> None:
+    gm, _ = observed(lambda m, x: m.b(m.a(x)), mapping)
+    batches = [IMAGE, 3 * IMAGE, 2 * IMAGE]
+    for x in batches:
+        gm(x)
+    q = gm.activation_post_process_0.qparams()
+    assert abs(float(q.scale) * 255 - 3 * float(IMAGE.max() - IMAGE.min())) < 2 * float(q.scale)
+    for _ in range(200):
+        gm(IMAGE)
+    q = gm.activation_post_process_0.qparams()
+    assert float(q.scale) * 255 < 2 * float(IMAGE.max() - IMAGE.min())
+
+
 def test_a_range_that_maths_gives_is_not_observed() -> None:
     gm, _ = observed(lambda m, x: m.b(torch.sigmoid(m.a(x))))
     kinds = [type(getattr(gm, name)) for name in calls(gm) if isinstance(name, str)]

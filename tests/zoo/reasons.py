@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx, qparams
-from fxquant.observer import ObserverBase
+from fxquant.observer import ObserverBase, PassiveObserver
 
 sys.path.insert(0, str(Path(__file__).parent))
 from figures import rounded, sqnr
@@ -33,6 +33,8 @@ def worst_value(prepared: nn.Module, inputs: Inputs) -> tuple[float, str]:
     found: list[tuple[float, str]] = []
 
     def see(observer: Any, arguments: tuple[Tensor], _: Any) -> None:
+        if isinstance(observer, PassiveObserver):
+            return
         (x,) = arguments
         q = observer.qparams()
         if x.any() and q.axis is None:  # weights have an axis

@@ -4,10 +4,12 @@
 // memory allocated while a program runs. Each run has an arena of its own, so that several threads may run one program
 // at once; arenas are kept for the next run.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <vector>
 
 namespace fxquant {
@@ -17,10 +19,11 @@ struct Place {
   int64_t base = -1, offset = 0;
 };
 
-// The addresses and the number of threads of one run.
+// The addresses and the number of threads of one run; a step raises the flag for an index that is out of range.
 struct Frame {
   const uintptr_t* bases = nullptr;
   int threads = 1;
+  std::atomic<bool>* out_of_range = nullptr;
 
   template <class T>
   T* at(const Place& place) const {
@@ -39,13 +42,15 @@ class Program {
   void add(Step step) { steps_.push_back(std::move(step)); }
 
   // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, each step
-  // is timed.
+  // is timed. Throws std::out_of_range, when all have run, if an index of a gather was.
   template <class Fill>
   void run(int threads, const Fill& fill, double* seconds = nullptr) {
     std::unique_ptr<Arena> arena = take();
     fill(arena->bases.data() + 1);
-    run_steps({arena->bases.data(), threads}, seconds);
+    std::atomic<bool> out_of_range{false};
+    run_steps({arena->bases.data(), threads, &out_of_range}, seconds);
     give(std::move(arena));
+    if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
   }
 
   int64_t externals() const { return externals_; }

@@ -22,6 +22,21 @@ Step select_step(const View& y, const View& mask, const View& a, const View& b) 
   };
 }
 
+template <class Index>
+Step gather_step_of(const View& y, const View& index, const View& x, int64_t step, int64_t size) {
+  return [=, to = y.place, at_index = index.place, from = x.place,
+          walk = walk_of<3>({&y, &index, &x})](const Frame& frame) {
+    const bool right = gather(walk, frame.at<uint8_t>(to), frame.at<const Index>(at_index),
+                              frame.at<const uint8_t>(from), step, size, frame.threads);
+    if (!right) frame.out_of_range->store(true, std::memory_order_relaxed);
+  };
+}
+
+Step gather_step(const View& y, const View& index, const View& x, int64_t step, int64_t size, int index_bytes) {
+  return index_bytes == 4 ? gather_step_of<int32_t>(y, index, x, step, size)
+                          : gather_step_of<int64_t>(y, index, x, step, size);
+}
+
 Step fill_step(const View& y, int value) {
   return [=, to = y.place, walk = walk_of<1>({&y})](const Frame& frame) {
     fill(walk, frame.at<uint8_t>(to), static_cast<uint8_t>(value), frame.threads);
@@ -39,6 +54,7 @@ Step fill_halo_step(const View& y, int64_t rows, int64_t columns, int value) {
 void bind_copy(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "copy", copy_step);
   bind_step(m, program, "select", select_step);
+  bind_step(m, program, "gather", gather_step);
   bind_step(m, program, "fill", fill_step);
   bind_step(m, program, "fill_halo", fill_halo_step);
 }

@@ -1,5 +1,6 @@
 #include "copy/copy.h"
 
+#include <atomic>
 #include <cstring>
 
 namespace fxquant {
@@ -7,7 +8,7 @@ namespace {
 
 // y[i] = x[i * x_step], of steps that the compiler knows and makes vectors of.
 template <int64_t kStep>
-void gather_row(uint8_t* y, const uint8_t* x, int64_t length) {
+void copy_every(uint8_t* y, const uint8_t* x, int64_t length) {
   for (int64_t i = 0; i < length; ++i) y[i] = x[i * kStep];
 }
 
@@ -15,7 +16,7 @@ void copy_row(uint8_t* y, int64_t y_step, const uint8_t* x, int64_t x_step, int6
   if (y_step == 1 && x_step == 1) {
     std::memcpy(y, x, static_cast<size_t>(length));
   } else if (y_step == 1 && x_step == 2) {
-    gather_row<2>(y, x, length);
+    copy_every<2>(y, x, length);
   } else {
     for (int64_t i = 0; i < length; ++i) y[i * y_step] = x[i * x_step];
   }
@@ -61,6 +62,24 @@ void select_row(const Plane<4>& plane, uint8_t* y, const uint8_t* mask, const ui
   }
 }
 
+// One row of y: of one position, where the index is the same all along it, or of one for each element.
+template <class Index>
+bool gather_row(const Plane<3>& plane, uint8_t* y, const Index* index, const uint8_t* x, int64_t step, int64_t size) {
+  const auto [y_step, index_step, x_step] = plane.step;
+  bool right = true;
+  const auto place = [&](Index position) {
+    const bool lies_in = position >= 0 && position < size;
+    right &= lies_in;
+    return lies_in ? position * step : 0;
+  };
+  if (index_step == 0) {
+    copy_row(y, y_step, x + place(*index), x_step, plane.length);
+  } else {
+    for (int64_t i = 0; i < plane.length; ++i) y[i * y_step] = x[i * x_step + place(index[i * index_step])];
+  }
+  return right;
+}
+
 }  // namespace
 
 void copy(const Walk<2>& walk, uint8_t* y, const uint8_t* x, int threads) {
@@ -76,6 +95,24 @@ void select(const Walk<4>& walk, uint8_t* y, const uint8_t* mask, const uint8_t*
     }
   });
 }
+
+template <class Index>
+bool gather(const Walk<3>& walk, uint8_t* y, const Index* index, const uint8_t* x, int64_t step, int64_t size,
+            int threads) {
+  std::atomic<bool> right{true};
+  for_each_plane(walk, threads, [&](const Plane<3>& plane) {
+    bool all = true;
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      const auto at = [&](int tensor) { return plane.offset[tensor] + r * plane.row[tensor]; };
+      all &= gather_row(plane, y + at(0), index + at(1), x + at(2), step, size);
+    }
+    if (!all) right.store(false, std::memory_order_relaxed);
+  });
+  return right.load(std::memory_order_relaxed);
+}
+
+template bool gather(const Walk<3>&, uint8_t*, const int32_t*, const uint8_t*, int64_t, int64_t, int);
+template bool gather(const Walk<3>&, uint8_t*, const int64_t*, const uint8_t*, int64_t, int64_t, int);
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads) {
   for_each_plane(walk, threads, [&](const Plane<1>& plane) {

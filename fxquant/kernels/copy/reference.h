@@ -1,4 +1,4 @@
-// The truth that copy and fill are held against.
+// The truth that what only moves is held against.
 #pragma once
 #include <cstdint>
 
@@ -28,6 +28,23 @@ inline void reference_select(const Walk<4>& walk, uint8_t* y, const uint8_t* mas
   for (int64_t i = 0; i < walk.size[dim]; ++i) {
     reference_select(walk, y + at(0, i), mask + at(1, i), a + at(2, i), b + at(3, i), dim + 1);
   }
+}
+
+// As gather.
+template <class Index>
+bool reference_gather(const Walk<3>& walk, uint8_t* y, const Index* index, const uint8_t* x, int64_t step, int64_t size,
+                      int dim = 0) {
+  if (dim == walk.rank) {
+    const bool lies_in = *index >= 0 && *index < size;
+    *y = x[lies_in ? *index * step : 0];
+    return lies_in;
+  }
+  bool right = true;
+  const auto at = [&](int tensor, int64_t i) { return i * walk.stride[tensor][dim]; };
+  for (int64_t i = 0; i < walk.size[dim]; ++i) {
+    right &= reference_gather(walk, y + at(0, i), index + at(1, i), x + at(2, i), step, size, dim + 1);
+  }
+  return right;
 }
 
 // `y` as fill_halo takes it: one pixel after the other, of those that are not in the image.

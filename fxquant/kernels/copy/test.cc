@@ -89,6 +89,37 @@ TEST(Select, AnyShapesAndStrides) {
   }
 }
 
+template <class Index>
+void check_gather(Random& random, bool wrong) {
+  Walk<3> walk;
+  walk.rank = random_shape(random, 20000, walk.size);
+  const int64_t y_size = random_layout(random, walk, 0, false), index_size = random_layout(random, walk, 1, true);
+  const int64_t size = random.integer(1, 9), x_size = random_layout(random, walk, 2, true);
+  Guarded<Index> index(index_size);
+  Guarded<uint8_t> x(x_size * size), y(y_size), expected(y_size);
+  for (int64_t j = 0; j < index_size; ++j)
+    index[static_cast<size_t>(j)] = static_cast<Index>(random.integer(0, size - 1));
+  if (wrong) index[static_cast<size_t>(random.integer(0, index_size - 1))] = random.integer(0, 1) ? Index{-1} : size;
+  fill_random(random, x);
+  y.fill(7);
+  expected.fill(7);
+  const bool right = reference_gather(walk, expected.data(), index.data(), x.data(), x_size, size);
+  for (const int threads : {1, 2}) {
+    EXPECT_EQ(gather(walk, y.data(), index.data(), x.data(), x_size, size, threads), right);
+    expect_same(y, expected);
+  }
+}
+
+// Positions of any dimension; one out of range is told, and nothing outside of x is read.
+TEST(Gather, AnyShapesAndStrides) {
+  Random random(76);
+  for (int i = 0; i < 400; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    check_gather<int32_t>(random, i % 3 == 0);
+    check_gather<int64_t>(random, i % 3 == 0);
+  }
+}
+
 TEST(Fill, AnyShapesAndStrides) {
   Random random(72);
   for (int i = 0; i < 400; ++i) {

@@ -15,13 +15,13 @@ namespace {
 
 template <class M>
 inline typename M::F32 sigmoid(typename M::F32 v) {
-  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-40.0F)), M::set(-kLog2E)), kExponential);
+  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-40.0F)), M::set(-kLog2E)), kExponentialFine);
   return M::div(M::set(1.0F), M::add(M::set(1.0F), power));
 }
 
 template <class M>
 inline typename M::F32 tanh_of(typename M::F32 v) {
-  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-20.0F)), M::set(-2.0F * kLog2E)), kExponential);
+  const auto power = power_of_2<M>(M::mul(M::greater(v, M::set(-20.0F)), M::set(-2.0F * kLog2E)), kExponentialFine);
   return M::sub(M::div(M::set(2.0F), M::add(M::set(1.0F), power)), M::set(1.0F));
 }
 

@@ -13,7 +13,8 @@ namespace fxquant {
 inline float reference_power_of_2(float t) {
   if (!(t > -60.0F)) t = -60.0F;
   const float n = std::nearbyint(t), f = t - n;
-  const float sum = ((f * 0.05500892922282219F + 0.24221095442771912F) * f + 0.6932829022407532F) * f + 1.0F;
+  const float high = (f * 0.001326472731307149F + 0.009671512991189957F) * f + 0.05550733581185341F;
+  const float sum = ((high * f + 0.24022242426872253F) * f + 0.6931470036506653F) * f + 1.0F;
   return std::ldexp(sum, static_cast<int>(n));
 }
 

@@ -16,10 +16,10 @@ GRU stay in float32: both carry small increments over many steps, which 8 bits w
 (Others keep c in 16 bits, as LiteRT does, or in 8, as torch.ao. Float costs nothing: it is one number a unit, which has
 4 * (I + H) weights to be multiplied.)
 
-    sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))              within 2.8e-5
-    tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1      within 5.6e-5
+    sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))              within 2e-7
+    tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1      within 3e-7
 
-with the power of 2 of exponential.py: a hundredth of the step that a result of 8 bits has.
+with the finer power of 2 of exponential.py, since gates that saturate leave nothing else to round.
 
 A dynamic one takes and gives float32. Each row of x[t] and of h[t-1] is quantized when it is read, with a scale and a
 zero point of its own (qparams.dynamic_quantize), whose scale multiplies float(sum) first; and h[t] = s[t].
@@ -40,7 +40,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
+from fxquant.ops.integer.exponential import EXPONENTIAL_FINE, LOG2_E, power_of_2
 from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
 from fxquant.ops.recurrent import CANDIDATE, GATES
@@ -49,12 +49,12 @@ from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_sat
 
 def sigmoid(v: Tensor) -> Tensor:
     """Of float32 of any shape."""
-    return 1.0 / (1.0 + power_of_2(_at_least(v, -40.0) * -LOG2_E, EXPONENTIAL))
+    return 1.0 / (1.0 + power_of_2(_at_least(v, -40.0) * -LOG2_E, EXPONENTIAL_FINE))
 
 
 def tanh(v: Tensor) -> Tensor:
     """Of float32 of any shape."""
-    return 2.0 / (1.0 + power_of_2(_at_least(v, -20.0) * (-2.0 * LOG2_E), EXPONENTIAL)) - 1.0
+    return 2.0 / (1.0 + power_of_2(_at_least(v, -20.0) * (-2.0 * LOG2_E), EXPONENTIAL_FINE)) - 1.0
 
 
 def candidate_rows(kind: str, weight: Tensor) -> slice:
