@@ -84,8 +84,11 @@ def _absorb(bound: Node) -> None:
         return
     low, high = (min(max(limit, bounds.low), bounds.high) for limit in output)
     new = surgery.emit(source, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
+    if value is source:  # `new` stands for what `bound` gives, not for what `source` gives
+        surgery.replace(bound, new)
     surgery.replace(source, new)
-    surgery.replace(bound, new if value is source else value)
+    if value is not source:
+        surgery.replace(bound, value)
 
 
 def _alone(value: Any) -> Node | None:

@@ -17,7 +17,7 @@ namespace fxquant {
 namespace {
 
 template <class M>
-constexpr int64_t kColumns = M::kCount* M::kVectors;
+constexpr int64_t kColumns = M::kCount * M::kVectors;
 
 inline int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
