@@ -10,7 +10,7 @@ namespace {
 template <class Machine, int Vectors, int SpreadSteps, bool HasResidual>
 void multiply(const RowRun& rows, int64_t whole, const Tiling& tiling, const Taps& taps, const Panel& panel,
               const Ahead& ahead) {
-  const int64_t rest = whole % tiling.rows, even = whole - rest;
+  const int64_t rest = rest_of(whole, tiling, Machine::kRows), even = whole - rest;
   const auto tiles = [&](int64_t size) {
     return tiles_of<Machine, Vectors, SpreadSteps, HasResidual>(size, panel.plain);
   };

@@ -129,19 +129,27 @@ struct Tiling {
   bool pipelined;
 };
 
-// Of `rows` rows and products over `taps`. Where a product over several taps is long, stores are a small part, and
-// high tiles load fewer weights.
+// Of `rows` rows and products over `taps`. Where a product is long, stores are a small part, and high tiles load fewer
+// weights.
 template <class Machine, int Vectors, int SpreadSteps>
 Tiling tiling_of(int64_t rows, [[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
-    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>, kLong = 80;
-    const int64_t rest = rows % kTile, steps = steps_of(taps);
-    const bool even = rest == 0 || rest >= kTile / 2 || rows >= 16 * kTile;
-    const bool fit = kTile / kTogether <= steps && (one_tap(taps) || steps <= kLong) && !panel.float_bias;
+    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>;
+    const int64_t rest = rows % kTile, steps = steps_of(taps), longest = one_tap(taps) ? 256 : 80;
+    const bool even = rest == 0 || rest >= kTile / 2 || rest + kTile <= Machine::kRows || rows >= 16 * kTile;
+    const bool fit = kTile / kTogether <= steps && steps <= longest && !panel.float_bias;
     if (rows >= 2 * kTile && even && fit) return {kTile, true};
   }
   return {even_tile(rows, Machine::kRows), false};
+}
+
+// Of `rows` rows those behind the last tile. Where they are few, so that a tile of them would be slow, that tile is of
+// them and of the last whole one's, as far as a tile of at most `most` rows holds both.
+inline int64_t rest_of(int64_t rows, const Tiling& tiling, int64_t most) {
+  const int64_t rest = rows % tiling.rows, both = rest + tiling.rows;
+  const bool few = tiling.pipelined && rest > 0 && rest < tiling.rows / 2;
+  return few && both <= most && both < rows ? both : rest;
 }
 
 }  // namespace
