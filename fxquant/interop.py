@@ -129,10 +129,8 @@ def _like(made: Any, of_weights: bool) -> Partial | None:
 
 
 def _halved(arguments: dict[str, Any]) -> bool:
-    return arguments.get("dtype") is torch.uint8 and (arguments.get("quant_min"), arguments.get("quant_max")) == (
-        0,
-        127,
-    )
+    bounds = (arguments.get("quant_min"), arguments.get("quant_max"))
+    return arguments.get("dtype") is torch.uint8 and bounds == (0, 127)
 
 
 def _fake_quantize_like(made: Any, kind: Any, of_weights: bool) -> Partial | None:

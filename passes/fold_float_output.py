@@ -84,11 +84,8 @@ def _absorb(bound: Node) -> None:
         return
     low, high = (min(max(limit, bounds.low), bounds.high) for limit in output)
     new = surgery.emit(source, row.call, sources=[source, bound], **{**arguments, "output": FloatOutput(low, high)})
-    if value is source:  # `new` stands for what `bound` gives, not for what `source` gives
-        surgery.replace(bound, new)
+    surgery.replace(bound, new if value is source else value)  # first: `new` takes over the facts of what it gives
     surgery.replace(source, new)
-    if value is not source:
-        surgery.replace(bound, value)
 
 
 def _alone(value: Any) -> Node | None:

@@ -37,15 +37,6 @@ struct Scratch {
   }
 };
 
-Range range_of_all(const Range* ranges, int64_t rows) {
-  Range all = {0.0F, 0.0F};
-  for (int64_t m = 0; m < rows; ++m) {
-    if (std::isnan(ranges[m].low)) return ranges[m];
-    all = {std::min(all.low, ranges[m].low), std::max(all.high, ranges[m].high)};
-  }
-  return all;
-}
-
 // Codes and terms of all rows. Of a few rows first the terms: a CPU works on several while it waits for those of one.
 void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
   constexpr int64_t kTogether = 8;
@@ -56,7 +47,7 @@ void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, in
     for (int64_t m = begin; m < end; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, depth);
   };
   if (!p.by_row) parallel_for(p.rows, some, find_ranges);
-  const RowTerms all = p.by_row ? RowTerms{} : row_terms(range_of_all(to.ranges, p.rows), p.levels);
+  const RowTerms all = p.by_row ? RowTerms{} : row_terms(joined(to.ranges, p.rows), p.levels);
   parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kTogether) {
       const int64_t last = std::min(first + kTogether, end);
@@ -72,6 +63,18 @@ void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, in
 }  // namespace
 
 const DynamicKernels& dynamic_kernels(Isa isa) { return kernels_of(kRows, isa); }
+
+Range joined(const Range& a, const Range& b) {
+  if (std::isnan(a.low)) return a;
+  if (std::isnan(b.low)) return b;
+  return {std::min(a.low, b.low), std::max(a.high, b.high)};
+}
+
+Range joined(const Range* ranges, int64_t count) {
+  Range all = {0.0F, 0.0F};
+  for (int64_t i = 0; i < count; ++i) all = joined(all, ranges[i]);
+  return all;
+}
 
 RowTerms row_terms(const Range& range, const Levels& levels) {
   if (std::isnan(range.low)) return {levels.quant_min, range.low};

@@ -40,6 +40,10 @@ struct DynamicKernels {
 
 const DynamicKernels& dynamic_kernels(Isa isa);
 
+// What holds both, or all of them.
+Range joined(const Range& a, const Range& b);
+Range joined(const Range* ranges, int64_t count);
+
 // The qparams of what lies in `range`; a scale of NaN for no numbers.
 RowTerms row_terms(const Range& range, const Levels& levels);
 

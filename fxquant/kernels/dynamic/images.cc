@@ -1,7 +1,6 @@
 #include "dynamic/images.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/parallel.h"
 #include "copy/copy.h"
@@ -12,17 +11,6 @@ namespace {
 
 // The parts of an example whose ranges are found one by one, by whichever thread. Fixed, so that scratch is.
 constexpr int64_t kParts = 16;
-
-Range joined(const Range& a, const Range& b) {
-  if (std::isnan(a.low) || std::isnan(b.low)) return {__builtin_nanf(""), 0.0F};
-  return {std::min(a.low, b.low), std::max(a.high, b.high)};
-}
-
-Range joined(const Range* ranges, int64_t count) {
-  Range all = {0.0F, 0.0F};
-  for (int64_t i = 0; i < count; ++i) all = joined(all, ranges[i]);
-  return all;
-}
 
 Range range_of_plane(const Plane<1>& plane, const float* x, const DynamicKernels& kernels) {
   Range all = {0.0F, 0.0F};

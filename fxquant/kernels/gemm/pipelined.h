@@ -10,17 +10,18 @@
 namespace fxquant {
 namespace {
 
-// The steps over k of a tile.
-inline int64_t steps_of(const Taps& taps) { return taps.h * taps.w * ((taps.bytes + 3) / 4); }
-
 inline bool one_tap(const Taps& taps) { return taps.h * taps.w == 1; }
 
-// The same, one at a time.
+// How many steps over k a tile takes: for one tap, and for all.
+inline int64_t steps_of_tap(const Taps& taps) { return (taps.bytes + 3) / 4; }
+inline int64_t steps_of(const Taps& taps) { return taps.h * taps.w * steps_of_tap(taps); }
+
+// These steps, one at a time.
 template <class Machine, int Rows, int Vectors, bool OneTap>
 class Steps {
  public:
   FXQUANT_INLINE Steps(const InputRows& a, const Taps& taps, const uint8_t* weights)
-      : a_(a), taps_(taps), row_(a, 0), weights_(weights), left_((taps.bytes + 3) / 4) {}
+      : a_(a), taps_(taps), row_(a, 0), weights_(weights), left_(steps_of_tap(taps)) {}
 
   // acc += the product of the next step.
   FXQUANT_INLINE void next(typename Machine::Acc (&acc)[Rows][Vectors]) {
@@ -41,7 +42,7 @@ class Steps {
       if (++i_ == taps_.h) return;
     }
     row_ = MovingRows<Rows>(a_, i_ * taps_.stride_h + j_ * taps_.stride_w);
-    left_ = (taps_.bytes + 3) / 4;
+    left_ = steps_of_tap(taps_);
   }
 
   const InputRows a_;
