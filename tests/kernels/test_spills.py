@@ -1,4 +1,4 @@
-"""The products keep their accumulators in registers.
+"""The products keep their accumulators in registers; sums of rows from all over a table ask for these early.
 
 A compiler that moves them to the stack inside the loop over k costs two thirds of the speed and changes no result, so
 only the machine code tells. (GCC 12 does so without -fno-tree-pre on x86, without -fno-schedule-insns on ARM.)
@@ -66,6 +66,11 @@ def test_avx512_tiles_leave_the_stack_alone() -> None:
         assert not count(loop, r".*zmm.*\(%rsp|.*\(%rsp.*zmm")
     assert tiles == {(rows, vectors) for rows in range(1, 15) for vectors in (1, 2)}
     assert spread == {rows * steps for rows in range(1, 15) for steps in (1, 2)}
+
+
+@pytest.mark.skipif(X86_OBJDUMP is None, reason="needs objdump and an x86-64 build")
+def test_rows_of_a_table_are_asked_for_early() -> None:
+    assert any(count(loop, "prefetcht0") for loop in innermost_loops(X86_OBJDUMP, _kernels.__file__))
 
 
 @pytest.mark.skipif(ARM_PROGRAM is None or ARM_OBJDUMP is None, reason="needs FXQUANT_ARM_PROGRAM and objdump for ARM")
