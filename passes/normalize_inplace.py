@@ -53,9 +53,7 @@ def normalize_inplace(gm: GraphModule) -> GraphModule:
         written = _written(node, in_place_modules)
         if written is None:
             continue
-        if _is_state(gm, written):
-            node.meta["reason"] = f"it writes into the model's {written.target}"
-            continue
+        _check_state(gm, written, node)
         if node.target is operator.setitem:
             node.meta.update({key: written.meta[key] for key in ("shape", "dtype") if key in written.meta})
         surgery.retarget(node, *_out_of_place(node))
@@ -105,9 +103,12 @@ def _out_of_place(node: Node) -> tuple[Any, dict[str, Any]]:
     return getattr(torch, name, None) or getattr(F, name, node.target), kwargs
 
 
-def _is_state(gm: GraphModule, node: Node) -> bool:
-    """Whether a value is a parameter or buffer of the user, rather than a tensor that forward made while traced."""
-    return node.op == "get_attr" and not str(node.target).startswith("_tensor_constant")
+def _check_state(gm: GraphModule, written: Node, writer: Node) -> None:
+    """Raises TraceError if `written` is a parameter or buffer of the user, or its view, not a tensor of forward's."""
+    while _is_view(gm, written):
+        written = written.args[0]  # type: ignore[assignment]
+    if written.op == "get_attr" and not str(written.target).startswith("_tensor_constant"):
+        raise TraceError(f"{where(writer)} writes into {written.target}, which the model keeps", _scope(writer))
 
 
 def _check_views(gm: GraphModule, written: Node, writer: Node) -> None:

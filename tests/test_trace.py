@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fxquant import convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import ConfigError, InputError, TraceError
 from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.trace import propagate_shapes, trace
@@ -210,6 +212,36 @@ def test_in_place_operators_do_not_write_any_more() -> None:
     assert torch.equal(x, X)
 
 
+class Streaming(nn.Module):
+    """A convolution over what came before as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 4, 3)
+        self.register_buffer("before", torch.zeros(1, 3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.before, x], -1)
+        self.before.copy_(x[..., -2:])
+        return self.conv(x)
+
+
+def test_what_a_model_keeps_between_calls_is_kept() -> None:
+    model, pieces = nn.Sequential(nn.ReLU(), Streaming()).eval(), torch.rand(3, 1, 3, 5)
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (pieces[0],))
+    assert not model[1].before.any()
+    assert not prepared.get_buffer("1.before").any()
+    expected = [model(piece) for piece in pieces]
+    for piece, y in zip(pieces, expected, strict=True):
+        torch.testing.assert_close(prepared(piece), y)
+    model[1].before.zero_()
+    prepared.get_buffer("1.before").zero_()
+    quantized = convert_fx(prepared)
+    for piece, y in zip(pieces, expected, strict=True):
+        assert sqnr_db(y, quantized(piece)) > 30
+    assert "writes into 1.before, which the model keeps" in str(explain(quantized).captures)
+
+
 def test_weights_have_constant_shapes() -> None:
     class Asks(nn.Module):
         def __init__(self) -> None:
@@ -260,6 +292,13 @@ def test_a_submodule_in_training_mode_is_named() -> None:
 def test_example_inputs_that_are_refused(inputs: Any, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         trace(Net().eval(), inputs)
+
+
+def test_an_input_that_contains_itself_is_refused() -> None:
+    inputs: list[Any] = [X]
+    inputs.append(inputs)
+    with pytest.raises(InputError, match=r"the example input 'x' of .* contains itself"):
+        trace(Net().eval(), (inputs,))
 
 
 def test_inputs_that_do_not_go_through_name_the_node_and_the_line() -> None:

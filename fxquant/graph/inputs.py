@@ -87,7 +87,11 @@ def _arguments(model: nn.Module, example_inputs: Any) -> tuple[tuple[Any, ...], 
 
 
 def _check_type(model: nn.Module, name: str, value: Any) -> None:
-    for leaf in pytree.tree_leaves(value):
+    try:
+        leaves = pytree.tree_leaves(value)
+    except RecursionError:
+        raise InputError(f"the example input {name!r} of {show_forward(model)} contains itself") from None
+    for leaf in leaves:
         if not isinstance(leaf, Tensor) and not is_constant(leaf):
             kind = f"{type(leaf).__module__}.{type(leaf).__qualname__}".removeprefix("builtins.")
             raise InputError(f"the example input {name!r} of {show_forward(model)} is a {kind}, not a tensor")

@@ -8,9 +8,10 @@ that it calls (see capture.py for the ladder, parts.py for what the stages make 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -52,7 +53,25 @@ def trace(
             meta_of(module).pop(note, None)  # what was finished before is the user's module by now
     if example_inputs is None:
         return part(root, PlainTracer(leaf_names, leaf_classes).capture(root), "")
-    return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes)
+    with _state_of(root):
+        return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes)
+
+
+@contextlib.contextmanager
+def _state_of(root: nn.Module) -> Iterator[None]:
+    """What the code within runs for trial leaves buffers that the model writes into, such as caches, as they were."""
+    buffers = [
+        (module._buffers, name, buffer, buffer.clone(), None if buffer.is_inference() else buffer._version)
+        for module in root.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    yield
+    with torch.no_grad():
+        for owner, name, buffer, value, version in buffers:
+            owner[name] = buffer
+            if version is None or buffer._version != version:
+                buffer.copy_(value)
 
 
 def unwrapped(model: Any) -> Any:

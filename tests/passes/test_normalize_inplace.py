@@ -217,11 +217,19 @@ def test_a_write_that_another_name_sees_is_refused(code: Code) -> None:
         normalize_inplace(gm)
 
 
-def test_state_stays_state() -> None:
-    gm = trace(Written(lambda m, x: m.total.add_(x) * 1.0).eval(), torch.ones(3))
-    gm = run_stage(gm, "normalize")
-    (writer,) = [node for node in gm.graph.nodes if node.target == "add_"]
-    assert writer.meta["reason"] == "it writes into the model's total"
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda m, x: m.total.add_(x) * 1.0,
+        lambda m, x: (m.total[1:].zero_(), x)[1],
+        lambda m, x: (operator.setitem(m.total, 0, 1.0), x + m.total)[1],
+    ],
+)
+def test_state_is_refused(code: Code) -> None:
+    model = Written(code).eval()
+    gm = part(model, Tracer(bind_inputs(model, torch.ones(3))).capture(model), "")
+    with pytest.raises(TraceError, match="writes into total, which the model keeps"):
+        normalize_inplace(gm)
 
 
 def test_numbers_have_no_memory() -> None:
