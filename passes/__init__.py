@@ -14,9 +14,10 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "normalize_norm",
         "normalize_dead",
     ),
-    "fuse": ("fuse_batch_norm", "fuse_lone_batch_norm", "fuse_scale"),
+    "fuse": ("fuse_batch_norm", "fuse_affine", "fuse_lone_batch_norm", "fuse_scale"),
     "annotate": (
         "annotate_qconfig",
+        "annotate_positions",
         "annotate_extremes",
         "annotate_int8",
         "annotate_dynamic",

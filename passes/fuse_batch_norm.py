@@ -44,16 +44,16 @@ class Statistics(NamedTuple):
 
 @register_pass(stage="fuse")
 def fuse_batch_norm(gm: GraphModule) -> GraphModule:
-    shared = _read_twice(gm)
+    shared = read_twice(gm)
     for node in list(gm.graph.nodes):
         x = node.args[0] if node.args else None
         layers = _layers(x) if isinstance(x, Node) else []
         statistics = _statistics(gm, node) if layers else None
-        channels = [_channels(gm, layer) for layer in layers]
+        channels = [channels_of(gm, layer) for layer in layers]
         if statistics is None or sum(channels) != len(statistics.mean):
             continue
         for layer, part in zip(layers, statistics.split(channels), strict=True):
-            new = _fold(gm, layer, node, part, shared)
+            new = with_norm(gm, layer, node, part, shared)
             surgery.replace(layer, new)
         surgery.replace(node, node.all_input_nodes[0])
     return surgery.renumber(surgery.clean(gm))
@@ -65,11 +65,12 @@ def _layers(x: Node) -> list[Node]:
     pieces = [x]
     if row is not None and row.name == "cat" and len(x.users) == 1 and row.bind(x)["dim"] == 1:
         pieces = list(row.bind(x)["tensors"])
-    foldable = len(set(pieces)) == len(pieces) and all(_is_foldable_layer(piece) for piece in pieces)
+    foldable = len(set(pieces)) == len(pieces) and all(is_foldable_layer(piece) for piece in pieces)
     return pieces if foldable else []
 
 
-def _is_foldable_layer(layer: Node) -> bool:
+def is_foldable_layer(layer: Node) -> bool:
+    """Whether `layer` has weights of its own, and hands what it computes to one reader."""
     row = op_of(layer)
     if row is None or row.name not in _LAYERS or len(layer.users) != 1:
         return False
@@ -102,14 +103,15 @@ def fixed_norm(gm: GraphModule, node: Node) -> nn.Module | None:
     return norm
 
 
-def _channels(gm: GraphModule, layer: Node) -> int:
+def channels_of(gm: GraphModule, layer: Node) -> int:
+    """How many outputs a layer has."""
     row = op_of(layer)
     assert row is not None
     arguments = row.bind(layer)
     return output_channels(row, surgery.fetch(gm, arguments["weight"]), arguments)
 
 
-def _fold(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> Node:
+def with_norm(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> Node:
     """A layer like `layer` that computes `norm` as well."""
     row = op_of(layer)
     assert row is not None
@@ -153,7 +155,7 @@ def _store(gm: GraphModule, old: Node | None, name: str, value: Tensor, near: No
     return surgery.parameter(gm, str(old.target) if old is not None else name, value, near, replacing)
 
 
-def _read_twice(gm: GraphModule) -> set[int]:
+def read_twice(gm: GraphModule) -> set[int]:
     """The addresses of all tensors that more than one node reads, under whatever names."""
     readers: Counter[int] = Counter()
     for node in gm.graph.nodes:

@@ -37,7 +37,7 @@ def test_one_observer_watches_all_values_of_a_group() -> None:
     gm, _ = observed(lambda m, x: torch.cat([m.a(x), 9 * m.b(x)], 1))
     assert calls(gm).count("activation_post_process_1") == 2
     members = [n.name for n in gm.graph.nodes if n.meta.get("observer") == "activation_post_process_1"]
-    assert members == ["conv2d", "mul", "cat"]
+    assert members == ["conv2d", "conv2d_1", "cat"]
     x = gm(IMAGE)
     observer = gm.activation_post_process_1
     assert (observer.min_val, observer.max_val) == (x.min(), x.max())

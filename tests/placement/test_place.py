@@ -93,7 +93,7 @@ def test_asking_for_a_shape_needs_no_conversion() -> None:
 
 def test_a_parameter_needs_no_conversion() -> None:
     model = convs(lambda m, x: m.a(x) + m.offset)
-    model.register_parameter("offset", nn.Parameter(torch.rand(4, 1, 1)))
+    model.register_parameter("offset", nn.Parameter(torch.rand_like(model.a(X)[0])))
     costs = StubCosts(lambda _: (1, 6), quantize_us=7, dequantize_us=1)
     assert set(placement_of(placed(model, costs)).values()) == {"int8"}
 

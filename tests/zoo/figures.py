@@ -194,8 +194,9 @@ def _line(found: Figures) -> str:
 
 
 def _computes(reason: str) -> bool:
-    """Whether the reason to stay float is the node's own, not its neighbours' or its dtype."""
-    return not any(words in reason for words in ("neither its inputs", "a part of what", "torch.int64", "torch.bool"))
+    """Whether the reason to stay float is the node's own, not its neighbours', its inputs' or its dtype."""
+    others = ("neither its inputs", "a part of what", "no activation is in it", "torch.int64", "torch.bool")
+    return not any(words in reason for words in others)
 
 
 def _print_reasons(found: Figures) -> None:
