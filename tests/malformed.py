@@ -313,6 +313,8 @@ MAPPINGS: dict[str, Callable[[], Any]] = {
     "eps of zero": _made(lambda: MinMaxObserver.with_args(eps=0.0)),
     "fixed at nothing": _made(lambda: FixedQParamsObserver),
     "fixed at zero": _made(lambda: FixedQParamsObserver.with_args(scale=0.0, zero_point=0)),
+    "fixed at infinity": _made(lambda: FixedQParamsObserver.with_args(scale=float("inf"), zero_point=0)),
+    "fixed between codes": _made(lambda: FixedQParamsObserver.with_args(scale=0.1, zero_point=0.5)),
     "fixed at nan": _made(lambda: FixedQParamsObserver.with_args(scale=math.nan, zero_point=0)),
     "fixed and huge": _made(lambda: FixedQParamsObserver.with_args(scale=3e38, zero_point=0)),
     "fixed and denormal": _made(lambda: FixedQParamsObserver.with_args(scale=1e-44, zero_point=255)),

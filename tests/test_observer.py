@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import pickle
 import warnings
 from collections.abc import Callable
@@ -303,10 +304,22 @@ def test_fixed_qparams():
         assert observer.qparams() == QParams(scale, zero_point, 0, 255, torch.uint8)
 
 
-@pytest.mark.parametrize("arguments", [{"scale": 0.0}, {"zero_point": 256}, {"qscheme": "per_channel_affine"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"scale": 0.0}, {"scale": math.inf}, {"zero_point": 256}, {"zero_point": 0.5}),
+        {"qscheme": "per_channel_affine"},
+    ],
+)
 def test_fixed_qparams_that_make_no_sense(arguments):
     with pytest.raises(ConfigError):
         FixedQParamsObserver(**{"scale": 0.1, "zero_point": 0, **arguments})
+
+
+@pytest.mark.parametrize("eps", [-1.0, math.nan, math.inf])
+def test_the_smallest_scale_must_make_sense(eps):
+    with pytest.raises(ConfigError, match="eps, the smallest scale, must be finite"):
+        MinMaxObserver(eps=eps)
 
 
 def test_placeholder_has_no_qparams():

@@ -9,6 +9,7 @@ QConfigs hold factories of observers, not observers: a class, or what its `with_
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -166,6 +167,8 @@ class UniformQuantizationObserverBase(ObserverBase):
         self.reduce_range = reduce_range
         self.quant_min, self.quant_max = integer_range(self.dtype, quant_min, quant_max, reduce_range)
         self.eps = float(eps)
+        if not 0 <= self.eps < math.inf:
+            raise ConfigError(f"eps, the smallest scale, must be finite and not negative, got {eps}")
         self.register_buffer("min_val", torch.tensor(float("inf"), **(factory_kwargs or {})))
         self.register_buffer("max_val", torch.tensor(float("-inf"), **(factory_kwargs or {})))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from fxquant.qparams import QParams
 class FixedQParamsObserver(ObserverBase):
     """For values whose range the maths gives, such as those of sigmoid. Per tensor only.
 
-    Raises ConfigError if `scale` is not positive or `zero_point` is not in quant_min..quant_max.
+    Raises ConfigError if `scale` is not positive and finite, or `zero_point` no integer in quant_min..quant_max.
     """
 
     scale: Tensor
@@ -37,9 +38,11 @@ class FixedQParamsObserver(ObserverBase):
         self.quant_min, self.quant_max = integer_range(self.dtype, quant_min, quant_max, reduce_range=False)
         if is_dynamic or self.qscheme.per_channel:
             raise ConfigError("FixedQParamsObserver is for static, per-tensor quantization")
-        if scale <= 0 or not self.quant_min <= zero_point <= self.quant_max:
+        if not 0 < scale < math.inf or zero_point not in range(self.quant_min, self.quant_max + 1):
             integers = f"{self.quant_min}..{self.quant_max}"
-            raise ConfigError(f"scale must be > 0 and zero_point in {integers}; got {scale} and {zero_point}")
+            raise ConfigError(
+                f"scale must be > 0 and finite, zero_point an integer in {integers}; got {scale} and {zero_point}"
+            )
         self.register_buffer("scale", torch.tensor([scale], dtype=torch.float32))
         self.register_buffer("zero_point", torch.tensor([zero_point], dtype=torch.int32))
 
