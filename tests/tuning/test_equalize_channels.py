@@ -83,7 +83,7 @@ def test_how_far_others_may_reach() -> None:
         (lambda m, x: m.a(x), "it is an output of the model"),
         (lambda m, x: m.grouped(m.a(x)), "grouped .* reads it in groups"),
         (lambda m, x: m.b(F.hardtanh(m.a(x))), "does not clamp from 0"),
-        (lambda m, x: m.b(m.a(x) + 1), "adds a number, or a value to itself"),
+        (lambda m, x: m.b(F.relu(m.a(x)) + 1), "adds a number, or a value to itself"),
         (lambda m, x: m.b(m.a(x) + x.mean(1, keepdim=True)), "is part of the sum, and not a convolution's"),
         (lambda m, x: m.b(m.b(m.a(x))), "the weight or bias of b .* is shared or computed"),
         (lambda m, x: x.sin(), "as it has no 2-d convolutions"),
