@@ -108,6 +108,10 @@ class Trial:
         """The int8 model, with what `mapping` sets to None in float."""
         return convert_fx(self.prepared, qconfig_mapping=mapping)
 
+    def prepared_with(self, mapping: Any) -> nn.Module:
+        """The float model, prepared with another mapping and calibrated on the same batches."""
+        return _calibrated(self.judge.model, self.judge.batches, mapping)
+
 
 def trial_of(
     model: nn.Module, data: Iterable[Any], metric: Metric | str, prepared: nn.Module | None, qconfig_mapping: Any
@@ -124,7 +128,11 @@ def trial_of(
     if not isinstance(model, nn.Module) or "qconfig_mapping" in meta_of(model):
         raise ConfigError("model must be the float nn.Module; what prepare_fx returned goes to prepared=")
     if prepared is None:
-        args, kwargs = bound_batch(inspect.signature(model.forward), batches[0], "batch 0")
         mapping = get_default_qconfig_mapping() if qconfig_mapping is None else qconfig_mapping
-        prepared = calibrate(prepare_fx(model, mapping, kwargs or args), batches, progress=False)
+        prepared = _calibrated(model, batches, mapping)
     return Trial(prepared, mapping_of(prepared), Judge(model, batches, metric))
+
+
+def _calibrated(model: nn.Module, batches: list[Any], mapping: Any) -> nn.Module:
+    args, kwargs = bound_batch(inspect.signature(model.forward), batches[0], "batch 0")
+    return calibrate(prepare_fx(model, mapping, kwargs or args), batches, progress=False)
