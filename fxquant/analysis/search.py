@@ -4,8 +4,8 @@ bisect    for the shortest beginning of the ranking which meets the target in fl
 prune     give back to int8, from the last one, each layer without which the target is still met
 widen     give the others, from the last one, a QConfig between int8 and float, where that is enough
 
-What meets the target on the data at hand, just so, meets it on others in one case of two. So of "agreement", whose
-chances are known, as many other examples must be expected to meet it (see `margin`).
+What meets the target on the data at hand, just so, meets it on others in one case of two. So as many other examples
+must be expected to meet it (see `margin`), unless the metric is the user's, whose chances are not known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 
 from fxquant.analysis.judge import Trial
 from fxquant.analysis.layers import Layer, left_float, runs_in_float, with_qconfig
-from fxquant.analysis.margin import examples_for, expected_on_others
+from fxquant.analysis.margin import examples_for
 from fxquant.errors import TargetError
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import QConfigMapping
@@ -32,33 +32,35 @@ class Goal:
     needed: float
     confidence: float
 
-    def expected(self, metric: float) -> float | None:
-        """What other examples have at least where these have so much; None where that is not known or not asked for."""
-        if self.trial.judge.metric != "agreement" or not self.confidence:
-            return None
-        return expected_on_others(metric, self.trial.judge.answers, self.confidence)
+    def expected(self, model: nn.Module) -> float | None:
+        """What other examples have at least; None where that is not known or not asked for."""
+        return self.trial.judge.expected_on_others(model, self.confidence) if self.confidence else None
 
     def value(self, model: nn.Module) -> float:
         """What is held against `needed`."""
-        metric = self.trial.judge(model)
-        expected = self.expected(metric)
-        return metric if expected is None else expected
+        expected = self.expected(model)
+        return self.trial.judge(model) if expected is None else expected
 
     def met_by(self, model: nn.Module) -> bool:
         """Whether `model` reaches it."""
         return self.value(model) >= self.needed
 
     def check(self) -> None:
-        """Raises TargetError if the examples are too few to show it of any model."""
-        expected = self.expected(1.0)
-        if expected is None or expected >= self.needed:
+        """Raises TargetError if the examples are too few to show it even of a model without any error."""
+        judge = self.trial.judge
+        if not self.confidence or callable(judge.metric):
             return
-        enough = examples_for(self.needed, self.confidence)
-        more = "no number is enough to show that" if enough is None else f"give {enough} or more"
-        raise TargetError(
-            f"{self.trial.judge.answers} examples are too few to expect {self.needed:.4g} of others with a confidence "
-            f"of {self.confidence:.0%}, even if all agree: {more}, or confidence=0 to meet the target on these"
-        )
+        if judge.metric == "sqnr":
+            few, more = judge.answers < 2, "give 2 or more, better dozens"
+        else:
+            few = self.value(judge.model) < self.needed
+            enough = examples_for(self.needed, self.confidence) if few else None
+            more = "no number is enough to show that" if enough is None else f"give {enough} or more"
+        if few:
+            raise TargetError(
+                f"{judge.answers} examples are too few to expect {self.needed:.4g} of others with a confidence of "
+                f"{self.confidence:.0%}, even if all agree: {more}, or confidence=0 to meet the target on these"
+            )
 
 
 def fewest_in_float(goal: Goal, ranked: list[Layer], most: int | None) -> list[Layer]:

@@ -97,8 +97,8 @@ def suggest(
     Give one of `max_drop` (the metric may be that much below the float model's), `target` (the metric itself: for
     "sqnr", the dB), or `floats` (so many layers may stay float; the best choice wins). `metric`, `data`, `depth`,
     `qconfig_mapping`, `prepared` as of `sensitivity`; the default metric is "agreement" for `max_drop`, else "sqnr".
-    `confidence`: the target of "agreement" is to be met by as many other examples with that probability; 0 if meeting
-    it on `data` is enough. Any other metric is taken as measured: hold back some data, and judge the result on that.
+    `confidence`: as many other examples are to meet the target with that probability; 0 if meeting it on `data` is
+    enough. A metric of your own is taken as measured: hold back some data, and judge the result on that.
     `wider`: a QConfig between int8 and float, such as per_channel_dynamic_qconfig or per_channel_weight_only_qconfig.
     Of the layers found, those get it for which it is enough; the rest stay float. Each try prepares the model anew, so
     it goes with `qconfig_mapping`, not with `prepared`.
@@ -138,7 +138,7 @@ def suggest(
         metric=reached,
         int8_metric=trial.judge(in_int8),
         float_metric=float_metric,
-        expected=goal.expected(reached),
+        expected=goal.expected(converted),
         confidence=confidence,
         seconds=seconds,
         int8_seconds=int8_seconds,

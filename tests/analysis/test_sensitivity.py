@@ -155,6 +155,11 @@ def test_suggest_keeps_a_margin_and_says_where_the_data_are_too_few(net: Net) ->
     assert suggestion.expected is not None
     assert 0.5 <= suggestion.expected < suggestion.metric
     assert "on as many other examples: " in str(suggestion)
+    with pytest.raises(TargetError, match=r"1 examples are too few to expect 20 .* give 2 or more"):
+        suggest(net, [IMAGES[:1]], target=20.0, progress=False)
+    decibels = suggest(net, BATCHES, target=20.0, progress=False)
+    assert decibels.expected is not None
+    assert 20.0 <= decibels.expected < decibels.metric
     with pytest.raises(ConfigError, match="confidence=1"):
         suggest(net, BATCHES, max_drop=0.5, confidence=1.0, progress=False)
 
