@@ -256,6 +256,23 @@ def test_heat_by_mapping_memory_and_time(tmp_path: Path) -> None:
         assert len(re.findall(r"time [\d.e-]+ us", timed)) == len(drawing_of(quantized).nodes) - 2
 
 
+def test_heat_by_time_leaves_options_at_their_defaults(tmp_path: Path) -> None:
+    class Optional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, mask: Tensor | None = None, scaled: bool = False) -> Tensor:
+            y: Tensor = self.fc(x)
+            y = y if mask is None else y * mask
+            return y * 2 if scaled else y
+
+    x = torch.randn(2, 4)
+    prepared = prepare_fx(Optional().eval(), get_default_qconfig_mapping(), (x,))
+    prepared(x)
+    assert "time " in draw(convert_fx(prepared), tmp_path / "a.dot", heat="time").read_text()
+
+
 def test_heat_of_a_comparison(tmp_path: Path) -> None:
     class Comparison:
         def __init__(self, rows: list[dict[str, object]]) -> None:

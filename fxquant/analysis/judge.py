@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fxquant.analysis.compare import each_batch, real_tensors
 from fxquant.analysis.layers import mapping_of
+from fxquant.analysis.margin import decibels_on_others, expected_on_others
 from fxquant.analysis.measures import Error
 from fxquant.calibrate import bound_batch, calibrate, in_eval
 from fxquant.errors import ConfigError, InputError
@@ -54,8 +55,24 @@ class Judge:
 
     @property
     def answers(self) -> int:
-        """How many answers "agreement" compares: the places of the largest values in the first outputs."""
+        """How many answers are judged: the places of largest values in the first outputs, or of "sqnr" the examples."""
+        if self.metric == "sqnr":
+            return sum(map(_rows, self.outputs))
         return sum(each[0][..., 0].numel() for each in self.outputs if each)
+
+    def expected_on_others(self, model: nn.Module, confidence: float) -> float | None:
+        """What as many other examples have at least, with this confidence; None of a user's metric: it is not known.
+
+        Examples are the answers of "agreement"; of "sqnr" the rows of outputs, or whole batches whose outputs differ in
+        length.
+        """
+        if self.metric == "agreement":
+            return expected_on_others(self(model), self.answers, confidence)
+        if self.metric == "sqnr":
+            pairs = zip(self.outputs, self._run(model), strict=True)
+            energies = [each for expected, computed in pairs for each in _energies(expected, computed)]
+            return decibels_on_others([s for s, _ in energies], [e for _, e in energies], confidence)
+        return None
 
     def first_batch(self, model: nn.Module) -> Any:
         """What `model` returns for the first batch."""
@@ -78,6 +95,22 @@ def _sqnr(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]) -> 
         for one, other in zip(expected, computed, strict=True):
             error.add(one, other)
     return error.sqnr_db
+
+
+def _rows(outputs: list[Tensor]) -> int:
+    """How many examples the outputs for a batch are of: their common length, or 1 where they have none."""
+    lengths = {len(each) if each.dim() else 1 for each in outputs}
+    return max(1, *lengths) if len(lengths) == 1 else 1
+
+
+def _energies(expected: list[Tensor], computed: list[Tensor]) -> list[tuple[float, float]]:
+    """The sums of squares of signal and noise for each example, over all outputs."""
+    errors = [Error() for _ in range(_rows(expected))]
+    for one, other in zip(expected, computed, strict=True):
+        rows = zip(errors, one.reshape(len(errors), -1), other.reshape(len(errors), -1), strict=True)
+        for error, r, v in rows:
+            error.add(r, v)
+    return [(each.signal, each.noise) for each in errors]
 
 
 def _agreement(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]) -> float:
@@ -108,6 +141,10 @@ class Trial:
         """The int8 model, with what `mapping` sets to None in float."""
         return convert_fx(self.prepared, qconfig_mapping=mapping)
 
+    def prepared_with(self, mapping: Any) -> nn.Module:
+        """The float model, prepared with another mapping and calibrated on the same batches."""
+        return _calibrated(self.judge.model, self.judge.batches, mapping)
+
 
 def trial_of(
     model: nn.Module, data: Iterable[Any], metric: Metric | str, prepared: nn.Module | None, qconfig_mapping: Any
@@ -124,7 +161,11 @@ def trial_of(
     if not isinstance(model, nn.Module) or "qconfig_mapping" in meta_of(model):
         raise ConfigError("model must be the float nn.Module; what prepare_fx returned goes to prepared=")
     if prepared is None:
-        args, kwargs = bound_batch(inspect.signature(model.forward), batches[0], "batch 0")
         mapping = get_default_qconfig_mapping() if qconfig_mapping is None else qconfig_mapping
-        prepared = calibrate(prepare_fx(model, mapping, kwargs or args), batches, progress=False)
+        prepared = _calibrated(model, batches, mapping)
     return Trial(prepared, mapping_of(prepared), Judge(model, batches, metric))
+
+
+def _calibrated(model: nn.Module, batches: list[Any], mapping: Any) -> nn.Module:
+    args, kwargs = bound_batch(inspect.signature(model.forward), batches[0], "batch 0")
+    return calibrate(prepare_fx(model, mapping, kwargs or args), batches, progress=False)

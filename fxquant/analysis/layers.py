@@ -14,7 +14,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
-from fxquant.graph.annotation import leads
+from fxquant.graph.annotation import leads, rounds_weight
 from fxquant.graph.kept import meta_of
 from fxquant.graph.matching import call_indices
 from fxquant.graph.origin import Origin, origin_of
@@ -22,6 +22,7 @@ from fxquant.graph.parts import parts_of
 from fxquant.ops.op import op_name, op_of
 from fxquant.placement.place import run_in_float
 from fxquant.placement.units import Unit, units_of
+from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import OrderKey, QConfigMapping
 
 # A module's path, or where a call of something else stands.
@@ -69,13 +70,33 @@ def with_int8_only(prepared: nn.Module, names: Collection[str], depth: int | Non
 
 def left_float(mapping: QConfigMapping, layers: Iterable[Layer]) -> QConfigMapping:
     """A copy of `mapping` in which `layers` stay float; for prepare_fx, or for convert_fx without calibrating anew."""
+    return with_qconfig(mapping, layers, None)
+
+
+def with_qconfig(mapping: QConfigMapping, layers: Iterable[Layer], qconfig: QConfig | None) -> QConfigMapping:
+    """A copy of `mapping` in which `layers` have `qconfig`; for prepare_fx."""
     changed = copy.deepcopy(mapping)
     for setting in (setting for layer in layers for setting in layer.settings):
         if isinstance(setting, str):
-            changed.set_module_name(setting, None)
+            changed.set_module_name(setting, qconfig)
         else:
-            changed.set_module_name_object_type_order(*setting, None)
+            changed.set_module_name_object_type_order(*setting, qconfig)
     return changed
+
+
+def runs_in_float(prepared: nn.Module, layer: Layer) -> bool:
+    """Whether no call in `layer` of a prepared model computes with integers, be it of its weights alone."""
+    for _, part in parts_of(prepared):
+        indices = call_indices(part)
+        for node in part.graph.nodes:
+            if origin_of(node) is not None and rounds_weight(node) and _is_in(_setting(node, indices), layer):
+                return False
+    return True
+
+
+def _is_in(setting: Setting, layer: Layer) -> bool:
+    path = setting if isinstance(setting, str) else setting[0]
+    return setting in layer.settings or (layer.op == "block" and f"{path}.".startswith(f"{layer.name}."))
 
 
 def mapping_of(prepared: nn.Module) -> QConfigMapping:

@@ -1,14 +1,27 @@
-"""How many of n other examples will differ, where d of n did: a margin for what the data do not show.
+"""What to expect of as many other examples: a margin for what the data do not show.
+
+How many of n others will differ, where d of n did:
 
     d' ~ BetaBinomial(n, d + 1/2, n - d + 1/2)
 
 is what Jeffreys' prior predicts of the share that d of n are a sample of (Brown, Cai and DasGupta 2001, "Interval
-Estimation for a Binomial Proportion", section 4.3). It takes examples as independent, and none as chosen.
+Estimation for a Binomial Proportion", section 4.3).
+
+The ratio r = sum(e) / sum(s) of noise to signal, where the examples have e[i] and s[i]:
+
+    r' - r ~ r t(n - 1) sqrt(2 n / (n - 1) sum((e[i] - r s[i])^2)) / sum(e)
+
+is the variance of a ratio of sums (Cochran 1977, "Sampling Techniques", section 6.3), once for these examples and once
+for the others, in decibels as it is for small differences.
+
+Both take examples as independent, and none as chosen: ten crops of one photograph say little more than one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 
 
 def expected_on_others(agreement: float, examples: int, confidence: float) -> float:
@@ -29,6 +42,25 @@ def expected_on_others(agreement: float, examples: int, confidence: float) -> fl
     return 1 - others / examples
 
 
+def decibels_on_others(signal: Sequence[float], noise: Sequence[float], confidence: float) -> float:
+    """The SQNR that as many other examples have at least, with this confidence, where these have such sums of squares.
+
+    Minus infinity of a single example, which does not tell how others differ.
+    """
+    examples, total = len(noise), math.fsum(noise)
+    if not total:
+        return math.inf
+    ratio = total / math.fsum(signal) if any(signal) else math.inf
+    if ratio == math.inf or not math.isfinite(total) or (examples == 1 and confidence):
+        return -math.inf
+    decibels = -10 * math.log10(ratio)
+    if not confidence:
+        return decibels
+    spread = math.fsum((e - ratio * s) ** 2 for s, e in zip(signal, noise, strict=True))
+    deviation = math.sqrt(2 * examples / (examples - 1) * spread) / total
+    return decibels - 10 / math.log(10) * _student(confidence, examples - 1) * deviation
+
+
 def examples_for(needed: float, confidence: float) -> int | None:
     """How many examples, all of them alike, lead to expect the agreement `needed` of others; None: no number does."""
     if needed >= 1:
@@ -45,3 +77,11 @@ def _log_beta(a: float, b: float) -> float:
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _student(confidence: float, freedom: int) -> float:
+    """The quantile of Student's t, expanded around the normal one (Abramowitz and Stegun 1964, 26.7.5): within 2 % for
+    5 degrees of freedom and more at 0.9.
+    """
+    z = NormalDist().inv_cdf(confidence)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

@@ -113,17 +113,19 @@ def _times(model: object, names: Mapping[Node, str], inputs: Any) -> dict[str, f
     if not isinstance(model, GraphModule):
         raise ConfigError(f"heat='time' runs one graph, which a {type(model).__name__} is not")
     signature = inspect.signature(model.forward)
-    args, kwargs = bound_batch(signature, _examples(model) if inputs is None else inputs, "inputs")
+    args, kwargs = bound_batch(signature, _examples(model, signature) if inputs is None else inputs, "inputs")
     times = node_times(model, tuple(in_order(signature, args, kwargs)), ROUNDS)
     return {names[node]: seconds * 1e6 for node, seconds in times if node in names}
 
 
-def _examples(model: GraphModule) -> tuple[Any, ...]:
-    """Random inputs of the shapes that the model was prepared with."""
-    described = meta_of(model).get("inputs", ())
-    if not described or any(dtype is None or not dtype.is_floating_point for _, dtype in described):
+def _examples(model: GraphModule, signature: inspect.Signature) -> dict[str, Any]:
+    """Random inputs of the shapes that the model was prepared with, by name; what was no tensor has its default."""
+    described = dict(zip(signature.parameters, meta_of(model).get("inputs", ()), strict=False))
+    tensors = {name: each for name, each in described.items() if each[1] is not None}
+    needed = {name for name, each in signature.parameters.items() if each.default is each.empty}
+    if not tensors or needed - tensors.keys() or any(not dtype.is_floating_point for _, dtype in tensors.values()):
         raise ConfigError("heat='time' runs the model: pass inputs=, a tuple or a dict of its arguments")
-    return tuple(torch.randn(shape, dtype=dtype) for shape, dtype in described)
+    return {name: torch.randn(shape, dtype=dtype) for name, (shape, dtype) in tensors.items()}
 
 
 def _known(drawing: Drawing, values: Mapping[str, float]) -> dict[str, float]:

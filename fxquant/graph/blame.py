@@ -6,6 +6,7 @@ at the door of the last pass since which it has been. Plug-ins are always watche
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from difflib import unified_diff
 from types import TracebackType
@@ -21,6 +22,7 @@ from fxquant.graph.registry import Pass
 from fxquant.graph.selection import PREPARE
 from fxquant.graph.shapes import inferred
 from fxquant.graph.verify import problems
+from fxquant.ops.op import Op, op_of
 
 _SHOWN = 30  # lines of a diff
 
@@ -35,12 +37,13 @@ class Blame:
 
     def run(self, gm: GraphModule, each: Pass) -> GraphModule:
         """The graph after the pass. Raises PassError if it raises, or if the graph does not hold together."""
-        before, ends = _lines(gm), _ends(gm)
+        before, ends, known = _lines(gm), _ends(gm), _with_shape(gm)
         self._note(gm, None)
         after = _result(gm, each, before)
         diff = _diff(before, _lines(after), each.name)
-        for node, reason in (*_structure(after), *_lost(after, ends), *_stale(after, self.stage, set(before))):
-            raise _error(each, node.name, reason, diff, where(node))
+        found = (_structure(after), _lost(after, ends), _stale(after, self.stage, set(before), known))
+        for node, reason in itertools.chain.from_iterable(found):
+            raise _error(each, node.name if node else "", reason, diff, where(node) if node else "")
         self._note(after, (each, diff))
         self.watched = True
         return after
@@ -101,10 +104,15 @@ def _diff(before: list[str], after: list[str], name: str) -> str:
     return "\n".join([*lines[:_SHOWN], *([f"… {len(lines) - _SHOWN} lines more"] if len(lines) > _SHOWN else [])])
 
 
-def _ends(gm: GraphModule) -> tuple[list[str], int]:
-    """The names of the inputs, and the number of outputs."""
+def _ends(gm: GraphModule) -> tuple[list[str], list[Any]]:
+    """The names of the inputs, and the shapes of the outputs, None where one is not known."""
     inputs = [str(node.target) for node in gm.graph.nodes if node.op == "placeholder"]
-    return inputs, sum(len(pytree.tree_leaves(node.args)) for node in gm.graph.nodes if node.op == "output")
+    outputs = [x for node in gm.graph.nodes if node.op == "output" for x in pytree.tree_leaves(node.args)]
+    return inputs, [x.meta.get("shape") if isinstance(x, Node) else None for x in outputs]
+
+
+def _with_shape(gm: GraphModule) -> set[str]:
+    return {node.name for node in gm.graph.nodes if node.meta.get("shape") is not None}
 
 
 def _structure(gm: GraphModule) -> Iterator[tuple[Node, str]]:
@@ -117,8 +125,20 @@ def _structure(gm: GraphModule) -> Iterator[tuple[Node, str]]:
             elif x not in seen:
                 yield node, f"it reads {x.name}, which is computed after it"
         seen.add(node)
+        row = op_of(node)
+        if row is not None and (reason := _unbound(row, node)):
+            yield node, reason
         if node.op in ("get_attr", "call_module") and not _has(gm, str(node.target)):
             yield node, f"the model has no {node.target} any more"
+
+
+def _unbound(row: Op, node: Node) -> str:
+    """Why the arguments of an op's call do not fit its signature, if they do not."""
+    try:
+        row.signature.bind(*node.args, **node.kwargs)
+    except TypeError as error:
+        return f"its arguments do not fit {row.name}{row.signature}: {error}"
+    return ""
 
 
 def _has(gm: GraphModule, path: str) -> bool:
@@ -128,20 +148,31 @@ def _has(gm: GraphModule, path: str) -> bool:
     return value is not None
 
 
-def _lost(gm: GraphModule, before: tuple[list[str], int]) -> Iterator[tuple[Node, str]]:
-    inputs, outputs = _ends(gm)
-    last = next(reversed(gm.graph.nodes))
-    if outputs != before[1]:
-        yield last, f"the model gave {before[1]} values, and gives {outputs}"
-    if inputs != before[0]:
-        yield last, f"the model took {', '.join(before[0])}, and takes {', '.join(inputs) or 'nothing'}"
+def _lost(gm: GraphModule, before: tuple[list[str], list[Any]]) -> Iterator[tuple[Node | None, str]]:
+    """Inputs, outputs and their shapes are those of the model."""
+    (inputs, shapes), (old_inputs, old_shapes) = _ends(gm), before
+    last = next(reversed(gm.graph.nodes), None)
+    if len(shapes) != len(old_shapes):
+        yield last, f"the model gave {len(old_shapes)} values, and gives {len(shapes)}"
+    if inputs != old_inputs:
+        yield last, f"the model took {', '.join(old_inputs)}, and takes {', '.join(inputs) or 'nothing'}"
+    for i, (old, new) in enumerate(zip(old_shapes, shapes, strict=False)):
+        if old is not None and new is not None and old != new:
+            yield last, f"output {i} of the model was of shape {_text(old)}, and is of {_text(new)}"
 
 
-def _stale(gm: GraphModule, stage: str, before: set[str]) -> Iterator[tuple[Node, str]]:
-    """What a new or changed node's meta says is what its op gives; dtypes only while values are in float."""
+def _stale(gm: GraphModule, stage: str, before: set[str], known: set[str]) -> Iterator[tuple[Node, str]]:
+    """What a new or changed node's meta says is what its op gives; dtypes only while values are in float.
+
+    `known`: the names of nodes that had a shape before.
+    """
     keys = ("shape", "dtype") if stage in PREPARE else ("shape",)
     for node in gm.graph.nodes:
-        if node.meta.get("shape") is None or node.format_node() in before:
+        if node.meta.get("shape") is None:
+            if node.name in known:
+                yield node, "its meta has lost the shape"
+            continue
+        if node.format_node() in before:
             continue
         try:
             with torch.no_grad():

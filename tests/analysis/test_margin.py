@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from fxquant.analysis.margin import examples_for, expected_on_others
+from fxquant.analysis.margin import decibels_on_others, examples_for, expected_on_others
 
 
 @pytest.mark.parametrize("share", [0.002, 0.01, 0.05, 0.2])
@@ -28,3 +30,21 @@ def test_how_many_examples_it_takes() -> None:
     assert number is not None
     assert expected_on_others(1.0, number, 0.9) >= 0.98 > expected_on_others(1.0, number - 10, 0.9)
     assert examples_for(1.0, 0.9) is None
+
+
+def test_decibels_hold_on_nine_of_ten_others() -> None:
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(500):
+        signal = torch.rand(2, 20, generator=generator, dtype=torch.float64) + 0.5
+        noise = 0.01 * signal * torch.rand(2, 20, generator=generator, dtype=torch.float64).exp()
+        expected = decibels_on_others(signal[0].tolist(), noise[0].tolist(), 0.9)
+        held += 10 * math.log10(float(signal[1].sum() / noise[1].sum())) >= expected
+    assert 430 <= held <= 470
+
+
+def test_decibels_without_a_margin_are_as_measured() -> None:
+    assert decibels_on_others([1.0, 3.0], [0.01, 0.03], 0.0) == pytest.approx(20.0)
+    assert decibels_on_others([1.0, 3.0], [0.01, 0.03], 0.9) == pytest.approx(20.0)  # both have the same ratio
+    assert decibels_on_others([1.0, 1.0], [0.0, 0.0], 0.9) == math.inf
+    assert decibels_on_others([1.0], [0.1], 0.9) == -math.inf

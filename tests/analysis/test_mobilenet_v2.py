@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
-from fxquant import calibrate, compare, convert_fx, get_default_qconfig_mapping, prepare_fx, sensitivity
+from fxquant import (
+    calibrate,
+    compare,
+    convert_fx,
+    get_default_qconfig_mapping,
+    prepare_fx,
+    sensitivity,
+    suggest,
+    without,
+)
 from fxquant.analysis.measures import sqnr_db
 from fxquant.analysis.sensitivity import Sensitivity
 from fxquant.demo import data, packages
@@ -56,3 +65,28 @@ def test_compare_agrees_with_the_outputs_and_covers_every_layer(float_model: nn.
     assert comparison.outputs.sqnr_db == pytest.approx(expected, abs=0.01)
     assert comparison.rows[-1].accumulated.sqnr_db == pytest.approx(expected, abs=0.01)
     assert sum(row.weight is not None for row in comparison.rows) == 53
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[Tensor, Tensor]:
+    """The 50 crops of every other image, and those of the others."""
+    images = data.all_crops(NAME).unflatten(0, (20, 5))
+    return images[0::2].flatten(0, 1), images[1::2].flatten(0, 1)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_target_met_on_half_of_the_images_is_met_on_the_others(
+    float_model: nn.Module, halves: tuple[Tensor, Tensor], half: int
+) -> None:
+    """One scale for all channels, and no biases corrected: 12 dB in int8."""
+    known, held_out = halves[half], halves[1 - half]
+    mapping = get_default_qconfig_mapping("qnnpack")
+    prepared = prepare_fx(float_model, mapping, (known[:1],), passes=[without("observe_means")])
+    calibrate(prepared, known.split(10), progress=False)
+    ranking = sensitivity(float_model, known.split(10), depth=2, together=1, prepared=prepared, progress=False)
+    suggestion = suggest(float_model, known.split(10), target=15.0, ranking=ranking, prepared=prepared, progress=False)
+    expected = run(float_model, held_out)
+    assert sqnr_db(expected, run(convert_fx(prepared), held_out)) < 12.5
+    better = convert_fx(prepared, qconfig_mapping=suggestion.mapping)
+    assert sqnr_db(expected, run(better, held_out)) >= 15.0
+    assert {layer.name for layer in suggestion.left_float} == {"features.1", "features.4"}

@@ -26,6 +26,7 @@ from fxquant import (
 from fxquant.analysis.layers import layers_of
 from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import ConfigError, InputError, TargetError
+from fxquant.qconfig import per_channel_dynamic_qconfig, per_channel_weight_only_qconfig
 
 IMAGES = torch.linspace(-1, 1.2, 8 * 3 * 8 * 8).reshape(8, 3, 8, 8).sin()
 BATCHES = list(IMAGES.split(4))
@@ -154,6 +155,11 @@ def test_suggest_keeps_a_margin_and_says_where_the_data_are_too_few(net: Net) ->
     assert suggestion.expected is not None
     assert 0.5 <= suggestion.expected < suggestion.metric
     assert "on as many other examples: " in str(suggestion)
+    with pytest.raises(TargetError, match=r"1 examples are too few to expect 20 .* give 2 or more"):
+        suggest(net, [IMAGES[:1]], target=20.0, progress=False)
+    decibels = suggest(net, BATCHES, target=20.0, progress=False)
+    assert decibels.expected is not None
+    assert 20.0 <= decibels.expected < decibels.metric
     with pytest.raises(ConfigError, match="confidence=1"):
         suggest(net, BATCHES, max_drop=0.5, confidence=1.0, progress=False)
 
@@ -165,6 +171,49 @@ def test_suggest_with_a_number_of_layers(net: Net) -> None:
     assert suggestion.left_float[0].name == "after"
     assert len(suggestion.left_float) == 2
     assert suggestion.target is None
+
+
+class Linears(Net):
+    """The same of linear layers, of which weight-only kernels exist."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad, self.after = nn.Linear(8, 8), nn.Linear(8, 8)
+        with torch.no_grad():
+            self.bad.weight[0] *= 1000
+            self.after.weight[:, 0] /= 1000
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x).mean((2, 3))
+        logits: Tensor = self.fc(self.after(self.bad(y)) + y)
+        return logits
+
+
+def test_wider_layers_keep_integer_weights_where_that_is_enough() -> None:
+    torch.manual_seed(0)
+    model = Linears().eval()
+    base = sqnr_db(model(IMAGES), converted(model, get_default_qconfig_mapping())(IMAGES))
+    in_float = suggest(model, BATCHES, target=base + 5, progress=False)
+    wider = suggest(model, BATCHES, target=base + 5, wider=per_channel_weight_only_qconfig, progress=False)
+    assert [layer.name for layer in in_float.left_float] == [layer.name for layer in wider.widened] == ["after"]
+    assert wider.left_float == ()
+    assert wider.metric >= base + 5
+    assert "1 wider: after\n" in str(wider)
+    quantized = converted(model, wider.mapping)
+    assert [row.place for row in explain(quantized).rows if row.precision == "weight-only"] == ["after"]
+    assert sqnr_db(model(IMAGES), quantized(IMAGES)) == pytest.approx(wider.metric, abs=1e-6)
+
+
+def test_a_layer_without_a_kernel_for_wider_stays_float(net: Net) -> None:
+    base = sqnr_db(net(IMAGES), converted(net, get_default_qconfig_mapping())(IMAGES))
+    suggestion = suggest(net, BATCHES, target=base + 5, wider=per_channel_weight_only_qconfig, progress=False)
+    assert [layer.name for layer in suggestion.left_float] == ["after"]
+    assert suggestion.widened == ()
+    blocks = suggest(net, BATCHES, target=base + 5, depth=1, wider=per_channel_dynamic_qconfig, progress=False)
+    assert blocks.metric >= base + 5
+    for given in ({"floats": 1}, {"target": 20.0, "prepared": prepare_fx(net, QConfigMapping(), (IMAGES,))}):
+        with pytest.raises(ConfigError, match="neither floats= nor prepared="):
+            suggest(net, BATCHES, wider=per_channel_dynamic_qconfig, progress=False, **given)
 
 
 def test_a_target_that_cannot_be_met_is_an_error_that_names_the_best(net: Net) -> None:

@@ -1,4 +1,4 @@
-"""Broken passes of ten kinds: each is one PassError, and the model that went in still works."""
+"""Broken passes of many kinds: each is one PassError, and the model that went in still works."""
 
 from __future__ import annotations
 
@@ -68,6 +68,33 @@ def exception(gm: GraphModule) -> Any:
     return {}[node]
 
 
+def swapped_outputs(gm: GraphModule) -> Any:
+    output = next(reversed(gm.graph.nodes))
+    output.args = (tuple(reversed(output.args[0])),)
+    return gm
+
+
+def missing_argument(gm: GraphModule) -> Any:
+    call(gm, ops.relu).args = ()
+    return gm
+
+
+def empties_the_graph(gm: GraphModule) -> Any:
+    for node in reversed(list(gm.graph.nodes)):
+        gm.graph.erase_node(node)
+    return gm
+
+
+def loses_meta(gm: GraphModule) -> Any:
+    call(gm, ops.conv2d).meta.clear()
+    return gm
+
+
+def renames_an_input(gm: GraphModule) -> Any:
+    next(iter(gm.graph.nodes)).target = "renamed"
+    return gm
+
+
 def returns_none(gm: GraphModule) -> Any:
     gm.recompile()
 
@@ -96,6 +123,11 @@ BROKEN: dict[Callable[..., Any], tuple[str, str, str]] = {
     dropped_output: ("annotate", "output", "the model gave 2 values, and gives 1"),
     stale_meta: ("fuse", "relu", r"its meta\['shape'\] is \(2, 4, 4, 4\), but it gives \(2, 3, 6, 6\)"),
     exception: ("observe", "relu", "it raised KeyError: relu"),
+    swapped_outputs: ("fuse", "output", r"output 0 of the model was of shape \(2, 4, 2, 2\), and is of \(2, 4, 4, 4\)"),
+    missing_argument: ("fuse", "relu", r"its arguments do not fit relu\(x.*: missing a required argument: 'x'"),
+    empties_the_graph: ("fuse", "", "the model gave 2 values, and gives 0"),
+    loses_meta: ("fuse", "conv2d", "its meta has lost the shape"),
+    renames_an_input: ("fuse", "output", "the model took x, and takes renamed"),
     returns_none: ("convert", "", "it returned None; a pass returns the GraphModule"),
     returns_a_graph: ("normalize", "", "it returned a Graph; a pass returns the GraphModule"),
     deletes_a_parameter: ("fuse", "conv_weight", "the model has no conv.weight any more"),
