@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from fxquant.errors import FileError, UnsupportedError
 from fxquant.graph.expect import CHECKS
+from fxquant.graph.shapes import joint_shape
 from fxquant.ops.op import OPS, SPELLINGS
 from fxquant.saving.values import shortened
 
@@ -104,8 +105,8 @@ def knows_method(name: Any) -> bool:
 def _functions() -> Iterator[tuple[str, Any]]:
     for row in OPS.values():
         yield row.key, row.call
-    for check in CHECKS:
-        yield f"fxquant.{check.__name__}", check
+    for own in (*CHECKS, joint_shape):
+        yield f"fxquant.{own.__name__}", own
     for module, names in _NAMES.items():
         for name in names.split():
             if hasattr(module, name):
