@@ -25,30 +25,32 @@ void for_rows(int64_t count, int64_t length, int threads, const Body& body) {
 
 }  // namespace
 
+const FloatKernels& float_kernels(Isa isa) { return kernels_of(kRows, isa); }
+
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa) {
-  return kernels_of(kRows, isa).attention_scratch(params);
+  return float_kernels(isa).attention_scratch(params);
 }
 
 void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(rows.count, rows.length, threads,
            [&](int64_t begin, int64_t end) { kernels.add(rows, y, a, b, begin, end); });
 }
 
 void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(rows.count, rows.length, threads, [&](int64_t begin, int64_t end) { kernels.gelu(rows, y, x, begin, end); });
 }
 
 void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(p.rows.count, p.rows.length, threads,
            [&](int64_t begin, int64_t end) { kernels.layer_norm(p, y, x, begin, end); });
 }
 
 void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                      int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   run_attention_parts(p, threads, scratch, kernels.attention_scratch(p),
                       [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
 }

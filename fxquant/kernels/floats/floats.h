@@ -1,8 +1,7 @@
 // What stands between dynamic layers, float32 to float32, so that one program holds them all:
 //   add         y = a + b
-//   gelu        y = max(x, 0) - a * h(a)     a = min(|x|, 30), h the upper tail of the normal distribution:
-//               h = t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * c5)))) * exp2(-a * a * log2(e) / 2),  t = 1 / (1 + c0 *
-//               a) within 1e-7 (Abramowitz and Stegun 1964, 7.1.26); 0 for -inf
+//   gelu        y = max(x, 0) + n * (n + 5.25)^3 * polynomial(n)     n = max(-|x|, -5.25), see arithmetic.h
+//               within 1.2e-6; 0 for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
 //               y = ((x - mean) * inverse) * weight + bias
 //   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
@@ -52,6 +51,8 @@ struct FloatKernels {
   int64_t (*attention_scratch)(const FloatAttention& params);
   void (*attention)(const FloatAttention& params, const FloatAttentionOperands& operands, const MatmulPart& part);
 };
+
+const FloatKernels& float_kernels(Isa isa);
 
 // Bytes that each thread wants, a multiple of 64; the memory begins at a multiple of 64.
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa);
