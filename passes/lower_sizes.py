@@ -1,4 +1,5 @@
 """float_add(a, b).shape            -> joint_shape(a.shape, b.shape)
+float_embedding(i, w).shape      -> shape_of_rows(i.shape, w.shape[1])
 float_gelu(x).shape              -> x.shape
 float_layer_norm(x, …).shape     -> x.shape
 
@@ -11,26 +12,26 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from torch.fx import GraphModule, Node, Proxy
+from torch.fx import GraphModule, Node
 
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.shapes import joint_shape
+from fxquant.graph.shapes import joint_shape, shape_of_rows
 from fxquant.runtime.layer import LAYERS
 
-_SHAPES_OF_INPUTS = (ops.float_add, ops.float_gelu, ops.float_layer_norm)
+_SHAPES_OF_INPUTS = (ops.float_add, ops.float_embedding, ops.float_gelu, ops.float_layer_norm)
 
 
 @register_pass(stage="lower")
 def lower_sizes(gm: GraphModule) -> GraphModule:
-    for node in list(gm.graph.nodes):
+    nodes: list[Any] = list(gm.graph.nodes)
+    for node in nodes:
         dim = _asked(node)
-        if dim is None:
+        if dim is None or node.args[0].target not in _SHAPES_OF_INPUTS or not _leads_out(node.args[0]):
             continue
-        sources = _sources(node.args[0])
-        if sources:
-            surgery.replace(node, surgery.emit(node, _shape, sources, *dim, sources=[node]))
+        shape = _shape_of(gm, node, node.args[0])
+        surgery.replace(node, surgery.emit(node, operator.getitem, shape, *dim, sources=[node]) if dim else shape)
     return surgery.clean(gm)
 
 
@@ -43,16 +44,25 @@ def _asked(node: Node) -> tuple[Any, ...] | None:
     return None
 
 
-def _sources(x: Any) -> list[Node]:
-    """The values whose shapes, broadcast, are the shape of `x`, if it is of such layers alone; else none."""
-    if not isinstance(x, Node) or x.target not in _SHAPES_OF_INPUTS:
-        return []
-    read = surgery.tensors(x.args if x.target is ops.float_add else x.args[:1])
-    sources = [_sources(each) if each.target in LAYERS else [each] for each in read]
-    return [each for some in sources for each in some] if all(sources) else []
+def _leads_out(x: Node) -> bool:
+    """Whether the shape of `x` is that of values which no layer computes."""
+    return all(map(_leads_out, _read(x))) if x.target in _SHAPES_OF_INPUTS else x.target not in LAYERS
 
 
-def _shape(sources: list[Proxy], *dim: Any) -> Any:
-    shapes = [x.shape for x in sources]
-    shape = shapes[0] if len(shapes) == 1 else joint_shape(*shapes)
-    return operator.getitem(shape, *dim) if dim else shape
+def _read(x: Node) -> list[Node]:
+    return surgery.tensors(x.args if x.target is ops.float_add else x.args[:1])
+
+
+def _shape_of(gm: GraphModule, before: Node, x: Any) -> Any:
+    """A node in front of `before` that asks what `x` is computed of for the shape of `x`.
+
+    Each asker gets its own: one that a program has is to read nothing of those outside.
+    """
+    if x.target not in _SHAPES_OF_INPUTS:
+        return surgery.emit(before, operator.attrgetter("shape"), x, sources=[before])
+    shapes = [_shape_of(gm, before, each) for each in _read(x)]
+    if x.target is ops.float_add:
+        return surgery.emit(before, joint_shape, *shapes, sources=[before])
+    if x.target is ops.float_embedding:
+        return surgery.emit(before, shape_of_rows, *shapes, surgery.fetch(gm, x.args[1]).shape[1], sources=[before])
+    return shapes[0]

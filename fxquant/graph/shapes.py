@@ -89,6 +89,13 @@ def joint_shape(*shapes: Any) -> Any:
     return torch.broadcast_shapes(*shapes)
 
 
+def shape_of_rows(shape: Any, length: int) -> Any:
+    """The shape of rows of `length` that indices of `shape` ask for. A tracer records it as one call."""
+    if isinstance(shape, Proxy):
+        return shape.tracer.create_proxy("call_function", shape_of_rows, (shape, length), {})
+    return torch.Size((*shape, length))
+
+
 def number_of(node: Node) -> Any:
     """The value that `node` computes from shapes, as those of the example were. Raises Unknown if it takes more."""
     node = value_of(node)

@@ -15,7 +15,7 @@ from itertools import product
 from fxquant.runtime.call import Call
 from fxquant.runtime.value import Value
 
-ROW_BY_ROW = ("float_add", "float_gelu", "float_layer_norm", "dynamic_rows")
+ROW_BY_ROW = ("float_add", "float_embedding", "float_gelu", "float_layer_norm", "dynamic_rows")
 
 
 def joined_rows(calls: Sequence[Call]) -> list[Call]:
@@ -38,10 +38,8 @@ def _joined(chain: Sequence[Call]) -> Call:
 
 
 def _continues(chain: Sequence[Call], call: Call) -> bool:
-    """Whether `call` reads what the last of `chain` wrote, and a row of it nothing but the same row."""
+    """Whether `call` has as many rows, each of which reads nothing that `chain` writes but the same row."""
     if any(each.kernel not in ROW_BY_ROW for each in (chain[-1], call)) or _rows(call) != _rows(chain[-1]):
-        return False
-    if all(value.buffer is not chain[-1].y.buffer for value in call.reads):
         return False
     return all(_apart(a, b) for each in chain for a, b in product(_values(each), _values(call)))
 

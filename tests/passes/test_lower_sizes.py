@@ -13,6 +13,7 @@ import fxquant
 from fxquant import QConfigMapping, convert_fx, prepare_fx
 from fxquant.errors import InputError
 from fxquant.qconfig import per_channel_dynamic_qconfig
+from fxquant.runtime.layers.floats import FloatEmbedding
 from fxquant.runtime.region import Int8Region
 
 
@@ -44,8 +45,19 @@ def test_one_program_for_any_batch_and_length() -> None:
     for shape in ((2, 7), (1, 7), (5, 1), (3, 40)):
         ids = torch.randint(0, 11, shape)
         assert torch.nn.functional.cosine_similarity(quantized(ids).flatten(), model(ids).flatten(), 0) > 0.999
-    with pytest.raises((InputError, IndexError)):
-        quantized(torch.randint(0, 11, (1, 41)))
+    assert torch.equal(quantized(ids.to(torch.int32)), quantized(ids))
+    for odd in (torch.tensor([[3, 11]]), torch.tensor([[-1]]), torch.tensor([[-1]], dtype=torch.int32)):
+        with pytest.raises(InputError, match="index out of range"):
+            quantized(odd)
+    with pytest.raises(InputError, match="index out of range"):
+        quantized(torch.zeros(1, 41, dtype=torch.int64))
+
+
+def test_embeddings_are_a_part_of_it() -> None:
+    _, quantized = converted()
+    (region,) = (module for module in quantized.modules() if isinstance(module, Int8Region))
+    assert sum(isinstance(module, FloatEmbedding) for module in region.modules()) == 2
+    assert "words.vectors" in quantized.state_dict()
 
 
 def test_it_can_be_saved(tmp_path: Path) -> None:

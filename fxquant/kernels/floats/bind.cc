@@ -42,12 +42,26 @@ RowStep layer_norm_step(const View& y, const View& x, uintptr_t weight, uintptr_
           }};
 }
 
+// y [rows, length], index int64 [rows, 1].
+RowStep embedding_step(const View& y, const View& index, uintptr_t table, int64_t size) {
+  const FloatEmbedding p = {y.shape.at(0), y.shape.at(1), size};
+  expect(index.elements() == p.rows && size > 0);
+  return {p.rows, 8 * p.length, [=, to = y.place, at = index.place](const Frame& frame, int64_t begin, int64_t end) {
+            const bool right = float_embedding(p, frame.at<float>(to), frame.at<const int64_t>(at),
+                                               pointer<const float>(table), begin, end);
+            if (!right) frame.out_of_range->store(true, std::memory_order_relaxed);
+          }};
+}
+
 }  // namespace
 
 void bind_floats(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "float_add", add_step);
   bind_step(m, program, "float_gelu", gelu_step);
   bind_step(m, program, "float_layer_norm", layer_norm_step);
+  program.def("float_embedding", [](Program& p, const View& y, const View& index, uintptr_t table, int64_t size) {
+    p.add(embedding_step(y, index, table, size));
+  });
   bind_attention<float_attention_scratch, float_attention>(m, program, "float_attention");
 }
 

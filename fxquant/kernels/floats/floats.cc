@@ -1,5 +1,7 @@
 #include "floats/floats.h"
 
+#include <cstring>
+
 #include "base/kernel_rows.h"
 #include "base/parallel.h"
 #include "matmul/parts.h"
@@ -29,6 +31,18 @@ const FloatKernels& float_kernels(Isa isa) { return kernels_of(kRows, isa); }
 
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa) {
   return float_kernels(isa).attention_scratch(params);
+}
+
+bool float_embedding(const FloatEmbedding& p, float* y, const int64_t* index, const float* table, int64_t begin,
+                     int64_t end) {
+  bool right = true;
+  for (int64_t row = begin; row < end; ++row) {
+    const bool is_one = index[row] >= 0 && index[row] < p.size;
+    right = right && is_one;
+    const float* from = table + (is_one ? index[row] * p.length : 0);
+    std::memcpy(y + row * p.length, from, static_cast<size_t>(p.length) * sizeof(float));
+  }
+  return right;
 }
 
 void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) {

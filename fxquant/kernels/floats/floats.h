@@ -4,6 +4,7 @@
 //               within 1.2e-6; 0 for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
 //               y = ((x - mean) * inverse) * weight + bias
+//   embedding   y[r] = table[index[r]], whole rows
 //   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
 //               p[i, j] = exp2((s[i, j] - max over j of s[i, j]) * log2(e))
 //               y[i, e] = sum over j of p[i, j] * v[j, e] * (1 / sum over j of p[i, j])      0 where no key is left
@@ -33,6 +34,11 @@ struct FloatLayerNorm {
   float eps = 0.0F;
 };
 
+// table [size, length] and y [rows, length], without gaps.
+struct FloatEmbedding {
+  int64_t rows = 0, length = 0, size = 0;
+};
+
 struct FloatAttention : AttentionLayout {
   float scale = 1.0F;
 };
@@ -53,6 +59,10 @@ struct FloatKernels {
 };
 
 const FloatKernels& float_kernels(Isa isa);
+
+// Rows [begin, end). Returns whether every index is one of the table; one that is not is taken as 0.
+bool float_embedding(const FloatEmbedding& params, float* y, const int64_t* index, const float* table, int64_t begin,
+                     int64_t end);
 
 // Bytes that each thread wants, a multiple of 64; the memory begins at a multiple of 64.
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa);
