@@ -1,4 +1,5 @@
 """add(a, b)                           -> float_add(a, b)
+embedding(i, w)                     -> float_embedding(i, w)
 gelu(x)                             -> float_gelu(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
@@ -58,6 +59,10 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
     inputs = activations(node)
     if any(x.op == "get_attr" or x.meta.get("dtype") is not torch.float32 for x in inputs):
         return False
+    if node.target is ops.embedding:
+        indices, weight = arguments["indices"], arguments["weight"]
+        table = weight.op == "get_attr" and weight.meta.get("dtype") is torch.float32
+        return table and isinstance(indices, Node) and indices.meta.get("dtype") is torch.int64
     if node.target is ops.add:
         return len(inputs) == 2
     if node.target is ops.gelu:
@@ -71,6 +76,12 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
 
 def _add(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     new: Node = surgery.emit(node, ops.float_add, arguments["a"], arguments["b"], sources=[node])
+    return new
+
+
+def _embedding(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    vectors = surgery.own_constant(gm, node, "vectors", surgery.fetch(gm, arguments["weight"]).detach())
+    new: Node = surgery.emit(node, ops.float_embedding, arguments["indices"], vectors, sources=[node])
     return new
 
 
@@ -106,4 +117,10 @@ _JOINED = (
     ops.dynamic_conv_transpose3d,
     ops.weight_only_linear,
 )
-_LOWERED = {ops.add: _add, ops.gelu: _gelu, ops.layer_norm: _layer_norm, ops.attention: _attention}
+_LOWERED = {
+    ops.add: _add,
+    ops.embedding: _embedding,
+    ops.gelu: _gelu,
+    ops.layer_norm: _layer_norm,
+    ops.attention: _attention,
+}

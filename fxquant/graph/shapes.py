@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node, Proxy
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
@@ -79,6 +79,21 @@ def asks_shape(node: Node) -> bool:
     if node.op == "call_method":
         return node.target in _SHAPE
     return node.target is getattr and node.args[1] in _SHAPE
+
+
+def joint_shape(*shapes: Any) -> Any:
+    """The shape of what tensors of these shapes are broadcast to. A tracer records it as one call."""
+    proxy = next((shape for shape in shapes if isinstance(shape, Proxy)), None)
+    if proxy is not None:
+        return proxy.tracer.create_proxy("call_function", joint_shape, shapes, {})
+    return torch.broadcast_shapes(*shapes)
+
+
+def shape_of_rows(shape: Any, length: int) -> Any:
+    """The shape of rows of `length` that indices of `shape` ask for. A tracer records it as one call."""
+    if isinstance(shape, Proxy):
+        return shape.tracer.create_proxy("call_function", shape_of_rows, (shape, length), {})
+    return torch.Size((*shape, length))
 
 
 def number_of(node: Node) -> Any:

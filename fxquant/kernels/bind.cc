@@ -76,6 +76,7 @@ NB_MODULE(_kernels, m) {
              run(p, threads, addresses, seconds.data());
              return seconds;
            })
+      .def("join", &Program::join)
       .def_prop_ro("arena_bytes", &Program::arena_bytes)
       .def_prop_ro("arenas", &Program::arenas)
       .def("__len__", &Program::size);

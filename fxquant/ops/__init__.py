@@ -122,6 +122,7 @@ from fxquant.ops.integer.embedding import (
 from fxquant.ops.integer.floats import (
     float_add as float_add,
     float_attention as float_attention,
+    float_embedding as float_embedding,
     float_gelu as float_gelu,
     float_layer_norm as float_layer_norm,
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
 from fxquant.ops.op import op_of
@@ -33,9 +34,9 @@ def plan_for(gm: GraphModule, inputs: Sequence[Tensor]) -> Plan:
     """The plan of `gm` for inputs of this layout. Raises InputError or ValueError if they do not fit."""
     whole = Planner(gm, inputs)
     plan = whole.plan()
-    batch = inputs[0].shape[0] if inputs[0].dim() else 1
+    batch = max(x.shape[0] if x.dim() else 1 for x in inputs)
     size = _part_size(batch, CACHES * _kernels.cache_bytes() / max(plan.program.arena_bytes, 1))
-    if size == batch or any(x.dim() == 0 or x.shape[0] != batch for x in inputs):
+    if size == batch or any(x.dim() == 0 or x.shape[0] not in (1, batch) for x in inputs):
         return plan
     try:
         part = Planner(gm, [x[:size] for x in inputs])
@@ -46,7 +47,7 @@ def plan_for(gm: GraphModule, inputs: Sequence[Tensor]) -> Plan:
     part_plan = part.plan()
     if not all(map(_continues, plan.outputs, part_plan.outputs)):
         return plan
-    distances = [size * x.stride(0) * x.element_size() for x in inputs]
+    distances = [size * x.stride(0) * x.element_size() if x.shape[0] == batch else 0 for x in inputs]
     distances += [size * y.strides[0] * y.dtype.itemsize for y in plan.outputs]
     return replace(part_plan, outputs=plan.outputs, parts=batch // size, distances=tuple(distances))
 
@@ -57,15 +58,26 @@ def _part_size(batch: int, fits: float) -> int:
 
 
 def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> bool:
-    """Whether all tensors but constants have as many rows as there are examples, and agree in all else."""
-    for node in whole.moved:
+    """Whether all tensors have as many rows as there are examples, and agree in all else.
+
+    But for constants, and for what is computed of inputs with one row, which all examples share.
+    """
+    shared: set[Node] = set()
+    for node in filter(whole.moved.__contains__, whole.nodes):
         if _crosses(whole, node):
             return False
-        shapes = [_shapes(planner, node) for planner in (whole, part)]
-        for full, less in zip(*shapes, strict=True):
-            if node.op != "get_attr" and (full[:1] != (batch,) or less[:1] != (size,) or full[1:] != less[1:]):
-                return False
-    return True
+        shapes = list(zip(*(_shapes(planner, node) for planner in (whole, part)), strict=True))
+        if node.op == "get_attr" or _is_shared(node, shapes, shared):
+            shared.add(node)
+        elif any(full[:1] != (batch,) or less[:1] != (size,) or full[1:] != less[1:] for full, less in shapes):
+            return False
+    return shared.isdisjoint(whole.nodes[-1].all_input_nodes)
+
+
+def _is_shared(node: Node, shapes: Sequence[tuple[Any, Any]], shared: set[Node]) -> bool:
+    """Whether examples share the value: an input with one row, or what comes of such."""
+    same = all(full == less and full[:1] == (1,) for full, less in shapes)
+    return same and shared.issuperset(surgery.tensors(node.all_input_nodes))
 
 
 def _crosses(whole: Planner, node: Node) -> bool:

@@ -34,7 +34,8 @@ class Call:
     The first operand is written, the second is the one that `window` speaks of: with one, images can be computed some
     rows at a time. A kernel that takes a range of rows has it as `rows`, in front of its other arguments; others are
     given narrower operands. `packed`: address and size of its weights. `ahead`: address and size of those that a later
-    call wants, for kernels that fetch them meanwhile; None for the others.
+    call wants, for kernels that fetch them meanwhile; None for the others. `joined`: the calls that are one step of the
+    program, see rows.py; then the operands are all of theirs.
     """
 
     node: Node
@@ -45,6 +46,7 @@ class Call:
     rows: tuple[int, int] | None = None
     packed: tuple[int, int] | None = None
     ahead: tuple[int, int] | None = None
+    joined: tuple[Call, ...] = ()
 
     @property
     def y(self) -> Value:

@@ -4,7 +4,7 @@ The signature of the integer op says the types. Names say the rest, as they mean
 
     weight int8, bias int32, multiplier float32, table uint8 [256] or [C, 256]
     bias float32, and neither residual nor table, where output is a FloatOutput
-    gain, shift float32, rows uint8
+    gain, shift, vectors float32, rows uint8
     zero_point, code, quant_min, quant_max    in 0..255
     scale, x_scale                            a finite number above 0
     eps                                       finite, and not below 0
@@ -33,6 +33,7 @@ _DTYPES = {
     "table": torch.uint8,
     "gain": torch.float32,
     "shift": torch.float32,
+    "vectors": torch.float32,
     "rows": torch.uint8,
 }
 _CODES = ("zero_point", "code", "quant_min", "quant_max")

@@ -23,12 +23,24 @@ class Emitter:
         self.calls: list[Call] = []
         self.buffers: list[Buffer] = []
         self.constants: list[Tensor] = []
+        self._derived: dict[tuple[Any, ...], Value] = {}
 
     def call(
         self, kernel: str, operands: Iterable[Value | None], *constants: Any, window: Window | None = None, **more: Any
     ) -> None:
         """Appends a kernel call, its fields as of Call."""
-        self.calls.append(Call(self.node, kernel, tuple(operands), constants, window, **more))
+        call = Call(self.node, kernel, tuple(operands), constants, window, **more)
+        self._derived = {key: value for key, value in self._derived.items() if key[1].buffer is not call.y.buffer}
+        self.calls.append(call)
+
+    def derived(self, kernel: str, x: Value, size: int, *constants: Any) -> Value:
+        """The `size` bytes that a kernel makes of `x`: for all that want them once, until `x` is overwritten."""
+        key = (kernel, x, size, *constants)
+        if key not in self._derived:
+            made = self.new(torch.empty(size, dtype=torch.uint8, device="meta"))
+            self.call(kernel, (made, x), *constants)
+            self._derived[key] = made
+        return self._derived[key]
 
     def new(self, meta: Tensor) -> Value:
         """Memory of its own, laid out as `meta`."""

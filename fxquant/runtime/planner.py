@@ -27,6 +27,7 @@ from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
 from fxquant.runtime.meta import meta_values
 from fxquant.runtime.movement import can_move, moved
 from fxquant.runtime.plan import Output, Plan
+from fxquant.runtime.rows import joined_rows
 from fxquant.runtime.value import Value
 
 # A program below this many multiply-adds (10 us or so) is over before a second thread has begun.
@@ -68,7 +69,7 @@ class Planner:
                     self.homes.occupy(node, each)
         outputs = self._outputs()
         cache = _kernels.cache_bytes()
-        calls = fetching_ahead(in_bands(self.emitter.calls, cache), cache // 2)
+        calls = fetching_ahead(joined_rows(in_bands(self.emitter.calls, cache)), cache // 2)
         program = _program(calls, self.emitter.buffers, len(self.inputs) + len(outputs))
         return Plan(
             program,
@@ -146,7 +147,10 @@ def _program(calls: Sequence[Call], buffers: Sequence[Buffer], outside: int) -> 
                 value.buffer.use(step)
     program = _kernels.Program(arrange(buffers), outside)
     for call in calls:
-        getattr(program, call.kernel)(*call.arguments)
+        for each in call.joined or (call,):
+            getattr(program, each.kernel)(*each.arguments)
+        if call.joined:
+            program.join(len(call.joined))
     return program
 
 

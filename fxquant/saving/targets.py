@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from fxquant.errors import FileError, UnsupportedError
 from fxquant.graph.expect import CHECKS
+from fxquant.graph.shapes import joint_shape, shape_of_rows
 from fxquant.ops.op import OPS, SPELLINGS
 from fxquant.saving.values import shortened
 
@@ -75,6 +76,7 @@ _NAMES: dict[ModuleType, str] = {
     math: "ceil floor prod sqrt",
     builtins: "abs float getattr int len max min round sum",
 }
+_OWN: tuple[Any, ...] = (*CHECKS, joint_shape, shape_of_rows)
 # What getattr may ask for.
 ATTRIBUTES = frozenset(("H", "T", "device", "dtype", "imag", "mH", "mT", "ndim", "real", "shape"))
 METHODS = frozenset((_TENSOR_FUNCTIONS + _METHODS).split())
@@ -104,8 +106,8 @@ def knows_method(name: Any) -> bool:
 def _functions() -> Iterator[tuple[str, Any]]:
     for row in OPS.values():
         yield row.key, row.call
-    for check in CHECKS:
-        yield f"fxquant.{check.__name__}", check
+    for own in _OWN:
+        yield f"fxquant.{own.__name__}", own
     for module, names in _NAMES.items():
         for name in names.split():
             if hasattr(module, name):

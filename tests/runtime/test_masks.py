@@ -72,7 +72,7 @@ def test_a_mask_that_does_not_fit_names_the_place() -> None:
 
 # The mask of one example for all of them; one for each; and one whose first dimension is no example's, though it has
 # as many.
-@pytest.mark.parametrize(("shape", "parts"), [((1, 6, 4, 4), 1), ((4, 1, 4, 4), 4), ((4, 1), 1)], ids=str)
+@pytest.mark.parametrize(("shape", "parts"), [((1, 6, 4, 4), 4), ((4, 1, 4, 4), 4), ((4, 1), 1)], ids=str)
 def test_batches_in_parts(shape: tuple[int, ...], parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CACHES", 1e-6)
     generator = torch.Generator().manual_seed(2)

@@ -39,12 +39,15 @@ T* pointer(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+inline Step alone(Step step) { return step; }
+inline Step alone(RowStep step) { return step_of({std::move(step)}); }
+
 // `make` builds a step from views and constants. Python gets it twice: as a function of the module, which takes the
 // number of threads before them and runs the step at once, and as a method of Program, which appends it.
-template <class... Args>
-void bind_step(nanobind::module_& m, ProgramClass& program, const char* name, Step (*make)(Args...)) {
+template <class Made, class... Args>
+void bind_step(nanobind::module_& m, ProgramClass& program, const char* name, Made (*make)(Args...)) {
   m.def(name, [make](int threads, Args... args) {
-    const Step step = make(std::forward<Args>(args)...);
+    const Step step = alone(make(std::forward<Args>(args)...));
     const nanobind::gil_scoped_release released;
     step({nullptr, threads});
   });

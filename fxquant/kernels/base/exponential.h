@@ -20,7 +20,7 @@ constexpr float kExponentialFine[6] = {1.0F,
                                        0.001326472731307149F};
 
 template <class Lanes, int N>
-FXQUANT_UNROLLED inline typename Lanes::F32 power_of_2(typename Lanes::F32 t, const float (&c)[N]) {
+FXQUANT_UNROLLED inline typename Lanes::F32 power_of_2(const typename Lanes::F32& t, const float (&c)[N]) {
   using L = Lanes;
   const auto u = L::greater(t, L::set(-60.0F));
   const auto n = L::nearest(u);

@@ -1,5 +1,6 @@
 #include "base/program.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -10,10 +11,38 @@ namespace fxquant {
 namespace {
 
 constexpr int64_t kPage = 4096;
+// What the rows that joined steps take at a time may read and write, and how many rows these are at most.
+constexpr int64_t kCachedBytes = 32 * 1024, kMostRows = 16;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
+
+Step step_of(std::vector<RowStep> steps) {
+  const int64_t rows = steps.front().rows;
+  int64_t bytes = 0;
+  for (const RowStep& step : steps) bytes += step.row_bytes;
+  const int64_t cached = std::clamp(kCachedBytes / std::max(bytes, int64_t{1}), int64_t{1}, kMostRows);
+  const int64_t together = steps.size() == 1 ? rows : cached;
+  return [=, all = std::move(steps)](const Frame& frame) {
+    parallel_for(rows, worthwhile_threads(rows * bytes, frame.threads), [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin; first < end; first += together) {
+        for (const RowStep& step : all) step.run(frame, first, std::min(first + together, end));
+      }
+    });
+  };
+}
+
+void Program::join(int64_t count) {
+  const auto available = static_cast<int64_t>(row_steps_.size());
+  if (count < 1 || count > available) throw std::invalid_argument("there are not so many steps of rows");
+  std::vector<RowStep> joined(row_steps_.end() - count, row_steps_.end());
+  for (const RowStep& step : joined) {
+    if (step.rows != joined.front().rows) throw std::invalid_argument("steps with other numbers of rows");
+  }
+  steps_.resize(steps_.size() - static_cast<size_t>(count));
+  add(step_of(std::move(joined)));
+}
 
 void Program::Free::operator()(void* memory) const { std::free(memory); }
 

@@ -34,12 +34,31 @@ struct Frame {
 
 using Step = std::function<void(const Frame& frame)>;
 
+// A step that computes each row by itself, rows [begin, end) at a time; a row reads and writes so many bytes.
+struct RowStep {
+  int64_t rows = 0, row_bytes = 0;
+  std::function<void(const Frame& frame, int64_t begin, int64_t end)> run;
+};
+
+// Some rows of all `steps`, which have as many rows, then some more: what a step writes is still in the L1 cache when
+// the next one reads it.
+Step step_of(std::vector<RowStep> steps);
+
 class Program {
  public:
   // `externals`: how many addresses a run brings along.
   Program(int64_t arena_bytes, int64_t externals) : arena_bytes_(arena_bytes), externals_(externals) {}
 
-  void add(Step step) { steps_.push_back(std::move(step)); }
+  void add(Step step) {
+    steps_.push_back(std::move(step));
+    row_steps_.clear();
+  }
+  void add(RowStep step) {
+    steps_.push_back(step_of({step}));
+    row_steps_.push_back(std::move(step));
+  }
+  // Makes one step of the last `count` ones. Throws std::invalid_argument unless they are RowSteps of as many rows.
+  void join(int64_t count);
 
   // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, each step
   // is timed. Throws std::out_of_range, when all have run, if an index of a gather was.
@@ -73,6 +92,7 @@ class Program {
 
   int64_t arena_bytes_, externals_, made_ = 0;
   std::vector<Step> steps_;
+  std::vector<RowStep> row_steps_;  // behind the last step that is none
   std::mutex mutex_;
   std::vector<std::unique_ptr<Arena>> arenas_;
 };

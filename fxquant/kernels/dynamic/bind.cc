@@ -24,6 +24,10 @@ DynamicLinear params_of(uintptr_t packed, int64_t packed_bytes, int64_t rows, in
   return p;
 }
 
+void check_scratch(const View& scratch, int64_t rows, int64_t depth) {
+  if (scratch.elements() < dynamic_scratch(rows, depth)) throw nb::value_error("there is too little scratch");
+}
+
 // x [rows, K], y [rows, N] and scratch of dynamic_scratch bytes.
 Step dynamic_linear_step(const View& y, const View& x, const View& scratch, uintptr_t packed, int64_t packed_bytes,
                          uintptr_t next, int64_t next_bytes, bool by_row, int quant_min, int quant_max, int isa) {
@@ -31,12 +35,31 @@ Step dynamic_linear_step(const View& y, const View& x, const View& scratch, uint
       params_of(packed, packed_bytes, x.shape.at(0), x.shape.at(1), y.shape.at(1), by_row, quant_min, quant_max, isa);
   p.x_stride = x.strides[0];
   p.y_stride = y.strides[0];
-  if (scratch.elements() < dynamic_scratch(p.rows, p.packed->in_channels)) {
-    throw nb::value_error("there is too little scratch");
-  }
+  check_scratch(scratch, p.rows, p.packed->in_channels);
   return [=, to = y.place, from = x.place, memory = scratch.place](const Frame& frame) {
     dynamic_linear(p, frame.at<float>(to), frame.at<const float>(from), frame.at<uint8_t>(memory), frame.threads,
                    {pointer<const uint8_t>(next), next_bytes});
+  };
+}
+
+// x [rows, K] to codes of dynamic_scratch bytes, row by row.
+RowStep dynamic_rows_step(const View& codes, const View& x, int quant_min, int quant_max, int isa) {
+  const DynamicRows p = {x.shape.at(0), x.shape.at(1), x.strides.at(0), {quant_min, quant_max}};
+  check_scratch(codes, p.rows, p.depth);
+  return {p.rows, 5 * p.depth, [=, to = codes.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
+            dynamic_rows(p, frame.at<uint8_t>(to), frame.at<const float>(from), static_cast<Isa>(isa), begin, end);
+          }};
+}
+
+// y [rows, N] of such codes.
+Step dynamic_product_step(const View& y, const View& codes, uintptr_t packed, int64_t packed_bytes, uintptr_t next,
+                          int64_t next_bytes, int64_t depth, int isa) {
+  DynamicLinear p = params_of(packed, packed_bytes, y.shape.at(0), depth, y.shape.at(1), true, 0, 0, isa);
+  p.y_stride = y.strides[0];
+  check_scratch(codes, p.rows, depth);
+  return [=, to = y.place, from = codes.place](const Frame& frame) {
+    dynamic_product(p, frame.at<float>(to), frame.at<const uint8_t>(from), frame.threads,
+                    {pointer<const uint8_t>(next), next_bytes});
   };
 }
 
@@ -97,6 +120,8 @@ void bind_dynamic(nb::module_& m, ProgramClass& program) {
   m.def("dynamic_linear_now", &linear_now);
   m.def("dynamic_terms_scratch", [](int64_t examples) { return example_terms_scratch(examples); });
   bind_step(m, program, "dynamic_linear", dynamic_linear_step);
+  bind_step(m, program, "dynamic_rows", dynamic_rows_step);
+  bind_step(m, program, "dynamic_product", dynamic_product_step);
   bind_step(m, program, "dynamic_terms", terms_step);
   bind_step(m, program, "dynamic_codes", codes_step);
   bind_step(m, program, "dynamic_zero_points", zero_points_step);

@@ -37,25 +37,20 @@ struct Scratch {
   }
 };
 
-// Codes and terms of all rows. Of a few rows first the terms: a CPU works on several while it waits for those of one.
-void quantize_rows(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
-  constexpr int64_t kTogether = 8;
+DynamicRows rows_of(const DynamicLinear& p) { return {p.rows, p.packed->in_channels, p.x_stride, p.levels}; }
+
+// Codes of all rows, all with the same terms.
+void quantize_alike(const DynamicLinear& p, const Scratch& to, const float* x, int threads) {
   const DynamicKernels& kernels = dynamic_kernels(p.packed->isa);
-  const int64_t depth = p.packed->in_channels, stride = code_stride(depth);
-  const int some = worthwhile_threads(p.rows * depth * 4, threads);
-  const auto find_ranges = [&](int64_t begin, int64_t end) {
+  const int64_t depth = p.packed->in_channels;
+  parallel_for(p.rows, threads, [&](int64_t begin, int64_t end) {
     for (int64_t m = begin; m < end; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, depth);
-  };
-  if (!p.by_row) parallel_for(p.rows, some, find_ranges);
-  const RowTerms all = p.by_row ? RowTerms{} : row_terms(joined(to.ranges, p.rows), p.levels);
-  parallel_for(p.rows, some, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += kTogether) {
-      const int64_t last = std::min(first + kTogether, end);
-      if (p.by_row) find_ranges(first, last);
-      for (int64_t m = first; m < last; ++m) to.terms[m] = p.by_row ? row_terms(to.ranges[m], p.levels) : all;
-      for (int64_t m = first; m < last; ++m) {
-        kernels.quantize(to.codes + m * stride, x + m * p.x_stride, depth, to.terms[m], p.levels);
-      }
+  });
+  const RowTerms all = row_terms(joined(to.ranges, p.rows), p.levels);
+  parallel_for(p.rows, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) {
+      to.terms[m] = all;
+      kernels.quantize(to.codes + m * code_stride(depth), x + m * p.x_stride, depth, all, p.levels);
     }
   });
 }
@@ -89,10 +84,25 @@ int64_t dynamic_scratch(int64_t rows, int64_t depth) {
   return rows * (code_stride(depth) + terms) + kLine;
 }
 
-void dynamic_linear(const DynamicLinear& p, float* y, const float* x, uint8_t* scratch, int threads, Span next) {
+// Of a few rows first the terms: a CPU works on several while it waits for those of one.
+void dynamic_rows(const DynamicRows& p, uint8_t* scratch, const float* x, Isa isa, int64_t begin, int64_t end) {
+  constexpr int64_t kTogether = 8;
+  const DynamicKernels& kernels = dynamic_kernels(isa);
+  const Scratch to(scratch, p.rows, p.depth);
+  const int64_t stride = code_stride(p.depth);
+  for (int64_t first = begin; first < end; first += kTogether) {
+    const int64_t last = std::min(first + kTogether, end);
+    for (int64_t m = first; m < last; ++m) to.ranges[m] = kernels.range(x + m * p.x_stride, p.depth);
+    for (int64_t m = first; m < last; ++m) to.terms[m] = row_terms(to.ranges[m], p.levels);
+    for (int64_t m = first; m < last; ++m) {
+      kernels.quantize(to.codes + m * stride, x + m * p.x_stride, p.depth, to.terms[m], p.levels);
+    }
+  }
+}
+
+void dynamic_product(const DynamicLinear& p, float* y, const uint8_t* scratch, int threads, Span next) {
   const PackedHeader& packed = *p.packed;
-  const Scratch in(scratch, p.rows, packed.in_channels);
-  quantize_rows(p, in, x, threads);
+  const Scratch in(const_cast<uint8_t*>(scratch), p.rows, packed.in_channels);
   Product product;
   product.packed = p.packed;
   product.a = {in.codes, 1, 1, p.rows, packed.in_channels, 0, 0, code_stride(packed.in_channels)};
@@ -102,6 +112,17 @@ void dynamic_linear(const DynamicLinear& p, float* y, const float* x, uint8_t* s
   product.y = {reinterpret_cast<uint8_t*>(y), 1, 1, p.rows, packed.out_channels, 0, 0, 4 * p.y_stride};
   product.next = next;
   run_product(product, threads);
+}
+
+void dynamic_linear(const DynamicLinear& p, float* y, const float* x, uint8_t* scratch, int threads, Span next) {
+  const int some = worthwhile_threads(p.rows * p.packed->in_channels * 4, threads);
+  if (p.by_row) {
+    parallel_for(p.rows, some,
+                 [&](int64_t begin, int64_t end) { dynamic_rows(rows_of(p), scratch, x, p.packed->isa, begin, end); });
+  } else {
+    quantize_alike(p, Scratch(scratch, p.rows, p.packed->in_channels), x, some);
+  }
+  dynamic_product(p, y, scratch, threads, next);
 }
 
 }  // namespace fxquant

@@ -32,6 +32,12 @@ struct DynamicLinear {
   Levels levels;
 };
 
+// x [rows, depth].
+struct DynamicRows {
+  int64_t rows = 0, depth = 0, x_stride = 0;
+  Levels levels;
+};
+
 struct DynamicKernels {
   Range (*range)(const float* x, int64_t count);
   // q[k] for one row; writes `count` bytes.
@@ -49,6 +55,11 @@ RowTerms row_terms(const Range& range, const Levels& levels);
 
 // Bytes of scratch, which begins at a multiple of 64.
 int64_t dynamic_scratch(int64_t rows, int64_t depth);
+
+// The two parts of it, where by_row holds: rows [begin, end) of x to their codes and terms, as scratch holds them; and
+// the product, whose rows may be quantized once for several layers.
+void dynamic_rows(const DynamicRows& params, uint8_t* scratch, const float* x, Isa isa, int64_t begin, int64_t end);
+void dynamic_product(const DynamicLinear& params, float* y, const uint8_t* scratch, int threads, Span next = {});
 
 void dynamic_linear(const DynamicLinear& params, float* y, const float* x, uint8_t* scratch, int threads,
                     Span next = {});

@@ -25,19 +25,22 @@ FXQUANT_UNROLLED inline typename L::F32 float_exp2(typename L::F32 t) {
   return L::sub(L::scaled(sum, n), L::set(kSmallest));
 }
 
-// Of the complementary error function, halved; the first one is divided by sqrt(2).
-constexpr float kTail[6] = {0.2316418882F, 0.1274147960F, -0.1422483680F, 0.7107068705F, -0.7265760135F, 0.5307027145F};
+// gelu(x) = max(x, 0) + n * tail(n), n = max(-|x|, -kTailEnd), where tail(n) is the integral of the normal distribution
+// up to n, as (n + kTailEnd)^3 * polynomial(n): the least that is off by, in n * tail(n), for ten powers (Lawson 1961).
+constexpr float kTailEnd = 5.25F;
+constexpr float kTail[11] = {0.003455134341F,   0.0007784040063F,  -0.0008489930187F, -0.0001769261435F,
+                             4.001157777e-06F,  -0.0001385116775F, -0.000112449663F,  -3.825630483e-05F,
+                             -6.851415037e-06F, -6.40359417e-07F,  -2.477117178e-08F};
 
 template <class L>
-FXQUANT_UNROLLED inline typename L::F32 gelu_of(typename L::F32 x) {
+FXQUANT_UNROLLED inline typename L::F32 gelu_of(const typename L::F32& x) {
   const auto zero = L::set(0.0F);
-  const auto negative = L::greater(L::set(-30.0F), L::sub(zero, L::greater(x, L::sub(zero, x))));
-  const auto a = L::sub(zero, negative);
-  const auto t = L::div(L::set(1.0F), L::add(L::set(1.0F), L::mul(a, L::set(kTail[0]))));
-  auto sum = L::set(kTail[5]);
-  unroll<4>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, t), L::set(kTail[4 - i])); });
-  const auto power = float_exp2<L>(L::mul(L::mul(a, negative), L::set(kLog2OfE / 2)));
-  return L::sub(L::greater(x, zero), L::mul(a, L::mul(L::mul(sum, t), power)));
+  const auto n = L::greater(L::set(-kTailEnd), L::sub(zero, L::greater(x, L::sub(zero, x))));
+  auto sum = L::set(kTail[10]);
+  unroll<10>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, n), L::set(kTail[9 - i])); });
+  const auto left = L::add(n, L::set(kTailEnd));
+  const auto tail = L::mul(sum, L::mul(left, L::mul(left, left)));
+  return L::add(L::greater(x, zero), L::mul(n, tail));
 }
 
 template <class L>
@@ -65,21 +68,21 @@ inline float sum_of(int64_t count, const Value& value) {
   return partial[0];
 }
 
-struct RowStatistics {
-  float mean, inverse;
-};
-
 template <class L>
-inline RowStatistics statistics_of_row(const float* x, int64_t count, float eps) {
+inline float mean_of_row(const float* x, int64_t count) {
   const auto n = static_cast<float>(count);
-  const float mean =
-      sum_of<L>(count, [=](auto lanes, int64_t i) FXQUANT_UNROLLED { return decltype(lanes)::load_f32(x + i); }) / n;
+  return sum_of<L>(count, [=](auto lanes, int64_t i) FXQUANT_UNROLLED { return decltype(lanes)::load_f32(x + i); }) / n;
+}
+
+// 1 / sqrt(variance + eps)
+template <class L>
+inline float inverse_of_row(const float* x, int64_t count, float mean, float eps) {
   const float squares = sum_of<L>(count, [=](auto lanes, int64_t i) FXQUANT_UNROLLED {
     using Any = decltype(lanes);
     const auto centered = Any::sub(Any::load_f32(x + i), Any::set(mean));
     return Any::mul(centered, centered);
   });
-  return {mean, 1.0F / __builtin_sqrtf(squares / n + eps)};
+  return 1.0F / __builtin_sqrtf(squares / static_cast<float>(count) + eps);
 }
 
 }  // namespace

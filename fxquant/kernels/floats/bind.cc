@@ -8,31 +8,49 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-Step add_step(const View& y, const View& a, const View& b, int isa) {
-  return
-      [=, rows = rows_of(walk_of<3>({&y, &a, &b})), to = y.place, at_a = a.place, at_b = b.place](const Frame& frame) {
-        float_add(rows, frame.at<float>(to), frame.at<const float>(at_a), frame.at<const float>(at_b),
-                  static_cast<Isa>(isa), frame.threads);
-      };
+RowStep add_step(const View& y, const View& a, const View& b, int isa) {
+  const auto rows = rows_of(walk_of<3>({&y, &a, &b}));
+  const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
+  return {rows.length > 0 ? rows.count : 0, 12 * rows.length,
+          [=, &kernels, to = y.place, at_a = a.place, at_b = b.place](const Frame& frame, int64_t begin, int64_t end) {
+            kernels.add(rows, frame.at<float>(to), frame.at<const float>(at_a), frame.at<const float>(at_b), begin,
+                        end);
+          }};
 }
 
 // [rows, length] both.
 FloatRows float_rows(const View& y, const View& x) {
   expect(y.shape.size() == 2 && y.shape == x.shape);
-  return {y.shape[0], y.shape[1], dense_rows(y), dense_rows(x)};
+  return {y.shape[1] > 0 ? y.shape[0] : 0, y.shape[1], dense_rows(y), dense_rows(x)};
 }
 
-Step gelu_step(const View& y, const View& x, int isa) {
-  return [=, rows = float_rows(y, x), to = y.place, from = x.place](const Frame& frame) {
-    float_gelu(rows, frame.at<float>(to), frame.at<const float>(from), static_cast<Isa>(isa), frame.threads);
-  };
+RowStep gelu_step(const View& y, const View& x, int isa) {
+  const FloatRows rows = float_rows(y, x);
+  const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
+  return {rows.count, 8 * rows.length,
+          [=, &kernels, to = y.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
+            kernels.gelu(rows, frame.at<float>(to), frame.at<const float>(from), begin, end);
+          }};
 }
 
-Step layer_norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
+RowStep layer_norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
   const FloatLayerNorm p = {float_rows(y, x), pointer<const float>(weight), pointer<const float>(bias), eps};
-  return [=, to = y.place, from = x.place](const Frame& frame) {
-    float_layer_norm(p, frame.at<float>(to), frame.at<const float>(from), static_cast<Isa>(isa), frame.threads);
-  };
+  const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
+  return {p.rows.count, 8 * p.rows.length,
+          [=, &kernels, to = y.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
+            kernels.layer_norm(p, frame.at<float>(to), frame.at<const float>(from), begin, end);
+          }};
+}
+
+// y [rows, length], index int64 [rows, 1].
+RowStep embedding_step(const View& y, const View& index, uintptr_t table, int64_t size) {
+  const FloatEmbedding p = {y.shape.at(0), y.shape.at(1), size};
+  expect(index.elements() == p.rows && size > 0);
+  return {p.rows, 8 * p.length, [=, to = y.place, at = index.place](const Frame& frame, int64_t begin, int64_t end) {
+            const bool right = float_embedding(p, frame.at<float>(to), frame.at<const int64_t>(at),
+                                               pointer<const float>(table), begin, end);
+            if (!right) frame.out_of_range->store(true, std::memory_order_relaxed);
+          }};
 }
 
 }  // namespace
@@ -41,6 +59,9 @@ void bind_floats(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "float_add", add_step);
   bind_step(m, program, "float_gelu", gelu_step);
   bind_step(m, program, "float_layer_norm", layer_norm_step);
+  program.def("float_embedding", [](Program& p, const View& y, const View& index, uintptr_t table, int64_t size) {
+    p.add(embedding_step(y, index, table, size));
+  });
   bind_attention<float_attention_scratch, float_attention>(m, program, "float_attention");
 }
 

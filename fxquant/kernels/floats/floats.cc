@@ -1,5 +1,7 @@
 #include "floats/floats.h"
 
+#include <cstring>
+
 #include "base/kernel_rows.h"
 #include "base/parallel.h"
 #include "matmul/parts.h"
@@ -25,30 +27,44 @@ void for_rows(int64_t count, int64_t length, int threads, const Body& body) {
 
 }  // namespace
 
+const FloatKernels& float_kernels(Isa isa) { return kernels_of(kRows, isa); }
+
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa) {
-  return kernels_of(kRows, isa).attention_scratch(params);
+  return float_kernels(isa).attention_scratch(params);
+}
+
+bool float_embedding(const FloatEmbedding& p, float* y, const int64_t* index, const float* table, int64_t begin,
+                     int64_t end) {
+  bool right = true;
+  for (int64_t row = begin; row < end; ++row) {
+    const bool is_one = index[row] >= 0 && index[row] < p.size;
+    right = right && is_one;
+    const float* from = table + (is_one ? index[row] * p.length : 0);
+    std::memcpy(y + row * p.length, from, static_cast<size_t>(p.length) * sizeof(float));
+  }
+  return right;
 }
 
 void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(rows.count, rows.length, threads,
            [&](int64_t begin, int64_t end) { kernels.add(rows, y, a, b, begin, end); });
 }
 
 void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(rows.count, rows.length, threads, [&](int64_t begin, int64_t end) { kernels.gelu(rows, y, x, begin, end); });
 }
 
 void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   for_rows(p.rows.count, p.rows.length, threads,
            [&](int64_t begin, int64_t end) { kernels.layer_norm(p, y, x, begin, end); });
 }
 
 void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                      int threads) {
-  const FloatKernels& kernels = kernels_of(kRows, isa);
+  const FloatKernels& kernels = float_kernels(isa);
   run_attention_parts(p, threads, scratch, kernels.attention_scratch(p),
                       [&](const MatmulPart& part) { kernels.attention(p, operands, part); });
 }

@@ -1,10 +1,10 @@
 // What stands between dynamic layers, float32 to float32, so that one program holds them all:
 //   add         y = a + b
-//   gelu        y = max(x, 0) - a * h(a)     a = min(|x|, 30), h the upper tail of the normal distribution:
-//               h = t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * c5)))) * exp2(-a * a * log2(e) / 2),  t = 1 / (1 + c0 *
-//               a) within 1e-7 (Abramowitz and Stegun 1964, 7.1.26); 0 for -inf
+//   gelu        y = max(x, 0) + n * (n + 5.25)^3 * polynomial(n)     n = max(-|x|, -5.25), see arithmetic.h
+//               within 1.2e-6; 0 for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
 //               y = ((x - mean) * inverse) * weight + bias
+//   embedding   y[r] = table[index[r]], whole rows
 //   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
 //               p[i, j] = exp2((s[i, j] - max over j of s[i, j]) * log2(e))
 //               y[i, e] = sum over j of p[i, j] * v[j, e] * (1 / sum over j of p[i, j])      0 where no key is left
@@ -34,6 +34,11 @@ struct FloatLayerNorm {
   float eps = 0.0F;
 };
 
+// table [size, length] and y [rows, length], without gaps.
+struct FloatEmbedding {
+  int64_t rows = 0, length = 0, size = 0;
+};
+
 struct FloatAttention : AttentionLayout {
   float scale = 1.0F;
 };
@@ -52,6 +57,12 @@ struct FloatKernels {
   int64_t (*attention_scratch)(const FloatAttention& params);
   void (*attention)(const FloatAttention& params, const FloatAttentionOperands& operands, const MatmulPart& part);
 };
+
+const FloatKernels& float_kernels(Isa isa);
+
+// Rows [begin, end). Returns whether every index is one of the table; one that is not is taken as 0.
+bool float_embedding(const FloatEmbedding& params, float* y, const int64_t* index, const float* table, int64_t begin,
+                     int64_t end);
 
 // Bytes that each thread wants, a multiple of 64; the memory begins at a multiple of 64.
 int64_t float_attention_scratch(const FloatAttention& params, Isa isa);

@@ -1,5 +1,6 @@
 // add, gelu and layer_norm, row by row, over the lanes L of an ISA. Included by ISA files only.
 #pragma once
+#include "base/several.h"
 #include "floats/arithmetic.h"
 
 namespace fxquant {
@@ -34,23 +35,39 @@ void float_add_rows(const Rows<3>& rows, float* y, const float* a, const float* 
 
 template <class L>
 void float_gelu_rows(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end) {
+  using Some = Several<L, L::kCount == 8 ? 2 : 4>;  // as many as 16 registers hold, or 32
   for (int64_t row = begin; row < end; ++row) {
     const float* from = x + row * rows.x_stride;
-    for_row<L>(y + row * rows.y_stride, rows.length,
-               [=](const auto& load) FXQUANT_UNROLLED { return gelu_of<L>(load(from)); });
+    float* to = y + row * rows.y_stride;
+    int64_t i = 0;
+    for (; i + Some::kCount <= rows.length; i += Some::kCount) {
+      Some::store_f32(to + i, gelu_of<Some>(Some::load_f32(from + i)));
+    }
+    from += i;
+    for_row<L>(to + i, rows.length - i, [=](const auto& load) FXQUANT_UNROLLED { return gelu_of<L>(load(from)); });
   }
 }
 
+// Each step takes a few rows before the next one begins, so that a CPU works on several while it waits for the sum of
+// one.
 template <class L>
 void float_layer_norm_rows(const FloatLayerNorm& p, float* y, const float* x, int64_t begin, int64_t end) {
+  constexpr int64_t kTogether = 4;
   const float *weight = p.weight, *bias = p.bias;
-  for (int64_t row = begin; row < end; ++row) {
-    const float* from = x + row * p.rows.x_stride;
-    const RowStatistics of = statistics_of_row<L>(from, p.rows.length, p.eps);
-    const auto mean = L::set(of.mean), inverse = L::set(of.inverse);
-    for_row<L>(y + row * p.rows.y_stride, p.rows.length, [=](const auto& load) FXQUANT_UNROLLED {
-      return normalized<L>(load(from), mean, inverse, load(weight), load(bias));
-    });
+  const int64_t length = p.rows.length;
+  for (int64_t first = begin; first < end; first += kTogether) {
+    const int64_t rows = end - first < kTogether ? end - first : kTogether;
+    const auto from = [&](int64_t m) { return x + (first + m) * p.rows.x_stride; };
+    float means[kTogether], inverses[kTogether];
+    for (int64_t m = 0; m < rows; ++m) means[m] = mean_of_row<L>(from(m), length);
+    for (int64_t m = 0; m < rows; ++m) inverses[m] = inverse_of_row<L>(from(m), length, means[m], p.eps);
+    for (int64_t m = 0; m < rows; ++m) {
+      const float* row = from(m);
+      const auto mean = L::set(means[m]), inverse = L::set(inverses[m]);
+      for_row<L>(y + (first + m) * p.rows.y_stride, length, [=](const auto& load) FXQUANT_UNROLLED {
+        return normalized<L>(load(row), mean, inverse, load(weight), load(bias));
+      });
+    }
   }
 }
 

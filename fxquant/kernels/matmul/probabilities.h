@@ -1,6 +1,7 @@
 // From a row of scores, float32 in units of log(2), to probabilities in 255ths of the largest. For a Machine of tile.h.
 #pragma once
 #include "base/exponential.h"
+#include "base/several.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
@@ -39,17 +40,18 @@ int64_t row_of_keys(int64_t keys) {
 // zeros up to four whole vectors.
 template <class M>
 void probabilities_of_row(const float* scores, float largest_score, int64_t length, uint8_t* p) {
+  using Four = Several<M, 4>;
+  int64_t j = 0;
+  for (; j + Four::kCount <= length; j += Four::kCount) {
+    const auto distances = Four::sub(Four::load_f32(scores + j), Four::set(largest_score));
+    M::store4_bytes(p + j, power_of_2<Four>(distances, kExponential255).v);
+  }
+  if (j == length) return;
   const auto most = M::set(largest_score);
   const auto part = [&](int64_t j) FXQUANT_UNROLLED {
     return power_of_2<M>(M::sub(M::load_f32(scores + j), most), kExponential255);
   };
   typename M::F32 parts[4];
-  int64_t j = 0;
-  for (; j + 4 * M::kCount <= length; j += 4 * M::kCount) {
-    unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = part(j + M::kCount * v); });
-    M::store4_bytes(p + j, parts);
-  }
-  if (j == length) return;
   unroll<4>([&](auto v) FXQUANT_UNROLLED {
     const int64_t at = j + M::kCount * v;
     parts[v] = at < length ? part(at) : M::set(0.0F);
@@ -95,13 +97,23 @@ FXQUANT_UNROLLED inline void store_scores(const typename M::Acc (&acc)[Rows][M::
   });
 }
 
-// Adds the mask to row `m` of scores, which has `length` with what pads it. What is taken out becomes -inf. A mask that
-// all queries share is loaded with the first one.
+// Whether query `i` sees every key, as most do where examples are as long as the longest.
+inline bool sees_all(const AttentionLayout& p, const uint8_t* mask, int64_t i) {
+  if (p.causal || p.mask == Mask::none) return !p.causal;
+  if (p.mask == Mask::floats || p.mask_strides.column != 1) return false;
+  const uint8_t* row = mask + i * p.mask_strides.row;
+  uint8_t least = 1;
+  for (int64_t j = 0; j < p.keys; ++j) least = row[j] < least ? row[j] : least;
+  return least > 0;
+}
+
+// Adds the mask to row `m` of scores, which has `length` with what pads it; `all` is of sees_all. What is taken out
+// becomes -inf. A mask that all queries share is loaded with the first one.
 template <class M>
-void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t length) {
+void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t length, bool all) {
   float* t = tile.scores + m * tile.stride;
   const int64_t i = tile.first + m, end = p.causal && i + 1 < tile.keys ? i + 1 : tile.keys;
-  if (p.mask != Mask::none) {
+  if (p.mask != Mask::none && !all) {
     if (m == 0 || p.mask_strides.row != 0) load_mask(p, tile.mask, i, tile.added);
     for (int64_t j = 0; j < tile.keys; ++j) t[j] += tile.added[j];
   }
@@ -117,8 +129,8 @@ void probabilities_of_tile(const AttentionLayout& p, const QueryTile& tile, cons
   const int64_t length = rounded_up(tile.keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
   float most[Rows];
   for (int m = 0; m < Rows; ++m) {
-    mask_row<M>(p, tile, m, length);
-    const bool all = p.mask == Mask::none && !p.causal;
+    const bool all = sees_all(p, tile.mask, tile.first + m);
+    mask_row<M>(p, tile, m, length, all);
     most[m] = all ? found.of_row(m) : largest<M>(tile.scores + m * tile.stride, length);
   }
   for (int m = 0; m < Rows; ++m) {

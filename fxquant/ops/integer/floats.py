@@ -18,6 +18,12 @@ def float_add(a: Tensor, b: Tensor) -> Tensor:
     return a + b
 
 
+@op(activations=(), at_run_time=("indices",))
+def float_embedding(indices: Tensor, vectors: Tensor) -> Tensor:
+    """indices int [...], vectors float32 [V, E] -> [..., E]."""
+    return F.embedding(indices, vectors)
+
+
 @op()
 def float_gelu(x: Tensor) -> Tensor:
     """x * Phi(x) of float32."""

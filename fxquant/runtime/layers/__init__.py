@@ -17,6 +17,7 @@ from fxquant.runtime.layers.embedding import Int8Embedding as Int8Embedding
 from fxquant.runtime.layers.floats import DynamicAttention as DynamicAttention
 from fxquant.runtime.layers.floats import FloatAdd as FloatAdd
 from fxquant.runtime.layers.floats import FloatAttention as FloatAttention
+from fxquant.runtime.layers.floats import FloatEmbedding as FloatEmbedding
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu
 from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
 from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fxquant import kernels, ops
+from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
@@ -46,7 +49,43 @@ class FloatAdd(Floats):
         emitter.call("float_add", (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
-        return bool(inputs[0].shape != inputs[1].shape)
+        return inputs[0].dim() != inputs[1].dim()
+
+
+@computes(ops.float_embedding)
+class FloatEmbedding(Floats):
+    """int64 indices [...] -> float32 [..., E]."""
+
+    inputs = ("indices",)
+    reals = ("indices",)
+
+    def derive(self) -> None:
+        self.derived_table = self.constant("vectors").contiguous()
+        if self.derived_table.dim() != 2:
+            raise InputError(f"an embedding has a matrix, not a tensor of {list(self.derived_table.shape)}")
+
+    def check(self, *inputs: Any) -> None:
+        if not isinstance(inputs[0], Tensor) or inputs[0].dtype not in (torch.int64, torch.int32):
+            raise InputError("an embedding takes a tensor of indices in int64 or int32")
+
+    def run(self, indices: Tensor) -> Any:
+        return F.embedding(indices, self.derived_table)
+
+    def emit(self, emitter: Emitter, y: Value, indices: Value) -> None:
+        if indices.dtype is torch.int32:
+            indices = self._widened(emitter, indices)
+        rows = indices.viewed(lambda t: t.reshape(-1, 1))
+        if rows is None or not rows.meta().is_contiguous():
+            rows = emitter.copied(indices, torch.contiguous_format).viewed(lambda t: t.reshape(-1, 1))
+        table = (emitter.constant(self.derived_table), len(self.derived_table))
+        emitter.call("float_embedding", (emitter.rows(y), rows), *table)
+
+    def _widened(self, emitter: Emitter, indices: Value) -> Value:
+        """In int64, which begins with the lower half. A negative index becomes one that no table has."""
+        wide = emitter.new(torch.empty(indices.shape, dtype=torch.int64, device="meta"))
+        emitter.call("fill", (wide.as_bytes(),), 0)
+        emitter.call("copy", (wide.as_bytes().narrow(len(indices.shape), 0, 4), indices.as_bytes()))
+        return wide
 
 
 @computes(ops.float_gelu)

@@ -61,11 +61,17 @@ class DynamicLinear(Layer):
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
-        rows = emitter.rows(x)
-        scratch = emitter.scratch(_kernels.dynamic_scratch(*rows.shape))
+        y, rows = emitter.rows(y), emitter.rows(x)
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
-        operands, settings = (emitter.rows(y), rows, scratch), (*self.derived_arguments, active_isa())
-        emitter.call("dynamic_linear", operands, *settings, packed=packed, ahead=NOTHING)
+        by_row, *levels = self.derived_arguments
+        if by_row:
+            codes = emitter.derived("dynamic_rows", rows, _kernels.dynamic_scratch(*rows.shape), *levels, active_isa())
+            settings = (rows.shape[1], active_isa())
+            emitter.call("dynamic_product", (y, codes), *settings, packed=packed, ahead=NOTHING)
+            return
+        scratch = emitter.scratch(_kernels.dynamic_scratch(*rows.shape))
+        settings = (*self.derived_arguments, active_isa())
+        emitter.call("dynamic_linear", (y, rows, scratch), *settings, packed=packed, ahead=NOTHING)
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return not self.constant("dynamic").by_row
