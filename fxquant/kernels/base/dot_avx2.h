@@ -6,7 +6,7 @@ namespace fxquant {
 namespace {
 
 struct YmmDot : Avx2Lanes {
-  static constexpr int kVectors = 2;
+  static constexpr int kVectors = 2, kOverlappedRows = 0;
   using Acc = __m256i;
 
   static Acc load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }

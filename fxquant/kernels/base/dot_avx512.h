@@ -6,7 +6,7 @@ namespace fxquant {
 namespace {
 
 struct Avx512Dot : Avx512Lanes {
-  static constexpr int kRows = 14, kVectors = 2;
+  static constexpr int kRows = 14, kVectors = 2, kOverlappedRows = 8;
   using Acc = __m512i;
   using Activations = __m512i;
   using Weights = __m512i;

@@ -9,7 +9,7 @@ namespace fxquant {
 namespace {
 
 struct NeonDot : NeonLanes {
-  static constexpr int kRows = 5, kVectors = 4;
+  static constexpr int kRows = 5, kVectors = 4, kOverlappedRows = 0;
   using Acc = int32x4_t;
   struct Activations {
     uint8x16_t bytes;

@@ -1,6 +1,7 @@
 // What a product of two activations is made of: what every dot_<isa>.h offers beside the lanes of the ISA.
 //
 //   kRows, kVectors     a tile: rows times vectors of kCount columns
+//   kOverlappedRows     rows of a tile that leaves registers for something else between its products; 0: none does
 //   Acc                 kCount accumulators, int32
 //   Activations         four bytes of a row, the same for every lane; Weights: four signed bytes for each lane
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
@@ -15,7 +16,7 @@ namespace fxquant {
 namespace {
 
 struct ScalarDot : ScalarLanes {
-  static constexpr int kRows = 2, kVectors = 4;
+  static constexpr int kRows = 2, kVectors = 4, kOverlappedRows = 0;
   using Acc = int32_t;
   using Activations = uint32_t;
   using Weights = uint32_t;

@@ -15,13 +15,14 @@ struct Avx512Lanes {
   using F32 = __m512;
   struct Output {
     __m512 low, high;
-    __m512i zero_point_i16, order;
+    __m512i zero_point_i16, order, least;
   };
 
   static Output output(const Requantize& q) {
     return {set(static_cast<float>(q.quant_min - q.zero_point)), set(static_cast<float>(q.quant_max - q.zero_point)),
             _mm512_set1_epi16(static_cast<int16_t>(q.zero_point)),
-            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)};
+            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+            _mm512_set1_epi8(static_cast<char>(q.quant_min))};
   }
   static __mmask16 first(int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
   // Some machines split masked stores, so whole ones are told apart.
@@ -52,11 +53,15 @@ struct Avx512Lanes {
   static __m512i round(F32 v, const Output& q) {
     return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(v, q.low), q.high));
   }
-  // Sixty-four bytes: in each quarter four lanes of v[0], then the same lanes of v[1], v[2], v[3].
+  // Sixty-four bytes: in each quarter four lanes of v[0], then the same lanes of v[1], v[2], v[3]. What is too small
+  // for an integer, or NaN, becomes the least one, so that packing saturates it, and the lower bound is one of bytes.
   static __m512i pack(const F32 (&v)[4], const Output& q) {
-    const __m512i low = _mm512_packs_epi32(round(v[0], q), round(v[1], q));
-    const __m512i high = _mm512_packs_epi32(round(v[2], q), round(v[3], q));
-    return _mm512_packus_epi16(_mm512_add_epi16(low, q.zero_point_i16), _mm512_add_epi16(high, q.zero_point_i16));
+    const auto round = [&](F32 x) { return _mm512_cvtps_epi32(_mm512_min_ps(q.high, x)); };
+    const __m512i low = _mm512_packs_epi32(round(v[0]), round(v[1]));
+    const __m512i high = _mm512_packs_epi32(round(v[2]), round(v[3]));
+    const __m512i bytes =
+        _mm512_packus_epi16(_mm512_adds_epi16(low, q.zero_point_i16), _mm512_adds_epi16(high, q.zero_point_i16));
+    return _mm512_max_epu8(bytes, q.least);
   }
   static __m128i to_u8(F32 v, const Output& q) {
     const __m256i words = _mm512_cvtepi32_epi16(round(v, q));

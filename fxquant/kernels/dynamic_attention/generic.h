@@ -23,9 +23,9 @@ struct DynamicAttentionScratch {
     values = keys + packed_bytes<M>(p.depth, p.keys);
     codes = values + packed_bytes<M>(p.keys, p.width);
     queries = codes + p.keys * code_row;
-    scores = queries + M::kRows * code_row;
-    probabilities = scores + rounded_up(M::kRows * row * 4, 64);
-    mask = probabilities + rounded_up(M::kRows * row, 64);
+    scores = queries + kTileRows<M> * code_row;
+    probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
+    mask = probabilities + rounded_up(kTileRows<M> * row, 64);
     scales = mask + rounded_up(row * 4, 64);
     gathered = scales + longest * 4;
     size = gathered + longest * 4;
@@ -49,17 +49,21 @@ class DynamicAttentionBlock {
     const uint8_t* mask = operands_.mask;
     if (p_.mask != Mask::none) mask += p_.batches.offset(batch, 4) * (p_.mask == Mask::floats ? 4 : 1);
     float* y = operands_.y + p_.batches.offset(batch, 0);
-    for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
+    for_each_tile<kTileRows<M>>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
       codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
                       at_.code_row);
-      LargestScores<M, kTile> most;
-      scores(keys, most);
       const QueryTile tile{
           first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), memory_ + at_.probabilities};
+      const int32_t terms[kTile] = {};
+      float most[kTile];
+      scores_of_tile<M, kTile>(tile, memory_ + at_.queries, at_.code_row, terms,
+                               {memory_ + at_.keys, p_.depth, multiplier_}, most);
+      mask_tile<M, kTile>(p_, tile, most);
+      for (PendingProbabilities<M> pending(tile, most, kTile); pending.any();) pending.next();
       int32_t totals[kTile];
-      probabilities_of_tile<M>(p_, tile, most, totals);
+      sums_of_tile<M, kTile>(tile.probabilities, at_.row, keys, totals);
       float shares[kTile];
       for (int m = 0; m < kTile; ++m) {
         shares[m] = (totals[m] > 0 ? 1.0F / static_cast<float>(totals[m]) : 0.0F) + poison_;
@@ -90,18 +94,6 @@ class DynamicAttentionBlock {
     scales_of_columns<M>(v, floats(at_.scales));
     codes_of_columns<M>(v, floats(at_.scales), codes, at_.code_row);
     pack<M>({codes, p_.keys, p_.width, {at_.code_row, 1}}, 0, memory_ + at_.values);
-  }
-
-  template <int Rows>
-  void scores(int64_t keys, LargestScores<M, Rows>& most) {
-    const int32_t terms[Rows] = {};
-    const auto multiplier = M::set(multiplier_);
-    const uint8_t* panel = memory_ + at_.keys;
-    for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
-      typename M::Acc acc[Rows][M::kVectors];
-      multiply<M, Rows>(acc, memory_ + at_.queries, at_.code_row, p_.depth, terms, panel);
-      store_scores<M, Rows>(acc, multiplier, floats(at_.scores) + c, at_.row, most);
-    }
   }
 
   template <int Rows>

@@ -45,13 +45,14 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
 // Where a thread keeps what attention computes on the way.
 template <class M>
 struct AttentionScratch {
-  int64_t row, keys, values, scores, probabilities, mask, size;
+  int64_t row, keys, values, scores, probabilities, of_tile, mask, size;
 
   explicit AttentionScratch(const Attention& p) : row(row_of_keys<M>(p.keys)), keys(0) {
     values = keys + packed_bytes<M>(p.depth, p.keys);
     scores = values + packed_bytes<M>(p.keys, p.width);
-    probabilities = scores + rounded_up(M::kRows * row * 4, 64);
-    mask = probabilities + rounded_up(M::kRows * row, 64);
+    probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
+    of_tile = rounded_up(kTileRows<M> * row, 64);
+    mask = probabilities + (kOverlaps<M> ? 2 : 1) * of_tile;
     size = mask + rounded_up(row * 4, 64);
   }
 };
@@ -79,18 +80,36 @@ class AttentionBlock {
     const int64_t mask_size = p_.mask == Mask::floats ? 4 : 1;
     const uint8_t* mask = operands_.mask + p_.batches.offset(batch, 4) * mask_size;
     uint8_t* y = operands_.y + p_.batches.offset(batch, 0);
-    for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
+    Weighed before{};
+    NothingPending nothing;
+    uint8_t *now = probabilities_, *other = probabilities_ + (kOverlaps<M> ? at_.of_tile : 0);
+    for_each_tile<kTileRows<M>>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
-      LargestScores<M, kTile> most;
-      scores(q + first * p_.q_row, keys, most);
-      int32_t totals[kTile];
-      probabilities_of_tile<M>(p_, {first, keys, at_.row, mask, scores_, mask_, probabilities_}, most, totals);
-      values<kTile>(y + first * p_.y_row, totals, keys);
+      const QueryTile tile{first, keys, at_.row, mask, scores_, mask_, now};
+      float most[kTile];
+      scores<kTile>(q + first * p_.q_row, tile, most);
+      PendingProbabilities<M> pending(tile, most, kTile);
+      if (kOverlaps<M>) values(before, pending);
+      while (pending.any()) pending.next();
+      before = {kTile, keys, now, y + first * p_.y_row};
+      if (!kOverlaps<M>) values<kTile>(before, nothing);
+      uint8_t* const next = other;
+      other = now;
+      now = next;
     });
+    if (kOverlaps<M>) values(before, nothing);
   }
 
  private:
+  // The probabilities of a tile of queries, and where the values go that they weigh.
+  struct Weighed {
+    int rows;
+    int64_t keys;
+    const uint8_t* probabilities;
+    uint8_t* y;
+  };
+
   void pack_batch(int64_t batch) {
     const uint8_t* k = operands_.k + p_.batches.offset(batch, 2);
     const uint8_t* v = operands_.v + p_.batches.offset(batch, 3);
@@ -99,22 +118,32 @@ class AttentionBlock {
   }
 
   template <int Rows>
-  void scores(const uint8_t* q, int64_t keys, LargestScores<M, Rows>& most) {
+  void scores(const uint8_t* q, const QueryTile& tile, float (&most)[Rows]) {
     int32_t terms[Rows];
     for (int m = 0; m < Rows; ++m) terms[m] = row_term<M>(q + m * p_.q_row, p_.depth, p_.q_zero_point, p_.k_zero_point);
-    const auto multiplier = M::set(p_.score_multiplier);
-    const uint8_t* panel = keys_;
-    for (int64_t c = 0; c < keys; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
-      typename M::Acc acc[Rows][M::kVectors];
-      multiply<M, Rows>(acc, q, p_.q_row, p_.depth, terms, panel);
-      store_scores<M, Rows>(acc, multiplier, scores_ + c, at_.row, most);
-    }
+    scores_of_tile<M, Rows>(tile, q, p_.q_row, terms, {keys_, p_.depth, p_.score_multiplier}, most);
+    mask_tile<M, Rows>(p_, tile, most);
   }
 
-  template <int Rows>
-  void values(uint8_t* y, const int32_t* totals, int64_t keys) {
-    int32_t terms[Rows];
+  template <class Pending>
+  void values(const Weighed& of, Pending& pending) {
+    if (of.rows > 0) with_count<kTileRows<M>>(of.rows, [&](auto rows) { values<rows>(of, pending); });
+  }
+
+  // The values of a tile, and evenly between their products what is pending.
+  template <int Rows, class Pending>
+  void values(const Weighed& of, Pending& pending) {
+    const int64_t panels = (p_.width + kColumns<M> - 1) / kColumns<M>, steps = (of.keys + 3) / 4;
+    const int64_t count = pending.count(), all = panels * steps, distance = 0 < count && count < all ? all / count : 1;
+    int64_t left = 1;
+    const auto between = [&]() FXQUANT_UNROLLED {
+      if (--left > 0) return;
+      left = distance;
+      if (pending.any()) pending.next();
+    };
+    int32_t totals[Rows], terms[Rows];
     float multipliers[Rows];
+    sums_of_tile<M, Rows>(of.probabilities, at_.row, of.keys, totals);
     for (int m = 0; m < Rows; ++m) {
       terms[m] = (128 - p_.v_zero_point) * totals[m];
       multipliers[m] = totals[m] > 0 ? p_.value_multiplier / static_cast<float>(totals[m]) : 0.0F;
@@ -123,8 +152,8 @@ class AttentionBlock {
     for (int64_t c = 0; c < p_.width; c += kColumns<M>, panel += panel_bytes<M>(p_.keys)) {
       typename M::Acc acc[Rows][M::kVectors];
       // Behind the last key there are zeros, on both sides, up to a whole step.
-      multiply<M, Rows>(acc, probabilities_, at_.row, (keys + 3) / 4 * 4, terms, panel);
-      store_tile<M, Rows>(acc, multipliers, output_, y + c, p_.y_row, p_.width - c);
+      multiply<M, Rows>(acc, of.probabilities, at_.row, 4 * steps, terms, panel, between);
+      store_tile<M, Rows>(acc, multipliers, output_, of.y + c, p_.y_row, p_.width - c);
     }
   }
 

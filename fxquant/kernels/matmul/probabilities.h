@@ -1,7 +1,6 @@
 // From a row of scores, float32 in units of log(2), to probabilities in 255ths of the largest. For a Machine of tile.h.
 #pragma once
 #include "base/exponential.h"
-#include "base/several.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
@@ -36,28 +35,18 @@ int64_t row_of_keys(int64_t keys) {
   return rounded_up(keys + M::kCount, kColumns<M> > 4 * M::kCount ? kColumns<M> : 4 * M::kCount);
 }
 
-// What scores [0, length), whole vectors, and the largest of them make of a row: probabilities in 255ths of it, then
-// zeros up to four whole vectors.
+// Elements of a row of `keys`, with what pads it to whole vectors and whole steps.
 template <class M>
-void probabilities_of_row(const float* scores, float largest_score, int64_t length, uint8_t* p) {
-  using Four = Several<M, 4>;
-  int64_t j = 0;
-  for (; j + Four::kCount <= length; j += Four::kCount) {
-    const auto distances = Four::sub(Four::load_f32(scores + j), Four::set(largest_score));
-    M::store4_bytes(p + j, power_of_2<Four>(distances, kExponential255).v);
-  }
-  if (j == length) return;
-  const auto most = M::set(largest_score);
-  const auto part = [&](int64_t j) FXQUANT_UNROLLED {
-    return power_of_2<M>(M::sub(M::load_f32(scores + j), most), kExponential255);
-  };
-  typename M::F32 parts[4];
-  unroll<4>([&](auto v) FXQUANT_UNROLLED {
-    const int64_t at = j + M::kCount * v;
-    parts[v] = at < length ? part(at) : M::set(0.0F);
-  });
-  M::store4_bytes(p + j, parts);
+int64_t whole_vectors(int64_t keys) {
+  return rounded_up(keys, M::kCount < 4 ? 4 : M::kCount);
 }
+
+// How attention takes its queries: where a Machine has registers to spare beside a tile of kOverlappedRows, it can
+// compute the probabilities of a tile between the products of another.
+template <class M>
+constexpr bool kOverlaps = M::kOverlappedRows > 0;
+template <class M>
+constexpr int kTileRows = kOverlaps<M> ? M::kOverlappedRows : M::kRows;
 
 // A tile of queries [first, first + Rows): their scores, `keys` of them, and the probabilities to be made of these,
 // both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it.
@@ -68,33 +57,91 @@ struct QueryTile {
   uint8_t* probabilities;
 };
 
-// The largest score of each row for each lane, of all keys that are packed.
-template <class M, int Rows>
-struct LargestScores {
-  float lanes[Rows][M::kCount];
+// The probabilities of a tile whose scores are masked, four vectors of a row at a time. A caller computes something
+// else between them: products, say, which other units of a CPU make than what exponentials are mostly made of. Behind
+// the last vector of a row that has keys are zeros, up to four whole vectors.
+template <class M>
+class PendingProbabilities {
+ public:
+  // largest_scores: of each of the tile's `rows` rows.
+  PendingProbabilities(const QueryTile& tile, const float* largest_scores, int rows)
+      : scores_(tile.scores),
+        largest_(largest_scores),
+        p_(tile.probabilities),
+        stride_(tile.stride),
+        length_(whole_vectors<M>(tile.keys)),
+        rows_(length_ > 0 ? rows : 0) {}
 
-  LargestScores() {
-    for (auto& row : lanes) M::store_f32(row, M::set(-__builtin_inff()));
+  int64_t count() const { return rows_ * (rounded_up(length_, kTogether) / kTogether); }
+  FXQUANT_UNROLLED bool any() const { return rows_ > 0; }
+  FXQUANT_UNROLLED void next() {
+    const auto most = M::set(*largest_);
+    typename M::F32 parts[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      const int64_t j = at_ + M::kCount * v;
+      const bool exists = v == 0 || j < length_;
+      parts[v] = exists ? power_of_2<M>(M::sub(M::load_f32(scores_ + j), most), kExponential255) : M::set(0.0F);
+    });
+    M::store4_bytes(p_ + at_, parts);
+    at_ += kTogether;
+    if (at_ >= length_) next_row();
   }
-  float of_row(int m) const { return M::largest(M::load_f32(lanes[m])); }
+
+ private:
+  static constexpr int64_t kTogether = 4 * M::kCount;
+
+  FXQUANT_UNROLLED void next_row() {
+    at_ = 0;
+    scores_ += stride_;
+    p_ += stride_;
+    ++largest_;
+    --rows_;
+  }
+
+  const float *scores_, *largest_;
+  uint8_t* p_;
+  int64_t stride_, length_, at_ = 0;
+  int rows_;
 };
 
-// A panel's scores, of the accumulators of a tile, to rows `stride` apart. What is the largest stays in memory, for
-// accumulators need the registers.
+// None of them.
+struct NothingPending {
+  static constexpr int64_t count() { return 0; }
+  static constexpr bool any() { return false; }
+  FXQUANT_UNROLLED void next() {}
+};
+
+// The packed keys, and what turns a product of a query with them into a score.
+struct PackedKeys {
+  const uint8_t* panels;
+  int64_t depth;
+  float multiplier;
+};
+
+// Scores of a tile, whose queries are at `q`, `q_row` apart, and the largest of each row: of all keys, if pack_keys
+// packed them. terms: as of `multiply`.
 template <class M, int Rows>
-FXQUANT_UNROLLED inline void store_scores(const typename M::Acc (&acc)[Rows][M::kVectors], typename M::F32 multiplier,
-                                          float* to, int64_t stride, LargestScores<M, Rows>& largest) {
-  float* most = largest.lanes[0];
-  asm volatile("" : "+r"(most));
-  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    auto found = M::load_f32(most + m * M::kCount);
-    unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
-      const auto scores = M::mul(M::to_float(acc[m][v]), multiplier);
-      M::store_f32(to + m * stride + M::kCount * v, scores);
-      found = M::greater(scores, found);
+void scores_of_tile(const QueryTile& tile, const uint8_t* q, int64_t q_row, const int32_t* terms,
+                    const PackedKeys& keys, float (&largest)[Rows]) {
+  // Copies: for all the compiler knows, stores of scores could change the originals.
+  float* to = tile.scores;
+  const int64_t stride = tile.stride, end = tile.keys, depth = keys.depth;
+  const auto multiplier = M::set(keys.multiplier);
+  const uint8_t* panel = keys.panels;
+  typename M::F32 most[Rows];
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED { most[m] = M::set(-__builtin_inff()); });
+  for (int64_t c = 0; c < end; c += kColumns<M>, panel += panel_bytes<M>(depth)) {
+    typename M::Acc acc[Rows][M::kVectors];
+    multiply<M, Rows>(acc, q, q_row, depth, terms, panel);
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+        const auto scores = M::mul(M::to_float(acc[m][v]), multiplier);
+        M::store_f32(to + c + m * stride + M::kCount * v, scores);
+        most[m] = M::greater(scores, most[m]);
+      });
     });
-    M::store_f32(most + m * M::kCount, found);
-  });
+  }
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED { largest[m] = M::largest(most[m]); });
 }
 
 // Whether query `i` sees every key, as most do where examples are as long as the longest.
@@ -120,25 +167,22 @@ void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t le
   for (int64_t j = end; j < length; j += M::kCount) M::store_f32(t + j, M::set(-__builtin_inff()));
 }
 
-// The probabilities of a tile, and the sum of each row; `found` is of store_scores, from keys that pack_keys packed,
-// and holds where every query sees every key. Each step takes all rows before the next one begins, so that a CPU
-// computes several rows at once while it waits for the largest or the sum of one.
+// Masks the scores of a tile. `most` are the largest of each row, before and after.
 template <class M, int Rows>
-void probabilities_of_tile(const AttentionLayout& p, const QueryTile& tile, const LargestScores<M, Rows>& found,
-                           int32_t (&totals)[Rows]) {
-  const int64_t length = rounded_up(tile.keys, M::kCount < 4 ? 4 : M::kCount);  // whole vectors, and whole steps
-  float most[Rows];
+void mask_tile(const AttentionLayout& p, const QueryTile& tile, float (&most)[Rows]) {
+  const int64_t length = whole_vectors<M>(tile.keys);
   for (int m = 0; m < Rows; ++m) {
     const bool all = sees_all(p, tile.mask, tile.first + m);
     mask_row<M>(p, tile, m, length, all);
-    most[m] = all ? found.of_row(m) : largest<M>(tile.scores + m * tile.stride, length);
+    if (!all) most[m] = largest<M>(tile.scores + m * tile.stride, length);
   }
-  for (int m = 0; m < Rows; ++m) {
-    const int64_t at = m * tile.stride;
-    probabilities_of_row<M>(tile.scores + at, most[m], length, tile.probabilities + at);
-  }
-  const int64_t summands = rounded_up(length, 4 * M::kCount);
-  for (int m = 0; m < Rows; ++m) totals[m] = sum_of<M>(tile.probabilities + m * tile.stride, summands);
+}
+
+// The sum of each row's probabilities. All rows at once, so that a CPU does not wait for one of them.
+template <class M, int Rows>
+void sums_of_tile(const uint8_t* probabilities, int64_t stride, int64_t keys, int32_t (&totals)[Rows]) {
+  const int64_t summands = rounded_up(whole_vectors<M>(keys), 4 * M::kCount);
+  for (int m = 0; m < Rows; ++m) totals[m] = sum_of<M>(probabilities + m * stride, summands);
 }
 
 }  // namespace

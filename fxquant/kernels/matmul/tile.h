@@ -133,10 +133,17 @@ int32_t row_term(const uint8_t* a, int64_t depth, int32_t a_zero_point, int32_t 
   return (128 - b_zero_point) * (sum_of<M>(a, depth) - static_cast<int32_t>(depth) * a_zero_point);
 }
 
-// acc = the product of Rows rows of `a`, `stride` apart, with a panel; row_terms[m] is added to row m.
-template <class M, int Rows>
+// What is done between the steps of a product: nothing.
+struct Nothing {
+  FXQUANT_UNROLLED void operator()() const {}
+};
+
+// acc = the product of Rows rows of `a`, `stride` apart, with a panel; row_terms[m] is added to row m. `between` is
+// called behind every step of four k.
+template <class M, int Rows, class Between = Nothing>
 FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors], const uint8_t* a, int64_t stride,
-                                      int64_t depth, const int32_t* row_terms, const uint8_t* panel) {
+                                      int64_t depth, const int32_t* row_terms, const uint8_t* panel,
+                                      const Between& between = {}) {
   row_terms = unread(row_terms);
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     const auto term = M::splat_i32(row_terms[m]);
@@ -158,6 +165,7 @@ FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors],
   const int64_t whole = depth / 4 * 4;
   for (int64_t k = 0; k < whole; k += 4) {
     step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k); });
+    between();
   }
   if (whole < depth) {
     step([&](const uint8_t* row)

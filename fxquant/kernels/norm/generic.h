@@ -117,7 +117,8 @@ struct OfChannels {
   typename L::F32 inverse(int64_t i, int64_t count) const { return load(inverses + i, count); }
 };
 
-// Of a few rows first the statistics, then the results: a CPU works on several of them while it waits for one's.
+// Of a few rows first the statistics, all by the same vectors, then the results: a CPU works on several of them while
+// it waits for one's.
 template <class L, class Sums>
 void layer_norm_rows(const LayerNorm& p, uint8_t* y, const uint8_t* x, int64_t begin, int64_t end) {
   constexpr int64_t kTogether = 8;
@@ -125,10 +126,11 @@ void layer_norm_rows(const LayerNorm& p, uint8_t* y, const uint8_t* x, int64_t b
   const int64_t length = p.rows.length;
   for (int64_t first = begin; first < end; first += kTogether) {
     const int64_t count = end - first < kTogether ? end - first : kTogether;
+    Moments moments[kTogether];
+    for (int64_t i = 0; i < count; ++i) moments[i] = moments_of<Sums>(x + p.rows.offset(first + i, 1), length);
     Normalizer of[kTogether];
-    for (int64_t i = 0; i < count; ++i) {
-      const Moments moments = moments_of<Sums>(x + p.rows.offset(first + i, 1), length);
-      of[i] = p.bias ? around_mean(moments, length, p.eps) : around(p.x_zero_point, moments, length, p.eps);
+    for (int64_t i = 0; i < kTogether; ++i) {
+      of[i] = p.bias ? around_mean(moments[i], length, p.eps) : around(p.x_zero_point, moments[i], length, p.eps);
     }
     for (int64_t i = 0; i < count; ++i) {
       normalize<L>(x + p.rows.offset(first + i, 1), y + p.rows.offset(first + i, 0), length, p.weight, p.bias, output,
