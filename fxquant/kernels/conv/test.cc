@@ -69,6 +69,22 @@ TEST(Conv, PointwiseReadsInPlace) {
 }
 
 // Groups of 4 and 8 channels: one, two and many joined groups, in tiles of all sizes, reading up to the guard page.
+TEST(Conv, PointwiseIntoALargerImage) {
+  Random random(10);
+  for (const int64_t w : {3, 14, 29}) {
+    for (const int64_t channels : {20, 64, 1100}) {
+      Problem p = problem(channels, w, 72, 1, 1, 0);
+      p.n = 2;
+      p.y_gaps = {0, 2, 1};
+      p.threads = 2;
+      expect_reference(p, random);
+      p.table = true;
+      p.y_gaps.pixel = 8;
+      expect_reference(p, random);
+    }
+  }
+}
+
 TEST(Conv, GroupsThatFillAVectorTogether) {
   Random random(11);
   for (const int64_t inputs : {4, 8}) {

@@ -74,54 +74,58 @@ inline Product flattened(Product p) {
   return p;
 }
 
+// The gap behind every `line` rows of a run.
+struct Gaps {
+  int64_t line = INT64_MAX, bytes = 0;
+};
+
+// Where only the outputs have gaps between rows of the grid, as in an image that lies within a larger one, and rows are
+// `least` long: the same product with an image for a row.
+inline Gaps with_gaps(Product& p, int64_t least) {
+  Nhwc<uint8_t>& y = p.y;
+  const bool even = p.a.stride_h == y.w * p.a.stride_w, bytes_alone = !p.residual.data && !p.packed->gives_floats;
+  if (y.h == 1 || y.w < least || !even || !bytes_alone) return {};
+  const Gaps gaps = {y.w, y.stride_h - y.w * y.stride_w};
+  y.w *= y.h;
+  y.h = 1;
+  return gaps;
+}
+
 // Walks the grid of output rows in order.
 class RowCursor {
  public:
-  RowCursor(const Product& p, int64_t row) : p_(p) {
-    w_ = row % p.y.w;
-    h_ = row / p.y.w % p.y.h;
-    n_ = row / p.y.w / p.y.h;
-    seek();
-  }
+  RowCursor(const Product& p, const Gaps& gaps, int64_t row)
+      : p_(p), gaps_(gaps), n_(row / p.y.w / p.y.h), h_(row / p.y.w % p.y.h), line_(line().from(row % p.y.w)) {}
   // The next rows up to the end of a row of the grid, at most `limit`.
   RowRun take(int64_t limit) {
-    const int64_t left = p_.y.w - w_, count = left < limit ? left : limit;
-    const RowRun run = {a_, residual_, y_, p_.a.stride_w, residual_ ? p_.residual.stride_w : 0, p_.y.stride_w, count};
-    skip(count);
+    const RowRun run = line_.first(line_.count < limit ? line_.count : limit);
+    line_ = line_.from(run.count);
+    if (line_.count == 0) {
+      if (++h_ == p_.y.h) {
+        h_ = 0;
+        ++n_;
+      }
+      line_ = line();
+    }
     return run;
   }
 
  private:
-  // `count` rows further, at most to the end of a row of the grid.
-  void skip(int64_t count) {
-    w_ += count;
-    if (w_ < p_.y.w) {
-      a_ += count * p_.a.stride_w;
-      y_ += count * p_.y.stride_w;
-      if (residual_) residual_ += count * p_.residual.stride_w;
-      return;
-    }
-    w_ = 0;
-    if (++h_ == p_.y.h) {
-      h_ = 0;
-      ++n_;
-    }
-    seek();
-  }
   template <class T>
-  static T* at(const Nhwc<T>& view, int64_t n, int64_t h, int64_t w) {
-    return view.data ? view.data + n * view.stride_n + h * view.stride_h + w * view.stride_w : nullptr;
+  T* at(const Nhwc<T>& view) const {
+    return view.data ? view.data + n_ * view.stride_n + h_ * view.stride_h : nullptr;
   }
-  void seek() {
-    a_ = at(p_.a, n_, h_, w_);
-    y_ = at(p_.y, n_, h_, w_);
-    residual_ = at(p_.residual, n_, h_, w_);
+  // The present row of the grid.
+  RowRun line() const {
+    const int64_t residual_step = p_.residual.data ? p_.residual.stride_w : 0;
+    return {at(p_.a),      at(p_.residual), at(p_.y),   p_.a.stride_w, residual_step,
+            p_.y.stride_w, p_.y.w,          gaps_.line, gaps_.bytes,   gaps_.line};
   }
 
   const Product& p_;
-  int64_t n_, h_, w_;
-  const uint8_t *a_, *residual_;
-  uint8_t* y_;
+  const Gaps& gaps_;
+  int64_t n_, h_;
+  RowRun line_;
 };
 
 template <class Machine>
@@ -129,6 +133,7 @@ class Run {
  public:
   Run(const Product& product, const RunPart& part)
       : p_(flattened(product)),
+        gaps_(with_gaps(p_, Machine::kRows)),
         part_(part),
         header_(*product.packed),
         panels_(panels_of(header_)),
@@ -176,7 +181,7 @@ class Run {
   void sweep_rows(int64_t panel_begin, int64_t panel_end) {
     Panel panels[kTogether];
     for (int64_t i = panel_begin; i < panel_end; ++i) panels[i - panel_begin] = panel_at(i);
-    RowCursor cursor(p_, part_.row_begin);
+    RowCursor cursor(p_, gaps_, part_.row_begin);
     for (int64_t left = rows(); left > 0;) {
       const RowRun run = cursor.take(left);
       left -= run.count;
@@ -189,7 +194,7 @@ class Run {
   }
   // What is left of a block behind its tiles is a tile of few rows, which is slow.
   static int64_t whole_tiles(int64_t rows) {
-    constexpr int64_t kTile = Machine::template kPipelinedRows<1> > 0 ? Machine::template kPipelinedRows<1> : 1;
+    constexpr int64_t kTile = Machine::template kPipelinedRows < 1 >> 0 ? Machine::template kPipelinedRows<1> : 1;
     return (rows + kTile - 1) / kTile * kTile;
   }
   int64_t rows_of_block() const {
@@ -247,7 +252,8 @@ class Run {
     return count;
   }
 
-  const Product p_;
+  Product p_;
+  const Gaps gaps_;
   const RunPart& part_;
   const PackedHeader& header_;
   const Panels panels_;

@@ -38,17 +38,52 @@ namespace {
 // are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
 enum class Finish { plain, any, careful };
 
-// Output rows that follow each other at one distance, and so do their inputs and residuals.
+// Output rows that follow each other at one distance, and so do their inputs and residuals. Outputs may have a gap
+// behind every `line` of them, as the lines of an image that lies within a larger one have.
 struct RowRun {
   const uint8_t *a, *residual;  // residual: or RowTerms of a dynamic layer, or null, then with step 0
   uint8_t* y;
   int64_t a_step, residual_step, y_step, count;
+  int64_t line = INT64_MAX, gap = 0, left = INT64_MAX;  // left: rows in front of the first gap, at least one
 
   FXQUANT_INLINE RowRun from(int64_t row) const {
-    return {a + row * a_step, residual + row * residual_step, y + row * y_step, a_step, residual_step, y_step,
-            count - row};
+    RowRun rest = *this;
+    rest.a += row * a_step;
+    rest.residual += row * residual_step;
+    rest.y += row * y_step;
+    rest.count -= row;
+    rest.left -= row;
+    if (rest.left <= 0) rest.pass_gaps();
+    return rest;
   }
-  FXQUANT_INLINE RowRun first(int64_t rows) const { return {a, residual, y, a_step, residual_step, y_step, rows}; }
+  FXQUANT_INLINE RowRun first(int64_t rows) const {
+    RowRun run = *this;
+    run.count = rows;
+    return run;
+  }
+
+  // Where the first Rows outputs go, from which `y` moves on.
+  template <int Rows>
+  FXQUANT_INLINE void take_outputs(uint8_t* (&to)[Rows]) {
+    if (left > Rows) {
+      unroll<Rows>([&](auto i) FXQUANT_UNROLLED { to[i] = y + i * y_step; });
+      y += Rows * y_step;
+      left -= Rows;
+      return;
+    }
+    unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
+      to[i] = y;
+      y += y_step;
+      if (--left == 0) pass_gaps();
+    });
+  }
+
+ private:
+  FXQUANT_INLINE void pass_gaps() {
+    const int64_t gaps = -left / line + 1;
+    y += gaps * gap;
+    left += gaps * line;
+  }
 };
 
 // `value`, of which the compiler knows nothing: what is computed from it is computed where it is used, not ahead of a
@@ -265,12 +300,15 @@ template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
 FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
   uint8_t* to[Rows];
   const uint8_t* added[Rows];
-  unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
-    to[i] = rows.y + i * rows.y_step;
-    added[i] = rows.residual + i * rows.residual_step;
-  });
+  unroll<Rows>([&](auto i) FXQUANT_UNROLLED { added[i] = rows.residual + i * rows.residual_step; });
+  if constexpr (HasResidual) {  // such runs have no gaps
+    unroll<Rows>([&](auto i) FXQUANT_UNROLLED { to[i] = rows.y + i * rows.y_step; });
+    rows.y += Rows * rows.y_step;
+  } else {
+    rows.take_outputs(to);
+  }
   Machine::template store<Rows, Vectors, HasResidual, How>(acc, to, added, panel);
-  rows.y = opaque(rows.y + Rows * rows.y_step);
+  rows.y = opaque(rows.y);
   if constexpr (HasResidual) rows.residual = opaque(rows.residual + Rows * rows.residual_step);
 }
 

@@ -12,6 +12,9 @@ namespace {
 constexpr int64_t kBlockBytes = 768 * 1024, kBlockTiles = 64;
 // Threads are worth their fork and join from this many products each.
 constexpr int64_t kThreadWork = 1 << 18;
+// And a block of its own for each, from so many tiles on: then none reads inputs that another one has transformed.
+// Where cores share no cache, these take as long as the products.
+constexpr int64_t kOwnTiles = 16;
 
 // What an ISA has; no kernels if Winograd cannot gain there.
 struct Row {
@@ -48,8 +51,8 @@ int64_t groups_of(const Conv& conv, int64_t tiles) {
   return (tiles + most - 1) / most;
 }
 
-// How the tiles are cut, for so many threads. With blocks for all of them, each thread computes its own blocks from
-// beginning to end, in scratch of its own; else they share each block.
+// How the tiles are cut, for so many threads. With tiles enough each thread computes blocks of its own from beginning
+// to end, in scratch of its own; else they share each block.
 struct Partition {
   int threads;
   int64_t blocks, parts, tiles_of_block;
@@ -61,7 +64,7 @@ Partition partition(const Conv& conv, int threads) {
   const int64_t used = std::clamp<int64_t>(products / kThreadWork, 1, threads);
   const int64_t most = std::max(kBlockBytes, inputs_bytes(conv, kBlockTiles, 0));
   const int64_t blocks = std::max<int64_t>((inputs_bytes(conv, tiles, 0) + most - 1) / most, 1);
-  const int64_t parts = blocks < used ? 1 : used, even = (blocks + parts - 1) / parts * parts;
+  const int64_t parts = tiles < used * kOwnTiles ? 1 : used, even = (blocks + parts - 1) / parts * parts;
   const int64_t tiles_of_block = (tiles + even - 1) / even;
   const int64_t bytes = inputs_bytes(conv, tiles_of_block, groups_of(conv, tiles_of_block));
   return {static_cast<int>(used), even, parts, tiles_of_block, bytes};
