@@ -55,12 +55,21 @@ def _statistics(gm: GraphModule, step: str, layer: Node, operand: object) -> Sta
     value, rank = constant_value(gm, operand), len(layer.meta.get("shape") or ())
     if value is None or not value.is_floating_point() or rank < 3 or value.dim() > rank:
         return None
+    device = _weight(gm, layer).device
+    if "meta" in (device.type, value.device.type):  # a model without values yet
+        return None
     channels, shape = channels_of(gm, layer), (1,) * (rank - value.dim()) + value.shape
     if value.numel() > 1 and not value.numel() == shape[1] == channels:
         return None
-    gamma, beta = _STEPS[step](value.double().reshape(-1).expand(channels))
+    gamma, beta = _STEPS[step](value.to(device).double().reshape(-1).expand(channels))
     if any(x is not None and not bool(torch.isfinite(x).all()) for x in (gamma, beta)):
         return None
     if gamma is not None and not bool(gamma.any()):  # a weight of zeros has no scale
         return None
-    return Statistics(torch.zeros(channels), torch.ones(channels), gamma, beta, 0.0)
+    return Statistics(torch.zeros(channels, device=device), torch.ones(channels, device=device), gamma, beta, 0.0)
+
+
+def _weight(gm: GraphModule, layer: Node) -> Tensor:
+    row = op_of(layer)
+    assert row is not None
+    return surgery.fetch(gm, row.bind(layer)["weight"])

@@ -165,6 +165,8 @@ ONCE_BROKEN = [
     Case(call="another keyword"),
     Case(("float",), call="two"),
     Case(("computed weight", "branched", "sparse")),
+    Case(("branched",), weights="meta", example="zero"),
+    Case(("times huge",), weights="meta"),
 ]
 
 

@@ -229,11 +229,14 @@ def usual_qparams(observer: Any) -> QParams:
 def value_range(x: Tensor, axis: int | None, place: str) -> tuple[Tensor, Tensor]:
     """The least and the greatest value of the float32 tensor `x`: scalars, or one pair for each index along `axis`.
 
-    Raises CalibrationError naming `place` if `x` has no elements, or holds NaN, infinity or values whose range
-    would overflow: any of these shows in the two results, so that no pass over the elements of its own is needed.
+    Raises CalibrationError naming `place` if `x` has no elements, is on the meta device, or holds NaN, infinity or
+    values whose range would overflow: these show in the two results, so that no pass over the elements of its own is
+    needed.
     """
     if x.numel() == 0:
         raise CalibrationError(f"{place} got a tensor without elements, of shape {list(x.shape)}")
+    if x.is_meta:
+        raise CalibrationError(f"{place} got a tensor on the meta device, which holds no values; load them first")
     if axis is None:
         low, high = torch.aminmax(x)
     else:
