@@ -17,7 +17,7 @@ from fxquant.graph.constants import constant_value
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
 
-from .fuse_batch_norm import Statistics, channels_of, is_foldable_layer, read_twice, with_norm
+from .fuse_batch_norm import Statistics, channels_of, is_foldable_layer, read_twice, weight_of, with_norm
 
 # What becomes of a layer's output: how often it is taken, and what is added.
 _STEPS: dict[str, Callable[[Tensor], tuple[Tensor | None, Tensor | None]]] = {
@@ -55,7 +55,7 @@ def _statistics(gm: GraphModule, step: str, layer: Node, operand: object) -> Sta
     value, rank = constant_value(gm, operand), len(layer.meta.get("shape") or ())
     if value is None or not value.is_floating_point() or rank < 3 or value.dim() > rank:
         return None
-    device = _weight(gm, layer).device
+    device = weight_of(gm, layer).device
     if "meta" in (device.type, value.device.type):  # a model without values yet
         return None
     channels, shape = channels_of(gm, layer), (1,) * (rank - value.dim()) + value.shape
@@ -67,9 +67,3 @@ def _statistics(gm: GraphModule, step: str, layer: Node, operand: object) -> Sta
     if gamma is not None and not bool(gamma.any()):  # a weight of zeros has no scale
         return None
     return Statistics(torch.zeros(channels, device=device), torch.ones(channels, device=device), gamma, beta, 0.0)
-
-
-def _weight(gm: GraphModule, layer: Node) -> Tensor:
-    row = op_of(layer)
-    assert row is not None
-    return surgery.fetch(gm, row.bind(layer)["weight"])

@@ -103,12 +103,18 @@ def fixed_norm(gm: GraphModule, node: Node) -> nn.Module | None:
     return norm
 
 
+def weight_of(gm: GraphModule, layer: Node) -> Tensor:
+    """The weight of a layer."""
+    row = op_of(layer)
+    assert row is not None
+    return surgery.fetch(gm, row.bind(layer)["weight"])
+
+
 def channels_of(gm: GraphModule, layer: Node) -> int:
     """How many outputs a layer has."""
     row = op_of(layer)
     assert row is not None
-    arguments = row.bind(layer)
-    return output_channels(row, surgery.fetch(gm, arguments["weight"]), arguments)
+    return output_channels(row, weight_of(gm, layer), row.bind(layer))
 
 
 def with_norm(gm: GraphModule, layer: Node, norm: Node, statistics: Statistics, shared: set[int]) -> Node:

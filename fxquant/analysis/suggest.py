@@ -114,8 +114,7 @@ def suggest(
             "wider is searched for a target, and prepares the model anew: it goes with neither floats= nor prepared="
         )
     trial = trial_of(model, data, metric, prepared, qconfig_mapping)
-    float_metric = trial.judge(model)
-    goal = Goal(trial, target if target is not None else float_metric - (max_drop or 0.0), confidence)
+    goal = Goal(trial, target if target is not None else trial.judge(model) - (max_drop or 0.0), confidence)
     if floats is None:
         goal.check()
     if ranking is None:
@@ -125,21 +124,29 @@ def suggest(
     chosen = ranked[:floats] if floats is not None else fewest_in_float(goal, ranked, most)
     some = [] if wider is None else widened(goal, chosen, wider)
     mapping = mixed(trial.mapping, chosen, some, wider)
+    left_float = [layer for layer in chosen if layer not in some]
+    return _judged(goal, mapping, left_float, some, len(ranked), None if floats is not None else goal.needed)
+
+
+def _judged(
+    goal: Goal, mapping: QConfigMapping, left_float: list[Layer], some: list[Layer], layers: int, target: float | None
+) -> Suggestion:
+    """What the mapping gives, and what it costs, beside all in int8 and the float model."""
+    trial = goal.trial
+    model, in_int8 = trial.judge.model, trial.converted()
     converted = convert_fx(trial.prepared_with(mapping)) if some else trial.converted(mapping)
-    in_int8 = trial.converted()
     seconds, int8_seconds, float_seconds = _times(trial, [converted, in_int8, model])
-    reached = trial.judge(converted)
     return Suggestion(
         mapping=mapping,
-        left_float=tuple(layer for layer in chosen if layer not in some),
+        left_float=tuple(left_float),
         widened=tuple(some),
-        layers=len(ranked),
-        target=None if floats is not None else goal.needed,
-        metric=reached,
+        layers=layers,
+        target=target,
+        metric=trial.judge(converted),
         int8_metric=trial.judge(in_int8),
-        float_metric=float_metric,
+        float_metric=trial.judge(model),
         expected=goal.expected(converted),
-        confidence=confidence,
+        confidence=goal.confidence,
         seconds=seconds,
         int8_seconds=int8_seconds,
         float_seconds=float_seconds,
