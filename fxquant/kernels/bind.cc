@@ -2,9 +2,13 @@
 #include "base/bind.h"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 #include <unistd.h>
 
 #include <optional>
+#include <tuple>
+#include <vector>
 
 namespace nb = nanobind;
 
@@ -43,16 +47,32 @@ int64_t cache_bytes() {
 #endif
 }
 
-void run(Program& program, int threads, const nb::tuple& addresses, double* seconds) {
-  if (static_cast<int64_t>(addresses.size()) != program.externals()) {
+void check_count(const Program& program, size_t addresses) {
+  if (static_cast<int64_t>(addresses) != program.externals()) {
     throw nb::value_error("not as many addresses as the program has inputs and outputs");
   }
+}
+
+void run(Program& program, int threads, const nb::args& addresses) {
+  check_count(program, addresses.size());
   std::optional<nb::gil_scoped_release> released;
   const auto fill = [&](uintptr_t* bases) {
     for (size_t i = 0; i < addresses.size(); ++i) bases[i] = nb::cast<uintptr_t>(addresses[i]);
     released.emplace();  // other Python threads go on while the steps run
   };
-  program.run(threads, fill, seconds);
+  program.run(threads, fill);
+}
+
+// (workers, threads, parts) of Program::run_parts.
+using Cut = std::tuple<int, int, int64_t>;
+
+void run_parts(Program& program, const Cut& cut, const std::vector<int64_t>& distances,
+               const std::vector<uintptr_t>& addresses, double* seconds) {
+  check_count(program, addresses.size());
+  check_count(program, distances.size());
+  const auto [workers, threads, parts] = cut;
+  const nb::gil_scoped_release released;
+  program.run_parts(workers, threads, parts, addresses, distances, seconds);
 }
 
 }  // namespace
@@ -69,11 +89,15 @@ NB_MODULE(_kernels, m) {
   m.def("cache_bytes", &cache_bytes);
   ProgramClass program(m, "Program");
   program.def(nb::init<int64_t, int64_t>())
-      .def("run", [](Program& p, int threads, const nb::args& addresses) { run(p, threads, addresses, nullptr); })
-      .def("run_timed",
-           [](Program& p, int threads, const nb::args& addresses) {
+      .def("run", &run)
+      .def("run_parts",
+           [](Program& p, const Cut& cut, const std::vector<int64_t>& distances,
+              const std::vector<uintptr_t>& addresses) { run_parts(p, cut, distances, addresses, nullptr); })
+      .def("run_parts_timed",
+           [](Program& p, const Cut& cut, const std::vector<int64_t>& distances,
+              const std::vector<uintptr_t>& addresses) {
              std::vector<double> seconds(static_cast<size_t>(p.size()));
-             run(p, threads, addresses, seconds.data());
+             run_parts(p, cut, distances, addresses, seconds.data());
              return seconds;
            })
       .def("join", &Program::join)

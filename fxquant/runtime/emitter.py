@@ -16,10 +16,10 @@ from fxquant.runtime.value import Value
 
 
 class Emitter:
-    """Collects calls on behalf of `node`, the node that is being planned."""
+    """Collects calls on behalf of `node`, the node that is being planned, which at most `threads` threads run."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, node: Node, threads: int) -> None:
+        self.node, self.threads = node, threads
         self.calls: list[Call] = []
         self.buffers: list[Buffer] = []
         self.constants: list[Tensor] = []
@@ -54,7 +54,7 @@ class Emitter:
 
     def thread_scratch(self, size: int) -> Value | None:
         """`size` bytes for each thread, for the next call alone."""
-        return self.scratch(size * torch.get_num_threads())
+        return self.scratch(size * self.threads)
 
     def constant(self, tensor: Tensor) -> int:
         """The address of `tensor`, which the plan keeps alive."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class Output:
 class Plan:
     """A native program for inputs of one layout. `bound`: the fewest bytes that an arena could have.
 
-    The program computes a batch in `parts` of as many examples; from one part to the next each input and each output
-    lies `distances` bytes further.
+    A batch may be computed in `parts` of as many examples; from one part to the next each input and each output lies
+    `distances` bytes further. So many `workers` share the parts, each of them `threads` threads.
     """
 
     program: Any
@@ -50,6 +50,7 @@ class Plan:
     bound: int
     constants: tuple[Tensor, ...]  # whose memory the program reads
     parts: int = 1
+    workers: int = 1
     distances: tuple[int, ...] = ()
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
@@ -60,25 +61,23 @@ class Plan:
             self.program.run(self.threads, *[x.data_ptr() for x in inputs], y.data_ptr())
             return y if output.fills_its_memory else output.view(y)
         memory = [output.memory() for output in self.outputs]
-        for addresses in self._addresses(inputs, memory):
-            self.program.run(self.threads, *addresses)
+        self.program.run_parts(*self._arguments(inputs, memory))
         return self._results(memory)
 
     def run_timed(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[Node, float]]:
-        """What `run` computes, and the seconds of every node that took any."""
+        """What `run` computes, and the seconds of every node that took any, of one worker."""
         memory = [output.memory() for output in self.outputs]
         seconds: dict[Node, float] = {}
-        for addresses in self._addresses(inputs, memory):
-            for call, time in zip(self.calls, self.program.run_timed(self.threads, *addresses), strict=True):
-                seconds[call.node] = seconds.get(call.node, 0.0) + time
+        times = self.program.run_parts_timed(*self._arguments(inputs, memory))
+        for call, time in zip(self.calls, times, strict=True):
+            seconds[call.node] = seconds.get(call.node, 0.0) + time
         return self._results(memory), seconds
 
-    def _addresses(self, inputs: Sequence[Tensor], memory: Sequence[Tensor]) -> Iterator[list[int]]:
-        """Of inputs and outputs, for each part."""
-        first = [x.data_ptr() for x in (*inputs, *memory)]
-        yield first
-        for part in range(1, self.parts):
-            yield [at + part * distance for at, distance in zip(first, self.distances, strict=True)]
+    def _arguments(self, inputs: Sequence[Tensor], memory: Sequence[Tensor]) -> tuple[Any, ...]:
+        """Of the native program: how the batch is cut, and where inputs and outputs lie."""
+        addresses = [x.data_ptr() for x in (*inputs, *memory)]
+        distances = self.distances or [0] * len(addresses)
+        return (self.workers, self.threads, self.parts), distances, addresses
 
     def _results(self, memory: Sequence[Tensor]) -> Any:
         results = tuple(output.view(y) for output, y in zip(self.outputs, memory, strict=True))

@@ -47,16 +47,16 @@ def can_plan(gm: GraphModule, node: Node) -> bool:
 
 
 class Planner:
-    """Plans one graph for inputs of one layout."""
+    """Plans one graph for inputs of one layout and for so many threads."""
 
-    def __init__(self, gm: GraphModule, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, gm: GraphModule, inputs: Sequence[Tensor], threads: int) -> None:
         self.gm = gm
         self.nodes = list(gm.graph.nodes)
         self.inputs = inputs
         self.meta = meta_values(gm, inputs)
         self.moved = {node for node in self.nodes if _is_tensors(self.meta.get(node))}
         self.values: dict[Node, Any] = {}
-        self.emitter = Emitter(self.nodes[0])
+        self.emitter = Emitter(self.nodes[0], threads)
         self.homes = Homes(gm, self.meta, self.emitter)
 
     def plan(self) -> Plan:
@@ -73,7 +73,7 @@ class Planner:
         program = _program(calls, self.emitter.buffers, len(self.inputs) + len(outputs))
         return Plan(
             program,
-            torch.get_num_threads() if self._work(calls) > SERIAL_WORK else 1,
+            self.emitter.threads if self._work(calls) > SERIAL_WORK else 1,
             tuple(calls),
             tuple(outputs),
             single=isinstance(self.nodes[-1].args[0], Node),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from regions import quantized, regions_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant.runtime import batches
+from fxquant.runtime import batches, planner
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.region import Int8Region
 
@@ -99,9 +99,38 @@ def test_timed_and_not_are_the_same() -> None:
     assert {node.name for node in seconds} >= {"a", "b", "f"}
 
 
-@given(st.integers(1, 200), st.floats(0, 3))
-def test_a_part_is_the_largest_that_fits(batch: int, fits: float) -> None:
-    size = batches._part_size(batch, fits)
-    assert batch % size == 0
-    assert size == 1 or size <= batch * fits
-    assert all(batch % n or n > batch * fits for n in range(size + 1, batch + 1))
+@pytest.fixture
+def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Also for little work."""
+    monkeypatch.setattr(planner, "SERIAL_WORK", -1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize(("caches", "parts"), [(1e-6, 8), (1e6, 2)])
+def test_each_thread_computes_examples_of_its_own(caches: float, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CACHES", caches)
+    region = region_of(head)
+    plan = planned(region)
+    assert (plan.workers, plan.threads, plan.parts) == (2, 1, parts)
+    result, _ = plan.run_timed((X,))
+    assert torch.equal(result, region.node_by_node(X))
+    assert plan.program.arenas == 2
+
+
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize("examples", [7, 6, 1])
+def test_threads_share_examples_that_are_few_or_odd(examples: int) -> None:
+    plan = planned(region_of(head), X[:examples])
+    assert (plan.workers, plan.threads) == (1, 2)
+
+
+@given(st.integers(1, 200), st.floats(0, 600))
+def test_a_part_is_the_largest_that_fits(examples: int, fits: float) -> None:
+    size = batches._part_size(examples, fits)
+    assert examples % size == 0
+    assert size == 1 or size <= fits
+    assert all(examples % n or n > fits for n in range(size + 1, examples + 1))

@@ -70,6 +70,27 @@ void Program::give(std::unique_ptr<Arena> arena) {
   arenas_.push_back(std::move(arena));
 }
 
+void Program::run_parts(int workers, int threads, int64_t parts, const std::vector<uintptr_t>& addresses,
+                        const std::vector<int64_t>& distances, double* seconds) {
+  std::vector<std::unique_ptr<Arena>> arenas;
+  for (int i = 0; i < workers; ++i) arenas.push_back(take());
+  std::atomic<bool> out_of_range{false};
+  const auto work = [&](int64_t worker) {
+    uintptr_t* bases = arenas[static_cast<size_t>(worker)]->bases.data();
+    for (int64_t part = parts * worker / workers; part < parts * (worker + 1) / workers; ++part) {
+      for (size_t i = 0; i < addresses.size(); ++i) {
+        bases[i + 1] = addresses[i] + static_cast<uintptr_t>(part * distances[i]);
+      }
+      run_steps({bases, threads, &out_of_range}, worker == 0 ? seconds : nullptr);
+    }
+  };
+  parallel_for(workers, workers, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) work(worker);
+  });
+  for (std::unique_ptr<Arena>& arena : arenas) give(std::move(arena));
+  if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
+}
+
 void Program::run_steps(const Frame& frame, double* seconds) const {
   const auto all = [&] {
     double start = seconds && member.index == 0 ? now() : 0.0;
@@ -77,7 +98,7 @@ void Program::run_steps(const Frame& frame, double* seconds) const {
       steps_[i](frame);
       if (seconds && member.index == 0) {
         const double end = now();
-        seconds[i] = end - start;
+        seconds[i] += end - start;
         start = end;
       }
     }

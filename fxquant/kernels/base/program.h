@@ -60,8 +60,8 @@ class Program {
   // Makes one step of the last `count` ones. Throws std::invalid_argument unless they are RowSteps of as many rows.
   void join(int64_t count);
 
-  // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, each step
-  // is timed. Throws std::out_of_range, when all have run, if an index of a gather was.
+  // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, the time
+  // of each step is added to it. Throws std::out_of_range, when all have run, if an index of a gather was.
   template <class Fill>
   void run(int threads, const Fill& fill, double* seconds = nullptr) {
     std::unique_ptr<Arena> arena = take();
@@ -71,6 +71,11 @@ class Program {
     give(std::move(arena));
     if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
   }
+
+  // As run, `parts` times: from one to the next, address i is distances[i] bytes further. So many `workers` share the
+  // runs, each on `threads` threads in an arena of its own; `seconds` are those of the first one.
+  void run_parts(int workers, int threads, int64_t parts, const std::vector<uintptr_t>& addresses,
+                 const std::vector<int64_t>& distances, double* seconds = nullptr);
 
   int64_t externals() const { return externals_; }
   int64_t size() const { return static_cast<int64_t>(steps_.size()); }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fxquant import kernels, ops
@@ -52,7 +51,7 @@ class Int8Conv2d(Weighted):
             emitter.call("depthwise_conv2d", (y, x, residual), active_isa(), window=window, **shape)
             return
         reading = (geometry, has_halo, active_isa())
-        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
+        needed = _kernels.conv2d_scratch_size(y.native, x.native, *packed, *reading, emitter.threads)
         scratch = emitter.scratch(needed)
         window = self._window() if scratch is None else None
         operands = (y, x, residual, scratch)

@@ -215,7 +215,7 @@ class InPhases(Weighted):
             return
         reading = (part.geometry, False, active_isa())
         scratch_size = getattr(_kernels, f"{self.kernel}_scratch_size")
-        needed = scratch_size(y.native, x.native, *packed, *reading, torch.get_num_threads())
+        needed = scratch_size(y.native, x.native, *packed, *reading, emitter.threads)
         operands = (y, x, residual, emitter.scratch(needed))
         constants = (part.geometry, False, self._floats, active_isa())
         emitter.call(self.kernel, operands, *constants, ahead=NOTHING, **shape)

@@ -71,9 +71,9 @@ class Int8Recurrent(Int8RecurrentStates):
     def emit(self, emitter: Emitter, y: Value, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
         if y.shape[1] == 0:
             return
-        isa, threads = active_isa(), torch.get_num_threads()
+        isa = active_isa()
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
-        blocks, size = _kernels.recurrent_blocks(*packed, *y.shape[:2], threads, isa)
+        blocks, size = _kernels.recurrent_blocks(*packed, *y.shape[:2], emitter.threads, isa)
         inputs = [value if value is None else emitter.dense_rows(value) for value in (x, h0, c0)]
         operands = (y, *inputs, None, emitter.scratch(size))
         emitter.call("recurrent", operands, *packed, blocks, *self.derived_emitted, isa)
