@@ -28,9 +28,10 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
+import torch
 from torch import Tensor
 
-ERRORS = 64  # that each example is judged with, evenly taken from all
+ERRORS = 64  # that each example is judged with, drawn from all
 
 
 def expected_on_others(agreement: float, examples: int, confidence: float) -> float:
@@ -52,8 +53,9 @@ def expected_on_others(agreement: float, examples: int, confidence: float) -> fl
 
 
 def crossed_agreement(expected: Tensor, computed: Tensor) -> float:
-    """How often the largest value of a row stays where it is with the errors of other rows; both [examples, classes]."""
-    errors, best = (computed - expected)[:: -(-len(expected) // ERRORS)], expected.argmax(1)
+    """How often the largest of a row stays where it is with the errors of other rows; both are [examples, classes]."""
+    some = torch.randperm(len(expected), generator=torch.Generator().manual_seed(0))[:ERRORS]
+    errors, best = (computed - expected)[some], expected.argmax(1)
     same = [float(((expected + error).argmax(1) == best).double().mean()) for error in errors]
     return sum(same) / len(same)
 
