@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from fxquant.graph.tree import value_at
+
 SHOWN = 30  # lines of a diff in an error
 
 
@@ -60,9 +62,7 @@ class Look:
 
 def constant_of(gm: GraphModule, node: Node) -> Tensor | None:
     """The tensor that a get_attr node fetches, or None if there is none."""
-    value: Any = gm
-    for name in str(node.target).split("."):
-        value = getattr(value, name, None)
+    value = value_at(gm, str(node.target))
     return value.detach() if isinstance(value, Tensor) else None
 
 

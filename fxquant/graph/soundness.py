@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from fxquant.graph.look import Look, constant_of
 from fxquant.graph.selection import PREPARE
 from fxquant.graph.shapes import Unknown, describe, number_of
+from fxquant.graph.tree import value_at
 from fxquant.ops.op import op_of
 from fxquant.runtime.layer import Layer
 
@@ -47,17 +48,10 @@ def _structure(gm: GraphModule) -> Iterator[Fault]:
             elif x not in seen:
                 yield node, f"it reads {x.name}, which is computed after it"
         seen.add(node)
-        if node.op in ("get_attr", "call_module") and _attribute(gm, node) is None:
+        if node.op in ("get_attr", "call_module") and value_at(gm, str(node.target)) is None:
             yield node, f"the model has no {node.target} any more"
         elif reason := _unbound(gm, node):
             yield node, reason
-
-
-def _attribute(gm: GraphModule, node: Node) -> Any:
-    value: Any = gm
-    for name in str(node.target).split("."):
-        value = getattr(value, name, None)
-    return value
 
 
 def _unbound(gm: GraphModule, node: Node) -> str:
@@ -66,7 +60,7 @@ def _unbound(gm: GraphModule, node: Node) -> str:
     if row is not None:
         name, signature = row.name, row.signature
     elif node.op == "call_module":
-        module = _attribute(gm, node)
+        module = value_at(gm, str(node.target))
         name = type(module).__name__
         signature = inspect.signature(module.run if isinstance(module, Layer) else module.forward)
     else:
