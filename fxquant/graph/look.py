@@ -21,8 +21,8 @@ SHOWN = 30  # lines of a diff in an error
 class Look:
     """`lines`: the graph, node by node. `values`: a checksum of each parameter and buffer that it fetches.
 
-    `inputs`: their names. `outputs`: their shapes, None where one is not known. `known`: the names of the nodes whose
-    shape was.
+    `inputs`: their names. `outputs`: their shapes, None where one is not known, or what they are whatever goes in.
+    `known`: the names of the nodes whose shape was.
     """
 
     lines: tuple[str, ...]
@@ -41,7 +41,7 @@ class Look:
             lines=tuple(str(node.format_node()) for node in nodes),
             values={name: _checksum(value) for name, value in fetched.items() if value is not None},
             inputs=[str(node.target) for node in nodes if node.op == "placeholder"],
-            outputs=[x.meta.get("shape") if isinstance(x, Node) else None for x in outputs],
+            outputs=[x.meta.get("shape") if isinstance(x, Node) else f"the constant {x!r}" for x in outputs],
             known=frozenset(node.name for node in nodes if node.meta.get("shape") is not None),
         )
 

@@ -80,12 +80,12 @@ def _interface(gm: GraphModule, before: Look, after: Look) -> Iterator[Fault]:
         yield last, f"the model took {', '.join(before.inputs)}, and takes {', '.join(after.inputs) or 'nothing'}"
     for i, (old, new) in enumerate(zip(before.outputs, after.outputs, strict=False)):
         if old is not None and new is not None and old != new:
-            yield last, f"output {i} of the model was of shape {_text(old)}, and is of {_text(new)}"
+            yield last, f"output {i} of the model was {_text(old)}, and is {_text(new)}"
 
 
 def _meta(gm: GraphModule, stage: str, before: Look) -> Iterator[Fault]:
-    """Of nodes that are new or changed; of dtypes only while values are in float."""
-    keys, lines, found = ("shape", "dtype") if stage in PREPARE else ("shape",), set(before.lines), dict[Node, Any]()
+    """Of nodes that are new or changed; of what is computed, dtypes only while that is in float."""
+    lines, found = set(before.lines), dict[Node, Any]()
     for node in gm.graph.nodes:
         says = node.meta.get("shape") is not None
         if not says and node.name in before.known:
@@ -99,6 +99,7 @@ def _meta(gm: GraphModule, stage: str, before: Look) -> Iterator[Fault]:
                 yield node, f"it cannot be computed of what it reads: {type(error).__name__}: {error}"
                 continue
             given = dict(zip(("shape", "dtype"), describe(found[node]), strict=True))
+            keys = ("shape", "dtype") if stage in PREPARE or node.op == "get_attr" else ("shape",)
             for key in keys if says else ():
                 if given[key] != node.meta.get(key):
                     yield node, f"its meta[{key!r}] is {_text(node.meta.get(key))}, but it gives {_text(given[key])}"
