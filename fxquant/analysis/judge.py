@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fxquant.analysis.compare import each_batch, real_tensors
 from fxquant.analysis.layers import mapping_of
-from fxquant.analysis.margin import decibels_on_others, expected_on_others
+from fxquant.analysis.margin import crossed_agreement, decibels_on_others, expected_on_others
 from fxquant.analysis.measures import Error
 from fxquant.calibrate import bound_batch, calibrate, in_eval
 from fxquant.errors import ConfigError, InputError
@@ -67,7 +67,9 @@ class Judge:
         length.
         """
         if self.metric == "agreement":
-            return expected_on_others(self(model), self.answers, confidence)
+            computed = list(self._run(model))
+            agreement = min(_agreement(self.outputs, computed), _crossed(self.outputs, computed))
+            return expected_on_others(agreement, self.answers, confidence)
         if self.metric == "sqnr":
             pairs = zip(self.outputs, self._run(model), strict=True)
             energies = [each for expected, computed in pairs for each in _energies(expected, computed)]
@@ -120,6 +122,15 @@ def _agreement(reference: Iterable[list[Tensor]], values: Iterable[list[Tensor]]
         if expected
     ]
     return torch.cat([each.flatten() for each in same]).double().mean().item()
+
+
+def _crossed(reference: list[list[Tensor]], values: list[list[Tensor]]) -> float:
+    """`crossed_agreement` of the first outputs; 1 where they are of different lengths, such as one for each word."""
+    pairs = [(expected[0], computed[0]) for expected, computed in zip(reference, values, strict=True) if expected]
+    if len({expected.shape[-1] for expected, _ in pairs}) > 1:
+        return 1.0
+    rows = ((each.reshape(-1, each.shape[-1]) for each in pair) for pair in pairs)
+    return crossed_agreement(*map(torch.cat, zip(*rows, strict=True)))
 
 
 # Of all outputs, in dB; and how often the largest value of the first output is where it is in float.

@@ -7,6 +7,11 @@ How many of n others will differ, where d of n did:
 is what Jeffreys' prior predicts of the share that d of n are a sample of (Brown, Cai and DasGupta 2001, "Interval
 Estimation for a Binomial Proportion", section 4.3).
 
+The d of n is counted, or what the errors would do to other examples, if that is more: each example is judged with the
+errors of all others in place of its own, since the example that a class changes for is seldom among the few at hand,
+
+    d = max(count, n mean over i, j of [argmax(f_i + y_j - f_j) != argmax(f_i)])      f float, y int8
+
 The ratio r = sum(e) / sum(s) of noise to signal, where the examples have e[i] and s[i]:
 
     r' - r ~ r t(n - 1) sqrt(2 n / (n - 1) sum((e[i] - r s[i])^2)) / sum(e)
@@ -14,7 +19,7 @@ The ratio r = sum(e) / sum(s) of noise to signal, where the examples have e[i] a
 is the variance of a ratio of sums (Cochran 1977, "Sampling Techniques", section 6.3), once for these examples and once
 for the others, in decibels as it is for small differences.
 
-Both take examples as independent, and none as chosen: ten crops of one photograph say little more than one.
+All take examples as independent, and none as chosen: ten crops of one photograph say little more than one.
 """
 
 from __future__ import annotations
@@ -22,6 +27,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+ERRORS = 64  # that each example is judged with, drawn from all
 
 
 def expected_on_others(agreement: float, examples: int, confidence: float) -> float:
@@ -31,7 +41,7 @@ def expected_on_others(agreement: float, examples: int, confidence: float) -> fl
     """
     if not confidence:
         return agreement
-    different = round((1 - agreement) * examples)
+    different = (1 - agreement) * examples
     a, b = different + 0.5, examples - different + 0.5
     total, others = 0.0, -1
     while total < confidence and others < examples:
@@ -40,6 +50,14 @@ def expected_on_others(agreement: float, examples: int, confidence: float) -> fl
             _log_choose(examples, others) + _log_beta(others + a, examples - others + b) - _log_beta(a, b)
         )
     return 1 - others / examples
+
+
+def crossed_agreement(expected: Tensor, computed: Tensor) -> float:
+    """How often the largest of a row stays where it is with the errors of other rows; both are [examples, classes]."""
+    some = torch.randperm(len(expected), generator=torch.Generator().manual_seed(0))[:ERRORS]
+    errors, best = (computed - expected)[some], expected.argmax(1)
+    same = [float(((expected + error).argmax(1) == best).double().mean()) for error in errors]
+    return sum(same) / len(same)
 
 
 def decibels_on_others(signal: Sequence[float], noise: Sequence[float], confidence: float) -> float:

@@ -1,6 +1,7 @@
-"""Which values of a lowered graph are integers, and which ones a native program can hand on.
+"""Which values of a converted graph are integers, and which ones a native program can hand on.
 
-Folded constants are, and inputs where the user wants that; int8 layers make them, and data movement hands them on.
+Folded constants are, and inputs where the user wants that; integer ops and their layers make them, and data movement
+hands them on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from torch.fx import GraphModule, Node
 
 from fxquant.graph.annotation import activations
 from fxquant.ops.op import op_of
-from fxquant.runtime.layer import Layer
+from fxquant.qparams import FloatOutput
+from fxquant.runtime.layer import LAYERS, Layer
 
 
 def integer_values(gm: GraphModule) -> set[Node]:
@@ -23,9 +25,11 @@ def program_values(gm: GraphModule) -> set[Node]:
 
 
 def _makes_integers(gm: GraphModule, node: Node) -> bool:
-    layer = layer_of(gm, node)
+    layer, op = layer_of(gm, node), LAYERS.get(node.target)  # type: ignore[arg-type]
     if layer is not None:
         return layer.gives_integers
+    if op is not None:
+        return op.gives_integers and not any(isinstance(x, FloatOutput) for x in (*node.args, *node.kwargs.values()))
     return node.op in ("get_attr", "placeholder", "call_module") and "qparams" in node.meta
 
 

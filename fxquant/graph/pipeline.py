@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch.fx import GraphModule
 
 from fxquant.graph.blame import Blame
 from fxquant.graph.level import debug_level
+from fxquant.graph.look import Look
 from fxquant.graph.parts import is_part, map_parts
 from fxquant.graph.registry import Pass, register_pass
 from fxquant.graph.selection import Selection, passes_of
@@ -47,15 +46,13 @@ def run_part(gm: GraphModule, stage: str, selection: Selection | None = None) ->
 
 def _run(gm: GraphModule, each: Pass, blame: Blame) -> GraphModule:
     level = debug_level()
-    before = str(gm.graph).splitlines() if level >= 2 else []
+    before = Look.at(gm) if level >= 2 else None
     snapshot(gm, f"before_{each.name}")
-    start = time.perf_counter()
-    gm = blame.run(gm, each) if level >= 1 or not each.builtin else each.run(gm)
+    gm = blame.run(gm, each) if level >= 1 or not each.builtin else blame.run_unwatched(gm, each)
     if level >= 1:
-        print(f"{each.stage:>10} {each.name:<32} {(time.perf_counter() - start) * 1e3:8.2f} ms", file=sys.stderr)
-    if level >= 2:
-        after = str(gm.graph).splitlines()
-        print("\n".join(unified_diff(before, after, "before", each.name, lineterm="", n=1)), file=sys.stderr)
+        print(f"{each.stage:>10} {each.name:<32} {blame.seconds * 1e3:8.2f} ms", file=sys.stderr)
+    if before is not None:
+        print(before.diff(Look.at(gm), each.name), file=sys.stderr)
     snapshot(gm, f"{each.stage}_{each.name}")
     return gm
 

@@ -13,6 +13,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph.expect import CHECKS
 from fxquant.graph.origin import Origin, origin_of
+from fxquant.graph.tree import drop_unused, free_path, owner_at, value_at
 from fxquant.graph.watching import is_statistic
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
@@ -182,7 +183,7 @@ def next_node(node: Node) -> Node:
 
 def add_module(gm: GraphModule, path: str, module: nn.Module) -> str:
     """Registers `module` under the dotted `path`, or under path_1, path_2 … if that is taken. Returns its path."""
-    path = _free_name(gm, path)
+    path = free_path(gm, path)
     gm.add_submodule(path, module)
     return path
 
@@ -190,12 +191,12 @@ def add_module(gm: GraphModule, path: str, module: nn.Module) -> str:
 def place(root: nn.Module, path: str, module: nn.Module) -> None:
     """Registers `module` under the dotted `path`, which must be free."""
     owner, _, name = path.rpartition(".")
-    _container(root, owner).add_module(name, module)
+    owner_at(root, owner).add_module(name, module)
 
 
 def constant(gm: GraphModule, name: str, tensor: Tensor, near: Node) -> Node:
     """Registers `tensor` as a buffer called `name` (dotted; made unique) and returns a node in front of `near`."""
-    name = _free_name(gm, name)
+    name = free_path(gm, name)
     set_constant(gm, name, tensor)
     return get_attr(gm, name, near)
 
@@ -220,7 +221,7 @@ def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing:
 
     If the name is taken, the parameter takes over if `replacing`; else another name is found.
     """
-    name = name if replacing else _free_name(gm, name)
+    name = name if replacing else free_path(gm, name)
     set_parameter(gm, name, tensor)
     return get_attr(gm, name, near)
 
@@ -228,7 +229,7 @@ def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing:
 def set_parameter(gm: nn.Module, target: str, tensor: Tensor) -> None:
     """Makes the tensor at the dotted path `target` a new parameter; what others hold of the old one stays as it is."""
     path, _, name = target.rpartition(".")
-    owner = _container(gm, path)
+    owner = owner_at(gm, path)
     owner._buffers.pop(name, None)
     owner.register_parameter(name, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
 
@@ -247,7 +248,7 @@ def hand_over(gm: GraphModule, root: nn.Module, path: str) -> None:
 def set_constant(gm: nn.Module, target: str, tensor: Tensor) -> None:
     """Makes the attribute at the dotted path `target` a buffer that holds `tensor`, whatever it was before."""
     path, _, name = target.rpartition(".")
-    owner = _container(gm, path)
+    owner = owner_at(gm, path)
     if name in owner._parameters:
         del owner._parameters[name]
     elif hasattr(owner, name) and name not in owner._buffers:
@@ -257,9 +258,7 @@ def set_constant(gm: nn.Module, target: str, tensor: Tensor) -> None:
 
 def fetch(gm: GraphModule, node: Node) -> Tensor:
     """The tensor that a get_attr node stands for."""
-    value: Any = gm
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
+    value = value_at(gm, str(node.target))
     if not isinstance(value, Tensor):
         raise TypeError(f"{node.target} is not a tensor")
     return value.detach()
@@ -269,7 +268,7 @@ def clean(gm: GraphModule) -> GraphModule:
     """Removes dead nodes and attributes that no node uses any more; checks and recompiles the graph."""
     gm.graph.eliminate_dead_code(is_impure_node=_is_kept)
     used = {str(node.target) for node in gm.graph.nodes if node.op in ("get_attr", "call_module")}
-    _drop_unused(gm, "", used)
+    drop_unused(gm, "", used)
     gm.graph.lint()
     gm.recompile()
     return gm
@@ -301,56 +300,6 @@ def _copy_into(graph: Graph, node: Node, args: Any, kwargs: Any) -> Node:
     copy = graph.create_node(node.op, node.target, args, kwargs, type_expr=node.type)
     copy.meta = dict(node.meta)
     return copy
-
-
-def _drop_unused(module: nn.Module, path: str, used: set[str]) -> bool:
-    """Deletes from `module` what no dotted name in `used` needs. Returns whether anything is left."""
-    if path in used:
-        return True
-    for name in _names(module._parameters, module._buffers):
-        if _join(path, name) not in used:
-            delattr(module, name)
-    for name, child in list(module._modules.items()):
-        if child is None or not _drop_unused(child, _join(path, name), used):
-            delattr(module, name)
-    return bool(module._parameters or module._buffers or module._modules)
-
-
-def _names(*tables: dict[str, Any]) -> list[str]:
-    return [name for table in tables for name in table]
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _container(gm: nn.Module, path: str) -> nn.Module:
-    owner: nn.Module = gm
-    for name in filter(None, path.split(".")):
-        child = owner._modules.get(name)
-        if child is None:
-            child = nn.Module()
-            owner.add_module(name, child)
-        owner = child
-    return owner
-
-
-def _free_name(gm: GraphModule, name: str) -> str:
-    candidate, count = name, 0
-    while _taken(gm, candidate):
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
-
-
-def _taken(gm: GraphModule, name: str) -> bool:
-    owner: Any = gm
-    parts = name.split(".")
-    for part in parts[:-1]:
-        owner = getattr(owner, part, None)
-        if owner is None:
-            return False
-    return getattr(owner, parts[-1], None) is not None
 
 
 def tensors(values: Iterable[Any]) -> list[Node]:

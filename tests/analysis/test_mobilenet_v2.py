@@ -19,6 +19,8 @@ from fxquant.analysis.measures import sqnr_db
 from fxquant.analysis.sensitivity import Sensitivity
 from fxquant.demo import data, packages
 from fxquant.demo.demo import run
+from fxquant.demo.metrics import agreement
+from fxquant.errors import TargetError
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,6 +74,29 @@ def halves() -> tuple[Tensor, Tensor]:
     """The 50 crops of every other image, and those of the others."""
     images = data.all_crops(NAME).unflatten(0, (20, 5))
     return images[0::2].flatten(0, 1), images[1::2].flatten(0, 1)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_drop_kept_on_half_of_the_images_is_kept_on_the_others(
+    float_model: nn.Module, halves: tuple[Tensor, Tensor], half: int
+) -> None:
+    """The default mapping, of which one half loses 6 % of the classes in int8 and the other none."""
+    known, held_out = halves[half], halves[1 - half]
+    prepared = prepare_fx(float_model, get_default_qconfig_mapping(), (known[:1],))
+    calibrate(prepared, known.split(10), progress=False)
+    ranking = sensitivity(float_model, [known[::5]], depth=2, together=1, prepared=prepared, progress=False)
+    expected = run(float_model, held_out)
+    for max_drop in (0.05, 0.08, 0.12, 0.2):
+        suggestion = suggest(
+            float_model, known.split(10), max_drop=max_drop, ranking=ranking, prepared=prepared, progress=False
+        )
+        better = convert_fx(prepared, qconfig_mapping=suggestion.mapping)
+        assert suggestion.expected is not None
+        assert suggestion.metric >= suggestion.expected >= 1 - max_drop
+        assert agreement(expected, run(better, held_out)) >= 1 - max_drop
+        assert len(suggestion.left_float) < suggestion.layers
+    with pytest.raises(TargetError, match=r"50 examples are too few .*give .* or more"):
+        suggest(float_model, known.split(10), max_drop=0.01, ranking=ranking, prepared=prepared, progress=False)
 
 
 @pytest.mark.parametrize("half", [0, 1])

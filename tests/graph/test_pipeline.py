@@ -63,7 +63,7 @@ def test_there_is_no_other_stage() -> None:
     [
         (0, ()),
         (1, ("relu_twice", " ms")),
-        (2, ("relu_twice", " ms", "--- before", "-    %relu_1")),
+        (2, ("relu_twice", " ms", "--- before", "-%relu_1")),
         (4, ("relu_twice", " ms", "--- before", "== after plan", "graph():")),
     ],
 )

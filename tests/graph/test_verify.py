@@ -23,7 +23,7 @@ from fxquant.runtime.layers import Lookup
 def with_observer() -> GraphModule:
     gm = graph_of(ops.relu)
     (relu,) = (node for node in gm.graph.nodes if node.target is ops.relu)
-    name = surgery.add_module(gm, "observer", MinMaxObserver())
+    name = relu.meta["observer"] = surgery.add_module(gm, "observer", MinMaxObserver())
     surgery.insert_after(relu, lambda x: surgery.call_module(surgery.next_node(x), name, x))
     return gm
 
@@ -68,7 +68,7 @@ def test_promises_hold_only_from_their_stage_on() -> None:
     verify(with_int8_op(), "fold")
     verify(with_users_spelling(), "convert")
     verify(graph_of(ops.relu), "fuse")
-    verify(graph_of(lambda x: ops.quantize(x, X)), "lower")
+    verify(graph_of(lambda x: ops.dequantize(ops.quantize(x, X), X)), "fold")
 
 
 def test_a_spelling_with_a_reason_may_stay() -> None:

@@ -1,0 +1,162 @@
+"""What holds of every graph after every pass, whatever the stage. Each fault is a node, or None, and what is wrong.
+
+structure   a node reads what was computed before it; what it fetches or calls is there, and takes its arguments
+interface   the model takes and gives what it did
+meta        says what the tensor is, and what the op gives for inputs as their meta says
+values      no parameter has become NaN
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
+
+from fxquant.graph.look import Look, constant_of
+from fxquant.graph.selection import PREPARE
+from fxquant.graph.shapes import Unknown, describe, number_of
+from fxquant.graph.tree import value_at
+from fxquant.ops.op import op_of
+from fxquant.runtime.layer import Layer
+
+Fault = tuple[Node | None, str]
+
+
+def faults(gm: GraphModule, stage: str, before: Look, after: Look) -> Iterator[Fault]:
+    """All of them, of a graph that looked like `before` and now looks like `after`."""
+    yield from _structure(gm)
+    yield from _interface(gm, before, after)
+    yield from _meta(gm, stage, before)
+    yield from _values(gm, before.changed(after))
+
+
+def _structure(gm: GraphModule) -> Iterator[Fault]:
+    present, seen, names = set(gm.graph.nodes), set[Node](), Counter(node.name for node in gm.graph.nodes)
+    for node in gm.graph.nodes:
+        if names[node.name] > 1:
+            yield node, "another node has the same name"
+        for x in node.all_input_nodes:
+            if x not in present:
+                yield node, f"it reads {x.name}, which is not in the graph"
+            elif x not in seen:
+                yield node, f"it reads {x.name}, which is computed after it"
+        seen.add(node)
+        if node.op in ("get_attr", "call_module") and value_at(gm, str(node.target)) is None:
+            yield node, f"the model has no {node.target} any more"
+        elif reason := _unbound(gm, node):
+            yield node, reason
+
+
+def _unbound(gm: GraphModule, node: Node) -> str:
+    """Why the arguments of a call do not fit its signature, if they do not."""
+    row = op_of(node)
+    if row is not None:
+        name, signature = row.name, row.signature
+    elif node.op == "call_module":
+        module = value_at(gm, str(node.target))
+        name = type(module).__name__
+        signature = inspect.signature(module.run if isinstance(module, Layer) else module.forward)
+    else:
+        return ""
+    try:
+        signature.bind(*node.args, **node.kwargs)
+    except TypeError as error:
+        return f"its arguments do not fit {name}{signature}: {error}"
+    return ""
+
+
+def _interface(gm: GraphModule, before: Look, after: Look) -> Iterator[Fault]:
+    last = next(reversed(gm.graph.nodes), None)
+    if len(after.outputs) != len(before.outputs):
+        yield last, f"the model gave {len(before.outputs)} values, and gives {len(after.outputs)}"
+    if after.inputs != before.inputs:
+        yield last, f"the model took {', '.join(before.inputs)}, and takes {', '.join(after.inputs) or 'nothing'}"
+    for i, (old, new) in enumerate(zip(before.outputs, after.outputs, strict=False)):
+        if old is not None and new is not None and old != new:
+            yield last, f"output {i} of the model was {_text(old)}, and is {_text(new)}"
+
+
+def _meta(gm: GraphModule, stage: str, before: Look) -> Iterator[Fault]:
+    """Of nodes that are new or changed; of what is computed, dtypes only while that is in float."""
+    lines, found = set(before.lines), dict[Node, Any]()
+    for node in gm.graph.nodes:
+        says = node.meta.get("shape") is not None
+        if not says and node.name in before.known:
+            yield node, "its meta has lost the shape"
+        elif node.op == "get_attr" or not (says and node.format_node() in lines):
+            try:
+                found[node] = _given(gm, node, found)
+            except (Unknown, NotImplementedError):
+                continue
+            except Exception as error:  # the code of others may raise whatever it likes
+                yield node, f"it cannot be computed of what it reads: {type(error).__name__}: {error}"
+                continue
+            given = dict(zip(("shape", "dtype"), describe(found[node]), strict=True))
+            keys = ("shape", "dtype") if stage in PREPARE or node.op == "get_attr" else ("shape",)
+            for key in keys if says else ():
+                if given[key] != node.meta.get(key):
+                    yield node, f"its meta[{key!r}] is {_text(node.meta.get(key))}, but it gives {_text(given[key])}"
+
+
+def _given(gm: GraphModule, node: Node, found: dict[Node, Any]) -> Any:
+    """What `node` gives, without memory, for what its inputs give. Raises Unknown where that is not known."""
+    if node.op == "get_attr":
+        tensor = constant_of(gm, node)
+        if tensor is None:
+            raise Unknown(node.name)
+        return tensor.to("meta")
+    if node.op not in ("call_function", "call_method"):
+        raise Unknown(node.name)
+
+    def known(x: Node) -> Any:
+        return found[x] if x in found else number_of(x)
+
+    args, kwargs = map_arg(node.args, known), map_arg(node.kwargs, known)
+    return _computed(_callable(node, args), args, kwargs)
+
+
+def _callable(node: Node, args: Any) -> Callable[..., Any]:
+    row = op_of(node)
+    if row is not None:
+        return row.body
+    code: Callable[..., Any] = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target  # type: ignore[assignment]
+    return (lambda _, *more, **named: code(*more, **named)) if node.op == "call_method" else code
+
+
+def _computed(code: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What `code` gives for tensors without memory.
+
+    Where it raises, zeros decide: an error of the same type is the caller's, any other outcome says that the code asks
+    for numbers, which is Unknown.
+    """
+    with torch.no_grad():
+        try:
+            return code(*args, **kwargs)
+        except Exception as error:
+            args, kwargs = pytree.tree_map_only(Tensor, lambda t: torch.zeros_like(t, device="cpu"), (args, kwargs))
+            try:
+                code(*args, **kwargs)
+            except type(error):
+                raise
+            except Exception:
+                raise Unknown from error
+            raise Unknown from error
+
+
+def _values(gm: GraphModule, changed: list[str]) -> Iterator[Fault]:
+    for node in gm.graph.nodes:
+        if node.op == "get_attr" and str(node.target) in changed:
+            tensor = constant_of(gm, node)
+            if tensor is not None and tensor.is_floating_point() and bool(tensor.isnan().any()):
+                yield node, f"{node.target} holds NaN"
+
+
+def _text(value: Any) -> str:
+    return str(tuple(value)) if isinstance(value, torch.Size) else str(value)
