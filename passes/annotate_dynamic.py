@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
@@ -22,6 +23,9 @@ from fxquant.qparams import Dynamic
 from .annotate_int8 import backend_limit, call_limit, made_by, weight_config_limit
 
 DEPTHWISE_LIMIT = "it is depthwise: too little is computed of each input to make up for finding its scale"
+FEW_LIMIT = "it has few rows or columns: too little is computed of each number to make up for finding its scale"
+# In which each number of a matmul's operands is to have a part, on average.
+FEWEST_PRODUCTS = 16
 
 
 @register_pass(stage="annotate")
@@ -49,6 +53,9 @@ def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: 
 def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     """The reason why the call is faster in float, or None."""
     arguments = row.bind(node)
+    if row.call is ops.matmul:
+        rows, columns = (node.meta.get("shape") or (0, 0))[-2:]
+        return FEW_LIMIT if rows * columns < FEWEST_PRODUCTS * (rows + columns) else None
     if row.weight is None or not is_depthwise(surgery.fetch(gm, arguments[row.weight]), arguments):
         return None
     return DEPTHWISE_LIMIT

@@ -1,6 +1,7 @@
 """linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
 attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
+matmul(a, b, scale)                                      -> dynamic_matmul(a, b, scale)
 conv2d(x, dequantize(w, s), b, …)                        -> dynamic_conv2d(x, w, s, b, …)    likewise other convolutions
 
 and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
@@ -31,7 +32,7 @@ from .fold_recurrent import gate_constants, readers
 
 @register_pass(stage="fold")
 def fold_dynamic(gm: GraphModule) -> GraphModule:
-    folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention}
+    folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention, ops.matmul: _matmul}
     folds |= dict.fromkeys(_CONVOLUTIONS, _convolution)
     for node in list(gm.graph.nodes):
         if quant_of(node).dynamic is not None:
@@ -103,6 +104,11 @@ def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
 
 def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     surgery.replace(node, attend_floats(node, ops.dynamic_attention, arguments))
+
+
+def _matmul(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    factors, scale = (arguments["a"], arguments["b"]), float32(arguments["scale"])
+    surgery.replace(node, surgery.emit(node, ops.dynamic_matmul, *factors, scale, sources=[node]))
 
 
 def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any]) -> Node:

@@ -121,15 +121,18 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Any:
         x = self.layers(self.norm(self.words(tokens)))
-        return self.head(x), F.scaled_dot_product_attention(x, x, x, is_causal=True)
+        scores = x @ x.transpose(1, 2) / 4
+        return self.head(x), F.scaled_dot_product_attention(x, x, x, is_causal=True), scores
 
 
 @pytest.mark.parametrize("qconfig", [per_channel_dynamic_qconfig, per_channel_weight_only_qconfig])
 def test_encoders(qconfig: QConfig, tmp_path: Path) -> None:
-    x = torch.randint(20, (3, 17))
+    x = torch.randint(20, (3, 35))
     model = converted(Encoder(), qconfig, x)
     attention = {"DynamicAttention": 2e-2}  # a probability that is rounded to another 255th
     assert assert_layers_within_a_step(model, x, attention) >= 17
+    kinds = {type(module).__name__ for module in model.modules()}
+    assert {"DynamicMatmul", "DynamicAttention"} <= kinds or "FloatAttention" in kinds
     for one, other in zip(exported(model, tmp_path, x), model(x), strict=True):
         assert sqnr_db(other, one) > 35
 

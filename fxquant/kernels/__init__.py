@@ -10,6 +10,7 @@ from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
 from fxquant.kernels.dynamic.images import dynamic_conv2d, dynamic_quantize, pack_dynamic_conv2d
 from fxquant.kernels.dynamic_attention import dynamic_attention
+from fxquant.kernels.dynamic_matmul import dynamic_matmul
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
@@ -43,6 +44,7 @@ __all__ = [
     "dynamic_attention",
     "dynamic_conv2d",
     "dynamic_linear",
+    "dynamic_matmul",
     "dynamic_quantize",
     "dynamic_recurrent",
     "embedding_bag",

@@ -94,6 +94,14 @@ def _finished(b: Builder, layer: Layer, acc: str, scale: str, shape: Sequence[in
     return bounded(b, real, layer.constant("output"))
 
 
+@_exports(ops.dynamic_matmul)
+def _matmul(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    codes, columns = codes_of_rows(b, b.name(x), len(b.shape(x)), Dynamic()), _symmetric(b, b.name(y), (-2,))
+    acc = b.add("MatMul", b.add("Sub", codes.codes, codes.zero_point), columns.codes)
+    unit = b.add("Mul", columns.scale, b.constant(np.float32(layer.constant("scale"))))
+    return str(b.add("Mul", b.add("Mul", acc, codes.scale), unit))
+
+
 @_exports(ops.dynamic_attention)
 def _attention(b: Builder, layer: Layer, query: Node, key: Node, value: Node, mask: Node | None = None) -> str:
     q, k = (_symmetric(b, b.name(x), (-2, -1)) for x in (query, key))

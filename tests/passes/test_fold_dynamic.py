@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from copies import copies_of
+from fxquant.passes.annotate_dynamic import FEW_LIMIT
+from regions import assert_planned_right
 from torch import Tensor, nn
 
 import fxquant
@@ -22,6 +24,7 @@ from fxquant import (
     get_default_qconfig_mapping,
     prepare_fx,
 )
+from fxquant.demo.metrics import sqnr_db
 from fxquant.observer import (
     MinMaxObserver,
     PerGroupMinMaxObserver,
@@ -104,6 +107,44 @@ def test_layers_in_a_row_are_one_program() -> None:
     assert torch.equal(quantized(x), layer_by_layer)
     for shape in ((16,), (5, 16), (2, 3, 16)):
         assert quantized(torch.randn(shape)).shape == shape
+
+
+class Products(nn.Module):
+    """Of activations, in all spellings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(24, 24), nn.Linear(40, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        z = torch.einsum("bik,bjk->bij", y, x)
+        z = torch.bmm(z, torch.matmul(y, x.transpose(1, 2)) / 4) @ z
+        return self.last(z)
+
+
+def test_products_of_activations() -> None:
+    model, x = Products().eval(), torch.randn(3, 40, 24)
+    quantized = converted(model, per_channel_dynamic_qconfig, x)
+    found = [row.op for row in explain(quantized).rows if row.precision == "dynamic"]
+    assert found == ["DynamicLinear", *["DynamicMatmul"] * 4, "DynamicLinear"]
+    for batch in (3, 1, 5):
+        x = torch.randn(batch, 40, 24)
+        assert_planned_right(quantized, x)
+        assert sqnr_db(model(x), quantized(x)) > 30
+
+
+def test_a_product_of_few_rows_stays_float() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ x
+
+    found = {
+        size: explain(converted(Square(), per_channel_dynamic_qconfig, torch.randn(2, size, size))).rows
+        for size in (31, 32)
+    }
+    assert [(row.precision, row.reason) for row in found[31]] == [("float", FEW_LIMIT)]
+    assert [row.precision for row in found[32]] == ["dynamic"]
 
 
 class Recurrent(nn.Module):
