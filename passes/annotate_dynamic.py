@@ -16,6 +16,8 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import TRANSPOSED, is_depthwise
+from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
+from fxquant.observer import default_weight_observer
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic
@@ -42,12 +44,37 @@ def annotate_dynamic(gm: GraphModule) -> GraphModule:
 
 def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: Dynamic) -> None:
     """Notes that `node` runs dynamically, or why no kernel takes it."""
-    weighted = row.weight is not None
+    weighted, two_bytes = row.weight is not None, row.call is ops.recurrent and wants_two_bytes(match)
     axes = (0, 1) if row.name in TRANSPOSED else (0,)
-    limit = dynamic_limit(match, axes) if weighted else activation_limit(match) or symmetric_limit(dynamic)
-    limit = limit or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=weighted)
+    limit, checked = (two_bytes_limit(match), in_8_bits(match)) if two_bytes else (None, match)
+    limit = limit or (dynamic_limit(checked, axes) if weighted else activation_limit(match) or symmetric_limit(dynamic))
+    limit = limit or call_limit(gm, node, row, checked) or backend_limit(gm, node, has_weight=weighted)
     reason = limit or _speed_limit(gm, node, row)
-    decide(node, dynamic=None if reason else dynamic, reason=reason or "")
+    decide(node, dynamic=None if reason else dynamic, two_bytes=two_bytes and not reason, reason=reason or "")
+
+
+def wants_two_bytes(match: Match) -> bool:
+    """Whether a qconfig wants weights of 16 bits."""
+    assert match.qconfig is not None
+    return match.qconfig.weight is not None and made_by(match.qconfig.weight, match.source).dtype is torch.int16
+
+
+def two_bytes_limit(match: Match) -> str | None:
+    """The reason why no kernel takes the 16-bit weights that a qconfig wants, or None."""
+    assert match.qconfig is not None
+    assert match.qconfig.weight is not None
+    weight = made_by(match.qconfig.weight, match.source)
+    if max(-weight.quant_min, weight.quant_max) > LARGEST_OF_TWO_BYTES:
+        return f"int16 weights have quant_min and quant_max within -{LARGEST_OF_TWO_BYTES}..{LARGEST_OF_TWO_BYTES}"
+    if not weight.qscheme.symmetric or getattr(weight, "ch_axis", 0) != 0:
+        return "int16 weights are symmetric, with one scale or one for each output"
+    return None
+
+
+def in_8_bits(match: Match) -> Match:
+    """The same with weights of 8 bits, to which all other limits apply."""
+    assert match.qconfig is not None
+    return match._replace(qconfig=match.qconfig._replace(weight=default_weight_observer))
 
 
 def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:

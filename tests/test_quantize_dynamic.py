@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -266,6 +267,41 @@ def test_weights_of_16_bits(kind: Any) -> None:
         sixteen(x[..., :5])
     packed = pack_padded_sequence(x, [9, 5, 2])
     assert_near(sixteen(packed)[0].data, model(packed)[0].data, 0.01)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}, {"bias": False}]
+)
+def test_weights_of_16_bits_in_graph_mode(kind: Any, options: dict[str, Any], tmp_path: Any) -> None:
+    model, x = nn.Sequential(kind(6, 24, **options)).eval(), torch.randn(9, 3, 6) * torch.logspace(-4, 0, 6)
+    mapping = fxquant.QConfigMapping().set_global(per_channel_dynamic_qconfig_16bit)
+    in_graph = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (x,)))
+    found = {row.op: row.precision for row in fxquant.explain(in_graph).rows}
+    assert found["DynamicRecurrenceStates"] == "dynamic"
+    assert found["WeightOnlyLinear"] == "weight-only"
+    eager = quantize_dynamic(model, {kind: per_channel_dynamic_qconfig_16bit})
+    for quantized in (in_graph, *copies_of(in_graph, tmp_path)):
+        for one, other in zip(tensors(quantized(x)), tensors(eager(x)), strict=True):
+            assert torch.equal(one, other)
+    assert_near(in_graph(x[:5])[0], model(x[:5])[0], 0.01)
+
+
+def test_weights_of_16_bits_that_no_kernel_takes_stay_float_in_graph_mode() -> None:
+    weight = fxquant.PerChannelMinMaxObserver.with_args(dtype=torch.int16, qscheme=torch.per_channel_symmetric)
+    wide = fxquant.QConfig(per_channel_dynamic_qconfig.activation, weight)
+    mapping = fxquant.QConfigMapping().set_global(per_channel_dynamic_qconfig_16bit).set_module_name("0", wide)
+    model = nn.Sequential(nn.GRU(6, 8), Picked(), nn.Linear(8, 8)).eval()
+    quantized = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (torch.randn(5, 3, 6),)))
+    reasons = {row.op: row.reason for row in fxquant.explain(quantized).rows}
+    assert "within -32512..32512" in reasons["recurrent"]
+    assert reasons["linear"] == "its qconfig asks for torch.int16 weights; kernels take int8"
+
+
+class Picked(nn.Module):
+    def forward(self, states: Any) -> torch.Tensor:
+        y: torch.Tensor = states[0]
+        return y
 
 
 def test_weights_of_16_bits_are_refused_where_there_is_no_kernel() -> None:
