@@ -307,8 +307,26 @@ class Picked(nn.Module):
 def test_weights_of_16_bits_are_refused_where_there_is_no_kernel() -> None:
     with pytest.raises(ConfigError, match="int16 weights; kernels take int8"):
         quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear: per_channel_dynamic_qconfig_16bit})
-    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+    with pytest.warns(ConfigWarning, match="stays float, since a layer with projections has no kernel for int16"):
         quantize_dynamic(nn.LSTM(4, 6, proj_size=3), {nn.LSTM: per_channel_dynamic_qconfig_16bit})
+    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+        quantize_dynamic(
+            nn.LSTM(4, 6, proj_size=3), {nn.LSTM: default_dynamic_qconfig, "l0": per_channel_dynamic_qconfig_16bit}
+        )
+
+
+def test_one_module_that_stays_float_does_not_stop_the_others() -> None:
+    bags = nn.ModuleList([nn.EmbeddingBag(9, 8, mode="max"), nn.EmbeddingBag(9, 8), nn.Embedding(9, 8, max_norm=1.0)])
+    with pytest.warns(ConfigWarning, match="stays float") as told:
+        quantized = quantize_dynamic(bags, dtype=torch.uint8)
+    assert [type(bag) for bag in quantized] == [nn.EmbeddingBag, dynamic.EmbeddingBag, nn.Embedding]
+    assert {str(each.message) for each in told} == {
+        "0, a EmbeddingBag: stays float, since rows of integers give sums and means, not maxima",
+        "2, a Embedding: stays float, since it rescales its own weights, by max_norm",
+    }
+
+
+def test_weights_of_16_bits_have_bounds() -> None:
     weight = fxquant.PerChannelMinMaxObserver.with_args(dtype=torch.int16, qscheme=torch.per_channel_symmetric)
     wide = fxquant.QConfig(per_channel_dynamic_qconfig.activation, weight)
     with pytest.raises(ConfigError, match=r"within -32512\.\.32512"):
@@ -325,7 +343,7 @@ def test_embeddings() -> None:
     offsets = torch.tensor([0, 2])
     assert_near(four[0](IDS.flatten(), offsets), bags[0](IDS.flatten(), offsets), 0.9)
     with pytest.raises(ConfigError, match="sums and means"):
-        quantize_dynamic(nn.Sequential(nn.EmbeddingBag(5, 4, mode="max")), dtype=torch.uint8)
+        dynamic.EmbeddingBag.from_float(nn.EmbeddingBag(5, 4, mode="max"))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")

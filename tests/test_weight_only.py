@@ -11,7 +11,7 @@ from copies import copies_of
 from torch import Tensor, nn
 
 from fxquant import QConfig, QConfigMapping, convert_fx, dynamic, explain, prepare_fx, quantize_dynamic
-from fxquant.errors import ConfigError, InputError
+from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.observer import MinMaxObserver, default_placeholder_observer
 from fxquant.qconfig import (
     default_weight_only_qconfig,
@@ -114,9 +114,15 @@ def test_the_state_is_a_quarter() -> None:
 def test_what_it_cannot_have() -> None:
     model, x = nn.Sequential(nn.Linear(40, 30)).eval(), torch.randn(5, 40)
     affine = QConfig(default_placeholder_observer, MinMaxObserver)
-    for qconfig, words in ((group_weight_only_qconfig, "do not divide its 40"), (affine, "torch.uint8 weights")):
-        with pytest.raises(ConfigError, match=words):
-            quantize_dynamic(model, {"0": qconfig})
+    stays = pytest.warns(ConfigWarning, match="0, a Linear: stays float")
+    refused = pytest.raises(ConfigError, match="asks for torch")
+    cases: list[Any] = [
+        (group_weight_only_qconfig, "do not divide its 40", stays),
+        (affine, "torch.uint8 weights", refused),
+    ]
+    for qconfig, words, told in cases:
+        with told:
+            assert type(quantize_dynamic(model, {"0": qconfig})[0]) is nn.Linear
         [row] = explain(converted(model, qconfig, x)).rows
         assert (row.precision, words in row.reason) == ("float", True)
     quantized = converted(model, default_weight_only_qconfig, x)

@@ -24,7 +24,7 @@ def linear_refusal(qconfig: QConfig) -> str | None:
 class Linear(Features, DynamicLinear):
     """float32 [..., in_features] -> [..., out_features]."""
 
-    refusal = staticmethod(linear_refusal)
+    refusal, limit = staticmethod(linear_refusal), staticmethod(weight_only.limit)
 
     @classmethod
     def from_float(cls, module: nn.Linear, use_precomputed_fake_quant: bool = False) -> Features:

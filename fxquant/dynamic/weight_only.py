@@ -33,13 +33,19 @@ def refusal(qconfig: QConfig) -> str | None:
     return reason
 
 
+def limit(module: nn.Linear, qconfig: QConfig) -> str | None:
+    """Why `module` cannot have weights as such a `qconfig` asks for them, or None."""
+    reason: str | None = group_limit(Match(qconfig, "quantize_dynamic"), module.weight)
+    return reason
+
+
 class WeightOnlyLinear(Features, linear.WeightOnlyLinear):
     """float32 or bfloat16 [..., in_features] -> the same [..., out_features]."""
 
     @classmethod
     def of(cls, module: nn.Linear, qconfig: QConfig) -> WeightOnlyLinear:
         """What takes the place of `module`. Raises ConfigError if groups do not divide its inputs."""
-        reason = group_limit(Match(qconfig, "quantize_dynamic"), module.weight)
+        reason = limit(module, qconfig)
         if reason is not None:
             raise ConfigError(f"a Linear cannot have weights of this kind: {reason}")
         integers = integers_of(module.weight, qconfig)
