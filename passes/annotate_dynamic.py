@@ -80,12 +80,17 @@ def in_8_bits(match: Match) -> Match:
 def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     """The reason why the call is faster in float, or None."""
     arguments = row.bind(node)
-    if row.call is ops.matmul:
+    if row.call is ops.matmul and not is_matrix(arguments["b"]):
         rows, columns = (node.meta.get("shape") or (0, 0))[-2:]
         return FEW_LIMIT if rows * columns < FEWEST_PRODUCTS * (rows + columns) else None
     if row.weight is None or not is_depthwise(surgery.fetch(gm, arguments[row.weight]), arguments):
         return None
     return DEPTHWISE_LIMIT
+
+
+def is_matrix(factor: Node) -> bool:
+    """Whether the right factor of a product is a parameter: the integers of one matrix are made beforehand."""
+    return factor.op == "get_attr" and len(factor.meta["shape"]) == 2
 
 
 def symmetric_limit(dynamic: Dynamic) -> str | None:

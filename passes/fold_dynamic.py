@@ -1,7 +1,8 @@
 """linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
 attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
-matmul(a, b, scale)                                      -> dynamic_matmul(a, b, scale)
+matmul(a, b, scale)                                      -> dynamic_matmul(a, b, scale), or, of a parameter b,
+                                                            dynamic_linear(a, b^T, …)
 conv2d(x, dequantize(w, s), b, …)                        -> dynamic_conv2d(x, w, s, b, …)    likewise other convolutions
 
 and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
@@ -23,8 +24,9 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
-from fxquant.qparams import FloatOutput, float32
+from fxquant.qparams import Dynamic, FloatOutput, float32, symmetric_codes
 
+from .annotate_dynamic import is_matrix
 from .fold_conv import ORDINARY, TRANSPOSED
 from .fold_linear import outputs_first
 from .fold_recurrent import gate_constants, readers
@@ -107,8 +109,14 @@ def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
 
 
 def _matmul(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    factors, scale = (arguments["a"], arguments["b"]), float32(arguments["scale"])
-    surgery.replace(node, surgery.emit(node, ops.dynamic_matmul, *factors, scale, sources=[node]))
+    a, b, scale = arguments["a"], arguments["b"], float32(arguments["scale"])
+    if not is_matrix(b):
+        surgery.replace(node, surgery.emit(node, ops.dynamic_matmul, a, b, scale, sources=[node]))
+        return
+    codes, scales = symmetric_codes(surgery.fetch(gm, b).detach(), (0,))
+    constants = _constants(gm, node, (codes.int() - 128).to(torch.int8).T.contiguous(), scales.flatten() * scale, None)
+    constants["dynamic"] = Dynamic()
+    surgery.replace(node, surgery.emit(node, ops.dynamic_linear, a, **constants, sources=[node]))
 
 
 def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any]) -> Node:

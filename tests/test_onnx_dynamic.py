@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 import fxquant
-from fxquant import QConfig, QConfigMapping, explain, per_channel_dynamic_qconfig
+from fxquant import QConfig, QConfigMapping, explain, per_channel_dynamic_qconfig, per_channel_dynamic_qconfig_16bit
 from fxquant.demo.metrics import sqnr_db
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.observer import PerGroupMinMaxObserver, default_observer, default_per_channel_weight_observer
 from fxquant.qconfig import (
     default_dynamic_qconfig,
@@ -155,6 +155,12 @@ def test_recurrent_layers_differ_by_what_their_states_are_rounded(kind: Any, tmp
     for one, other in zip(results, expected, strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
         assert sqnr_db(other, one) > 30
+
+
+def test_layers_of_16_bits_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    model = converted(nn.Sequential(nn.LSTM(4, 5)), per_channel_dynamic_qconfig_16bit, torch.randn(3, 2, 4))
+    with pytest.raises(UnsupportedError, match=r"0 \(LSTM.*cannot be exported: .* under per_channel_dynamic_qconfig"):
+        fxquant.export_onnx(model, tmp_path / "model.onnx")
 
 
 def test_quantize_dynamic_gives_no_graph_to_export(tmp_path: Path) -> None:

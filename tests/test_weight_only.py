@@ -131,6 +131,15 @@ def test_what_it_cannot_have() -> None:
             quantized(wrong)
 
 
+def test_a_table_has_no_groups() -> None:
+    model, x = nn.Sequential(nn.Embedding(9, 32), nn.Linear(32, 4)).eval(), torch.tensor([3, 0, 8])
+    quantized = converted(model, group_weight_only_qconfig, x)
+    assert [row.op for row in explain(quantized).rows] == ["FloatEmbedding", "WeightOnlyLinear"]
+    [alone] = explain(converted(model[:1], group_weight_only_qconfig, x)).rows
+    assert "groups of 32 weights; kernels take one scale for each row" in alone.reason
+    assert type(quantize_dynamic(model, {"": group_weight_only_qconfig})[0]) is nn.Embedding
+
+
 def test_an_lstm_has_no_such_form() -> None:
     with pytest.raises(ConfigError, match="not dynamic"):
         quantize_dynamic(nn.Sequential(nn.LSTM(4, 4)), {nn.LSTM: default_weight_only_qconfig})

@@ -20,6 +20,8 @@ def refusal(qconfig: QConfig) -> str | None:
     weight = made_by(qconfig.weight, "quantize_dynamic") if qconfig.weight is not None else None
     if weight is None or weight.dtype not in (torch.uint8, torch.int8) or not hasattr(weight, "qscheme"):
         return "its qconfig has no 8-bit or 4-bit weights; take float_qparams_weight_only_qconfig"
+    if hasattr(weight, "group_size"):
+        return "its qconfig asks for groups of weights; rows of a table have one scale each"
     if made_by(qconfig.activation, "quantize_dynamic").is_dynamic:
         return "it reads no activations, and its qconfig is dynamic; take float_qparams_weight_only_qconfig"
     return None

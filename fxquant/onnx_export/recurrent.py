@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from fxquant import ops
+from fxquant.errors import UnsupportedError
 from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.dynamic import codes_of_rows
 from fxquant.onnx_export.layers import LAYER_EXPORTS, scale_of
@@ -48,6 +49,12 @@ def _dynamic_states(b: Builder, layer: Layer, x: Node, h0: Node | None = None, c
     codes = codes_of_rows(b, b.name(x), 3, layer.constant("dynamic")._replace(by_row=True))
     real = b.add("Mul", b.add("Sub", codes.codes, codes.zero_point), codes.scale)
     return _run(b, layer, real, (1.0, 1.0), None if h0 is None else b.name(h0), c0)
+
+
+@_exports(ops.dynamic_recurrence_states)
+def _two_bytes(b: Builder, layer: Layer, *inputs: Node) -> str:
+    what = "there is no ONNX form of recurrent layers with 16-bit weights, whose inputs are multiplied outside"
+    raise UnsupportedError(f"{what}; prepare it under per_channel_dynamic_qconfig, or with None to keep it float")
 
 
 def _run(b: Builder, layer: Layer, x: str, scales: tuple[float, float], h0: str | None, c0: Node | None) -> list[str]:

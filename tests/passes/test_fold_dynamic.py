@@ -11,6 +11,7 @@ from copies import copies_of
 from fxquant.passes.annotate_dynamic import FEW_LIMIT
 from regions import assert_planned_right
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fxquant
 from fxquant import (
@@ -33,6 +34,7 @@ from fxquant.observer import (
     default_per_channel_weight_observer,
 )
 from fxquant.ops.integer.linear import dynamic_linear
+from fxquant.ops.integer.matmul import dynamic_matmul
 from fxquant.qconfig import default_dynamic_qconfig, float16_dynamic_qconfig, per_channel_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
 
@@ -132,6 +134,28 @@ def test_products_of_activations() -> None:
         x = torch.randn(batch, 40, 24)
         assert_planned_right(quantized, x)
         assert sqnr_db(model(x), quantized(x)) > 30
+
+
+class Parameters(nn.Module):
+    """Products with parameters, as the Conv1D of GPT-2 has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(24, 40)), nn.Parameter(torch.randn(40))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.addmm(self.bias, x, self.weight), F.relu(x @ self.weight)
+
+
+def test_a_product_with_a_parameter_is_a_linear_layer() -> None:
+    model, x = Parameters().eval(), torch.randn(3, 24)
+    quantized = converted(model, per_channel_dynamic_qconfig, x)
+    rows = [(row.op, row.absorbed) for row in explain(quantized).rows if row.precision == "dynamic"]
+    assert rows == [("DynamicLinear", ()), ("DynamicLinear", ("F.relu",))]
+    y, z = quantized(x)
+    product = dynamic_matmul(x, model.weight.detach(), 1.0)
+    assert torch.equal(z, product.relu())
+    torch.testing.assert_close(y, product + model.bias)
 
 
 def test_a_product_of_few_rows_stays_float() -> None:
