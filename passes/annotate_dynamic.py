@@ -90,7 +90,7 @@ def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
 
 def is_matrix(factor: Node) -> bool:
     """Whether the right factor of a product is a parameter: the integers of one matrix are made beforehand."""
-    return factor.op == "get_attr" and len(factor.meta["shape"]) == 2
+    return factor.op == "get_attr" and len(factor.meta.get("shape") or ()) == 2
 
 
 def symmetric_limit(dynamic: Dynamic) -> str | None:
