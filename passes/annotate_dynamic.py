@@ -47,7 +47,10 @@ def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: 
     weighted, two_bytes = row.weight is not None, row.call is ops.recurrent and wants_two_bytes(match)
     axes = (0, 1) if row.name in TRANSPOSED else (0,)
     limit, checked = (two_bytes_limit(match), in_8_bits(match)) if two_bytes else (None, match)
-    limit = limit or (dynamic_limit(checked, axes) if weighted else activation_limit(match) or symmetric_limit(dynamic))
+    if weighted:
+        limit = limit or dynamic_limit(checked, axes, groups=row.call is ops.linear)
+    else:
+        limit = activation_limit(match) or symmetric_limit(dynamic)
     limit = limit or call_limit(gm, node, row, checked) or backend_limit(gm, node, has_weight=weighted)
     reason = limit or _speed_limit(gm, node, row)
     decide(node, dynamic=None if reason else dynamic, two_bytes=two_bytes and not reason, reason=reason or "")
@@ -100,17 +103,17 @@ def symmetric_limit(dynamic: Dynamic) -> str | None:
     return None
 
 
-def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,)) -> str | None:
+def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,), groups: bool = False) -> str | None:
     """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None.
 
-    `axes`: along which the qconfig may ask for scales.
+    `axes`: along which the qconfig may ask for scales. `groups`: the weight may have one for each group of inputs.
     """
     assert match.qconfig is not None
     limit = activation_limit(match)
     if limit is not None or match.qconfig.weight is None:
         return limit or weight_config_limit(match, axes)
-    if hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
-        return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
+    if not groups and hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
+        return "its qconfig asks for groups of inputs; only linear has a kernel for groups"
     return weight_config_limit(match, axes)
 
 

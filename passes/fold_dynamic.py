@@ -1,4 +1,4 @@
-"""linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
+"""linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …), or dynamic_linear_grouped
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
 attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
 matmul(a, b, scale)                                      -> dynamic_matmul(a, b, scale), or, of a parameter b,
@@ -43,8 +43,14 @@ def fold_dynamic(gm: GraphModule) -> GraphModule:
 
 
 def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    constants = _constants(gm, node, *integer_weight(gm, arguments), arguments["bias"])
-    new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
+    weight, scale = integer_weight(gm, arguments)
+    if scale.dim() == 2:
+        bias = float_bias(gm, arguments["bias"], len(weight))
+        constants = _owned(gm, node, {"weight": weight, "scale": scale.float(), "bias": bias})
+        new = surgery.emit(node, ops.dynamic_linear_grouped, arguments["x"], **constants, sources=[node])
+    else:
+        constants = _constants(gm, node, weight, scale, arguments["bias"])
+        new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
     surgery.replace(node, new)
 
 
@@ -55,6 +61,11 @@ def _constants(gm: GraphModule, node: Node, weight: Tensor, scale: Tensor, bias:
         "multiplier": scale.float().expand(len(weight)).contiguous(),
         "bias": float_bias(gm, bias, len(weight)),
     }
+    return _owned(gm, node, tensors)
+
+
+def _owned(gm: GraphModule, node: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """`tensors` as buffers, and how the layer quantizes what it takes and bounds what it gives."""
     constants = {name: surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()}
     return {**constants, "dynamic": quant_of(node).dynamic, "output": FloatOutput()}
 

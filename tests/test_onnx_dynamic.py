@@ -57,11 +57,12 @@ class Lines(nn.Module):
         return y
 
 
+in_groups = QConfig(default_dynamic_qconfig.activation, PerGroupMinMaxObserver.with_args(group_size=16))
 DYNAMIC = [default_dynamic_qconfig, per_channel_dynamic_qconfig, by_tensor, by_tensor_7_bits]
 WEIGHT_ONLY = [default_weight_only_qconfig, per_channel_weight_only_qconfig, group_weight_only_qconfig]
 
 
-@pytest.mark.parametrize("qconfig", [*DYNAMIC, *WEIGHT_ONLY])
+@pytest.mark.parametrize("qconfig", [*DYNAMIC, in_groups, *WEIGHT_ONLY])
 @pytest.mark.parametrize("shape", [(7, 64), (2, 3, 64)])
 def test_linear_layers(qconfig: QConfig, shape: tuple[int, ...], tmp_path: Path) -> None:
     x = torch.randn(shape) * torch.logspace(-2, 1, shape[0]).reshape(-1, *[1] * (len(shape) - 1))

@@ -58,12 +58,15 @@ class IntegerWeight(NamedTuple):
         return torch.zeros(self.codes.shape[self.qparams.axis or 0], dtype=torch.int64)
 
 
-def refusal(qconfig: QConfig) -> str | None:
-    """Why no module computes under `qconfig` with integers that are made at run time, or None."""
+def refusal(qconfig: QConfig, groups: bool = False) -> str | None:
+    """Why no module computes under `qconfig` with integers that are made at run time, or None.
+
+    `groups`: its weights may have a scale for each group of inputs.
+    """
     activation = made_by(qconfig.activation, "quantize_dynamic")
     if not activation.is_dynamic:
         return "its qconfig is not dynamic; take default_dynamic_qconfig or per_channel_dynamic_qconfig"
-    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"))
+    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"), groups=groups)
     return reason
 
 

@@ -16,7 +16,7 @@ from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.grouped import grouped_linear, pack_grouped
+from fxquant.kernels.grouped import dynamic_grouped_linear, grouped_linear, pack_grouped
 from fxquant.kernels.lookup import lookup
 from fxquant.kernels.matmul import attention, matmul
 from fxquant.kernels.norm import group_norm, layer_norm
@@ -43,6 +43,7 @@ __all__ = [
     "div",
     "dynamic_attention",
     "dynamic_conv2d",
+    "dynamic_grouped_linear",
     "dynamic_linear",
     "dynamic_matmul",
     "dynamic_quantize",

@@ -164,6 +164,15 @@ def _weight_only(b: Builder, layer: Layer, x: Node) -> str:
     return bounded(b, real, layer.constant("output"))
 
 
+@_exports(ops.dynamic_linear_grouped)
+def _dynamic_grouped(b: Builder, layer: Layer, x: Node) -> str:
+    codes = codes_of_rows(b, b.name(x), len(b.shape(x)), layer.constant("dynamic")._replace(by_row=True))
+    centered = b.add("Sub", codes.codes, codes.zero_point)
+    product = b.add("MatMul", centered, _columns(b, layer.constant("weight"), layer.constant("scale")))
+    real = b.add("Add", b.add("Mul", product, codes.scale), b.constant(layer.constant("bias")))
+    return bounded(b, real, layer.constant("output"))
+
+
 @_exports(ops.int8_linear_grouped)
 def _grouped(b: Builder, layer: Layer, x: Node) -> str:
     x_scale, y_scale = scale_of(b, x, 1.0), output_scale(layer)

@@ -128,6 +128,7 @@ from fxquant.ops.integer.floats import (
 )
 from fxquant.ops.integer.linear import (
     dynamic_linear as dynamic_linear,
+    dynamic_linear_grouped as dynamic_linear_grouped,
     int8_linear as int8_linear,
     int8_linear_grouped as int8_linear_grouped,
     weight_only_linear as weight_only_linear,

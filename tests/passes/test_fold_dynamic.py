@@ -24,6 +24,7 @@ from fxquant import (
     explain,
     get_default_qconfig_mapping,
     prepare_fx,
+    quantize_dynamic,
 )
 from fxquant.demo.metrics import sqnr_db
 from fxquant.observer import (
@@ -33,7 +34,7 @@ from fxquant.observer import (
     default_dynamic_quant_observer,
     default_per_channel_weight_observer,
 )
-from fxquant.ops.integer.linear import dynamic_linear
+from fxquant.ops.integer.linear import dynamic_linear, dynamic_linear_grouped
 from fxquant.ops.integer.matmul import dynamic_matmul
 from fxquant.qconfig import default_dynamic_qconfig, float16_dynamic_qconfig, per_channel_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
@@ -45,6 +46,10 @@ def converted(model: nn.Module, qconfig: Any, *x: Tensor) -> Any:
 
 def with_activation(observer: Any, **options: Any) -> QConfig:
     return QConfig(observer.with_args(is_dynamic=True, **options), default_per_channel_weight_observer)
+
+
+def in_groups(size: int) -> QConfig:
+    return QConfig(default_dynamic_quant_observer, PerGroupMinMaxObserver.with_args(group_size=size))
 
 
 def expected(linear: nn.Linear, x: Tensor, dynamic: Dynamic) -> Tensor:
@@ -109,6 +114,27 @@ def test_layers_in_a_row_are_one_program() -> None:
     assert torch.equal(quantized(x), layer_by_layer)
     for shape in ((16,), (5, 16), (2, 3, 16)):
         assert quantized(torch.randn(shape)).shape == shape
+
+
+@pytest.mark.parametrize("size", [8, 20, 40])
+def test_weights_in_groups(size: int, isa: str, tmp_path: Any) -> None:
+    model, x = nn.Sequential(nn.Linear(40, 30), nn.ReLU()).eval(), torch.randn(7, 40)
+    with torch.no_grad():
+        model[0].weight.mul_(torch.logspace(-2, 0, 5).repeat_interleave(8))
+    quantized, eager = converted(model, in_groups(size), x), quantize_dynamic(model, {nn.Linear: in_groups(size)})
+    [row] = explain(quantized).rows
+    assert (row.op, row.absorbed) == ("DynamicLinearGrouped", ("ReLU",))
+    layer = next(module for module in quantized.modules() if hasattr(module, "derived_packed"))
+    assert layer.constant("scale").shape == (30, 40 // size)
+    constants = [layer.constant(name) for name in ("weight", "scale", "bias")]
+    for each in (x, x[0], torch.randn(2, 3, 40)):
+        real = dynamic_linear_grouped(each, *constants, Dynamic(), FloatOutput(0.0))
+        assert torch.equal(quantized(each), real)
+        assert torch.equal(eager(each), real)
+    assert_planned_right(quantized, x)
+    assert sqnr_db(model(x), quantized(x)) > 30
+    for again in copies_of(quantized, tmp_path):
+        assert torch.equal(again(x), quantized(x))
 
 
 class Products(nn.Module):
@@ -215,7 +241,7 @@ def test_needs_no_data_and_leaves_the_model_alone() -> None:
     [
         (float16_dynamic_qconfig, "its qconfig asks for torch.float16 activations"),
         (with_activation(PlaceholderObserver, dtype=torch.int8, qscheme=torch.per_tensor_symmetric), "are affine"),
-        (QConfig(default_dynamic_quant_observer, PerGroupMinMaxObserver.with_args(group_size=8)), "groups of inputs"),
+        (in_groups(16), "asks for groups of 16 inputs, which do not divide its 40"),
         (QConfig(default_dynamic_quant_observer, MinMaxObserver), "asks for torch.uint8 weights"),
     ],
 )
