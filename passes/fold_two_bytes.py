@@ -64,7 +64,7 @@ class TwoBytes(NamedTuple):
     columns: Tensor
     rows: slice
     inputs: tuple[Tensor, Tensor, Tensor]
-    low_inputs: tuple[Tensor, Tensor, Tensor]
+    low_inputs: tuple[Tensor, Tensor, None]
     steps: dict[str, Tensor | None]
 
     @classmethod
@@ -79,7 +79,7 @@ class TwoBytes(NamedTuple):
         worth = ih.scale.clone()
         worth[rows] *= 256.0
         steps = {"weight_hh": hh.codes, "low_hh": hh.low, "bias_hh": step_bias, "multiplier_hh": hh.scale}
-        low_inputs = (ih.low, ih.scale[rows][:, None].clone(), torch.zeros(len(ih.low)))
+        low_inputs = (ih.low, ih.scale[rows][:, None].clone(), None)
         return cls(columns, rows, (ih.codes, worth[:, None], bias), low_inputs, steps)
 
 

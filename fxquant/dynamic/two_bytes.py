@@ -42,5 +42,5 @@ class InputsInFloat(nn.Module):
         return self.steps(a, h0, c0)
 
 
-def _product(codes: Tensor, scale: Tensor, bias: Tensor) -> WeightOnlyLinear:
+def _product(codes: Tensor, scale: Tensor, bias: Tensor | None) -> WeightOnlyLinear:
     return WeightOnlyLinear({"weight": codes, "scale": scale, "bias": bias, "output": FloatOutput()})
