@@ -6,6 +6,7 @@
     to_float    y = clamp(acc * multiplier + bias, low, high)
     dynamic     s = max((high - low) / (quant_max - quant_min), 2^-126), zero_point = rne(quant_min - low / s)
                 q = clamp(round_half_even(x * (1 / s)) + zero_point, quant_min, quant_max)
+    symmetric   s = max(max |x| / 127, 2^-126), q = 128 + clamp(round_half_even(x * (1 / s)), -127, 127)
 
 after Jacob et al. 2017, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", section 2.1 and 2.2. 0.0 is always exactly `zero_point`. All float arithmetic is float32, each operation
@@ -138,6 +139,13 @@ def dynamic_images(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor, Tensor]
     scale, zero_point = (each.reshape(shape) for each in dynamic_qparams(x.flatten(1), dynamic))
     codes = round_and_saturate(x / scale, zero_point, dynamic.quant_min, dynamic.quant_max)
     return codes.to(torch.uint8), scale, zero_point
+
+
+def symmetric_codes(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Symmetric codes of `x` around 128, uint8, and their scale, one over `dims`; NaN of no numbers."""
+    scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=2.0**-126) if x.numel() else x.new_ones(())
+    scale = torch.where(scale.isfinite(), scale, torch.nan)
+    return round_and_saturate(x * (1.0 / scale), 128, 1, 255).to(torch.uint8), scale
 
 
 def residual_term(r: Tensor, residual: Residual) -> Tensor:

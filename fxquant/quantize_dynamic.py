@@ -76,7 +76,7 @@ def quantize_dynamic(
     `module.qconfig`. Only exact classes are replaced. `inplace`: the model itself is changed, not a copy.
 
     Raises ConfigError for what is not in the model, for another dtype, and for a QConfig that a named module cannot
-    have. Warns with ConfigWarning of modules that were named and stay float.
+    have. Warns with ConfigWarning of modules that were named and stay float, for what they are themselves.
     """
     if not isinstance(model, nn.Module):
         raise ConfigError(f"quantize_dynamic takes an nn.Module, not a {type(model).__name__}")
@@ -166,15 +166,13 @@ class _Replacements:
             if named and not list(module.children()) and list(module.parameters()):
                 self.left.setdefault("it has no dynamic form", []).append(what)
             return False
-        limit = kind.limit(module) if hasattr(kind, "limit") else None
-        if limit is not None:
-            if named:
-                self.left.setdefault(limit, []).append(what)
-            return False
         reason = kind.refusal(qconfig) if hasattr(kind, "refusal") else None
         if reason is not None and named:
             raise ConfigError(f"{what}, cannot be quantized: {reason}")
-        return reason is None
+        limit = kind.limit(module, qconfig) if reason is None and hasattr(kind, "limit") else None
+        if limit is not None and named:
+            self.left.setdefault(limit, []).append(what)
+        return reason is None and limit is None
 
     def _replacement(self, module: nn.Module, name: str, qconfig: QConfig) -> nn.Module:
         twin = copy.copy(module)  # of the same parameters, so that the module itself gets no settings

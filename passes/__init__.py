@@ -41,6 +41,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_activation",
         "fold_conv",
         "fold_linear",
+        "fold_two_bytes",
         "fold_dynamic",
         "fold_weight_only",
         "fold_float_output",

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import TRANSPOSED, is_depthwise
+from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
+from fxquant.observer import default_weight_observer
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic
@@ -22,6 +25,9 @@ from fxquant.qparams import Dynamic
 from .annotate_int8 import backend_limit, call_limit, made_by, weight_config_limit
 
 DEPTHWISE_LIMIT = "it is depthwise: too little is computed of each input to make up for finding its scale"
+FEW_LIMIT = "it has few rows or columns: too little is computed of each number to make up for finding its scale"
+# In which each number of a matmul's operands is to have a part, on average.
+FEWEST_PRODUCTS = 16
 
 
 @register_pass(stage="annotate")
@@ -38,20 +44,56 @@ def annotate_dynamic(gm: GraphModule) -> GraphModule:
 
 def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: Dynamic) -> None:
     """Notes that `node` runs dynamically, or why no kernel takes it."""
-    weighted = row.weight is not None
+    weighted, two_bytes = row.weight is not None, row.call is ops.recurrent and wants_two_bytes(match)
     axes = (0, 1) if row.name in TRANSPOSED else (0,)
-    limit = dynamic_limit(match, axes) if weighted else activation_limit(match) or symmetric_limit(dynamic)
-    limit = limit or call_limit(gm, node, row) or backend_limit(gm, node, has_weight=weighted)
+    limit, checked = (two_bytes_limit(match), in_8_bits(match)) if two_bytes else (None, match)
+    if weighted:
+        limit = limit or dynamic_limit(checked, axes, groups=row.call is ops.linear)
+    else:
+        limit = activation_limit(match) or symmetric_limit(dynamic)
+    limit = limit or call_limit(gm, node, row, checked) or backend_limit(gm, node, has_weight=weighted)
     reason = limit or _speed_limit(gm, node, row)
-    decide(node, dynamic=None if reason else dynamic, reason=reason or "")
+    decide(node, dynamic=None if reason else dynamic, two_bytes=two_bytes and not reason, reason=reason or "")
+
+
+def wants_two_bytes(match: Match) -> bool:
+    """Whether a qconfig wants weights of 16 bits."""
+    assert match.qconfig is not None
+    return match.qconfig.weight is not None and made_by(match.qconfig.weight, match.source).dtype is torch.int16
+
+
+def two_bytes_limit(match: Match) -> str | None:
+    """The reason why no kernel takes the 16-bit weights that a qconfig wants, or None."""
+    assert match.qconfig is not None
+    assert match.qconfig.weight is not None
+    weight = made_by(match.qconfig.weight, match.source)
+    if max(-weight.quant_min, weight.quant_max) > LARGEST_OF_TWO_BYTES:
+        return f"int16 weights have quant_min and quant_max within -{LARGEST_OF_TWO_BYTES}..{LARGEST_OF_TWO_BYTES}"
+    if not weight.qscheme.symmetric or getattr(weight, "ch_axis", 0) != 0:
+        return "int16 weights are symmetric, with one scale or one for each output"
+    return None
+
+
+def in_8_bits(match: Match) -> Match:
+    """The same with weights of 8 bits, to which all other limits apply."""
+    assert match.qconfig is not None
+    return match._replace(qconfig=match.qconfig._replace(weight=default_weight_observer))
 
 
 def _speed_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
     """The reason why the call is faster in float, or None."""
     arguments = row.bind(node)
+    if row.call is ops.matmul and not is_matrix(arguments["b"]):
+        rows, columns = (node.meta.get("shape") or (0, 0))[-2:]
+        return FEW_LIMIT if rows * columns < FEWEST_PRODUCTS * (rows + columns) else None
     if row.weight is None or not is_depthwise(surgery.fetch(gm, arguments[row.weight]), arguments):
         return None
     return DEPTHWISE_LIMIT
+
+
+def is_matrix(factor: Node) -> bool:
+    """Whether the right factor of a product is a parameter: the integers of one matrix are made beforehand."""
+    return factor.op == "get_attr" and len(factor.meta.get("shape") or ()) == 2
 
 
 def symmetric_limit(dynamic: Dynamic) -> str | None:
@@ -61,17 +103,17 @@ def symmetric_limit(dynamic: Dynamic) -> str | None:
     return None
 
 
-def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,)) -> str | None:
+def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,), groups: bool = False) -> str | None:
     """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None.
 
-    `axes`: along which the qconfig may ask for scales.
+    `axes`: along which the qconfig may ask for scales. `groups`: the weight may have one for each group of inputs.
     """
     assert match.qconfig is not None
     limit = activation_limit(match)
     if limit is not None or match.qconfig.weight is None:
         return limit or weight_config_limit(match, axes)
-    if hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
-        return "its qconfig asks for groups of inputs, which have a kernel for static activations only"
+    if not groups and hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
+        return "its qconfig asks for groups of inputs; only linear has a kernel for groups"
     return weight_config_limit(match, axes)
 
 

@@ -63,9 +63,10 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     )
 
 
-def call_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
-    """The reason why no kernel takes the call's arguments, or None."""
-    return _type_limit(node) or _argument_limit(node, row) or row.limits(row.bind(node)) or _weight_limit(gm, node, row)
+def call_limit(gm: GraphModule, node: Node, row: Op, match: Match | None = None) -> str | None:
+    """The reason why no kernel takes the call's arguments, under `match` or the node's own qconfig, or None."""
+    limit = _type_limit(node) or _argument_limit(node, row) or row.limits(row.bind(node))
+    return limit or _weight_limit(gm, node, row, match or node.meta["qconfig"])
 
 
 def _follow(followers: list[Node]) -> None:
@@ -174,7 +175,7 @@ def _takes_one(user: Node) -> bool:
     return row is not None and row.name in ("getitem", "hidden_states", "cell_state")
 
 
-def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
+def _weight_limit(gm: GraphModule, node: Node, row: Op, match: Match) -> str | None:
     arguments = row.bind(node)
     for role in (*row.weights, row.bias):
         value = arguments.get(role) if role else None
@@ -185,8 +186,8 @@ def _weight_limit(gm: GraphModule, node: Node, row: Op) -> str | None:
         reduction = weight.numel() // max(output_channels(row, weight, arguments), 1)
         if reduction > LONGEST_REDUCTION:
             return f"a reduction over {reduction} elements could overflow int32; at most {LONGEST_REDUCTION} fit"
-        limit = weight_config_limit(node.meta["qconfig"], _scale_axes(node, row, weight, arguments))
-        limit = limit or group_limit(node.meta["qconfig"], weight, alone=not row.other_weights)
+        limit = weight_config_limit(match, _scale_axes(match, row, weight, arguments))
+        limit = limit or group_limit(match, weight, alone=not row.other_weights)
         if limit is not None:
             return limit
     return None
@@ -220,7 +221,7 @@ def group_limit(match: Match, weight: Tensor, alone: bool = True) -> str | None:
     return None
 
 
-def _scale_axes(node: Node, row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:
+def _scale_axes(match: Match, row: Op, weight: Tensor, arguments: dict[str, Any]) -> tuple[int, ...]:
     """The first one is what the kernels take. The other is how a transposed convolution is configured.
 
     A dynamic qconfig is one for all ops: its axis 0 means the outputs.
@@ -228,7 +229,6 @@ def _scale_axes(node: Node, row: Op, weight: Tensor, arguments: dict[str, Any]) 
     axis = scale_axis(row, weight, arguments)
     if row.name not in TRANSPOSED:
         return (axis,)
-    match: Match = node.meta["qconfig"]
     assert match.qconfig is not None
     return (axis, 1, 0) if made_by(match.qconfig.activation, match.source).is_dynamic else (axis, 1)
 

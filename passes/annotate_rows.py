@@ -70,7 +70,10 @@ def _limit(node: Node, row: Op) -> str | None:
     if computed:
         return f"its {computed[0]} is computed while the model runs; it must be a constant"
     match: Any = node.meta["qconfig"]
-    axis = getattr(made_by(match.qconfig.weight, match.source), "ch_axis", None)
+    weight = made_by(match.qconfig.weight, match.source)
+    if hasattr(weight, "group_size"):
+        return f"its qconfig asks for groups of {weight.group_size} weights; kernels take one scale for each row"
+    axis = getattr(weight, "ch_axis", None)
     if axis not in (None, 0):
         return f"its qconfig asks for a scale along axis {axis} of the table; kernels take one for each row"
     return None

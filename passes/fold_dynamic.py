@@ -1,6 +1,8 @@
-"""linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …)
+"""linear(x, dequantize(w, s), b)                        -> dynamic_linear(x, w, s, b, …), or dynamic_linear_grouped
 hidden_states(recurrent(x, dequantize(w, s), …, h0, c0)) -> dynamic_recurrent(x, w, …, s, …, h0, c0)
 attention(q, k, v, mask, …)                              -> dynamic_attention(q, k, v, …, mask)
+matmul(a, b, scale)                                      -> dynamic_matmul(a, b, scale), or, of a parameter b,
+                                                            dynamic_linear(a, b^T, …)
 conv2d(x, dequantize(w, s), b, …)                        -> dynamic_conv2d(x, w, s, b, …)    likewise other convolutions
 
 and dynamic_recurrent_states where the last cell state is read too; of the ops that annotate_dynamic chose. They read
@@ -22,8 +24,9 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.ops.op import op_of
-from fxquant.qparams import FloatOutput, float32
+from fxquant.qparams import Dynamic, FloatOutput, float32, symmetric_codes
 
+from .annotate_dynamic import is_matrix
 from .fold_conv import ORDINARY, TRANSPOSED
 from .fold_linear import outputs_first
 from .fold_recurrent import gate_constants, readers
@@ -31,7 +34,7 @@ from .fold_recurrent import gate_constants, readers
 
 @register_pass(stage="fold")
 def fold_dynamic(gm: GraphModule) -> GraphModule:
-    folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention}
+    folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention, ops.matmul: _matmul}
     folds |= dict.fromkeys(_CONVOLUTIONS, _convolution)
     for node in list(gm.graph.nodes):
         if quant_of(node).dynamic is not None:
@@ -40,8 +43,14 @@ def fold_dynamic(gm: GraphModule) -> GraphModule:
 
 
 def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
-    constants = _constants(gm, node, *integer_weight(gm, arguments), arguments["bias"])
-    new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
+    weight, scale = integer_weight(gm, arguments)
+    if scale.dim() == 2:
+        bias = float_bias(gm, arguments["bias"], len(weight))
+        constants = _owned(gm, node, {"weight": weight, "scale": scale.float(), "bias": bias})
+        new = surgery.emit(node, ops.dynamic_linear_grouped, arguments["x"], **constants, sources=[node])
+    else:
+        constants = _constants(gm, node, weight, scale, arguments["bias"])
+        new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
     surgery.replace(node, new)
 
 
@@ -52,6 +61,11 @@ def _constants(gm: GraphModule, node: Node, weight: Tensor, scale: Tensor, bias:
         "multiplier": scale.float().expand(len(weight)).contiguous(),
         "bias": float_bias(gm, bias, len(weight)),
     }
+    return _owned(gm, node, tensors)
+
+
+def _owned(gm: GraphModule, node: Node, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """`tensors` as buffers, and how the layer quantizes what it takes and bounds what it gives."""
     constants = {name: surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()}
     return {**constants, "dynamic": quant_of(node).dynamic, "output": FloatOutput()}
 
@@ -103,6 +117,17 @@ def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
 
 def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     surgery.replace(node, attend_floats(node, ops.dynamic_attention, arguments))
+
+
+def _matmul(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    a, b, scale = arguments["a"], arguments["b"], float32(arguments["scale"])
+    if not is_matrix(b):
+        surgery.replace(node, surgery.emit(node, ops.dynamic_matmul, a, b, scale, sources=[node]))
+        return
+    codes, scales = symmetric_codes(surgery.fetch(gm, b).detach(), (0,))
+    constants = _constants(gm, node, (codes.int() - 128).to(torch.int8).T.contiguous(), scales.flatten() * scale, None)
+    constants["dynamic"] = Dynamic()
+    surgery.replace(node, surgery.emit(node, ops.dynamic_linear, a, **constants, sources=[node]))
 
 
 def attend_floats(node: Node, op: Callable[..., Any], arguments: dict[str, Any]) -> Node:

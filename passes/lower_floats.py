@@ -110,6 +110,8 @@ def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
 
 _JOINED = (
     ops.dynamic_linear,
+    ops.dynamic_linear_grouped,
+    ops.dynamic_matmul,
     ops.dynamic_attention,
     ops.dynamic_conv2d,
     ops.dynamic_conv3d,

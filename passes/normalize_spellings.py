@@ -75,8 +75,11 @@ def _emit(gm: GraphModule, node: Node, adapter: Adapter) -> Node | tuple[Any, ..
 
 
 def _is_given(results: tuple[Any, ...], user: Node) -> bool:
-    """Whether `user` reads several results together, or takes one that there is: a tensor, or several again."""
-    if user.target is not operator.getitem:
+    """Whether `user` reads several results together, or takes one that there is: a tensor, or several again.
+
+    What is taken and never read may be anything: `y, _ = attention(x, x, x, need_weights=False)`.
+    """
+    if user.target is not operator.getitem or not user.users:
         return True
     index: Any = user.args[1]
     if not isinstance(index, slice) and index not in range(-len(results), len(results)):
@@ -90,6 +93,9 @@ def _replace_results(node: Node, results: tuple[Any, ...]) -> None:
     for user in list(node.users):
         if user.target is not operator.getitem:
             surgery.put(user, node, results)
+            continue
+        if not user.users:
+            surgery.erase_unused([user])
             continue
         result = results[user.args[1]]  # type: ignore[index]
         if isinstance(result, tuple):

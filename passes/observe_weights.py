@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from fxquant import qparams
 from fxquant.graph import surgery
 from fxquant.graph.annotation import integer_weights
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import scale_axis
 from fxquant.ops.op import Op, op_of
+from fxquant.qparams import QParams
 
 
 @register_pass(stage="observe")
@@ -42,3 +45,13 @@ def observer_along(factory: Any, axis: int) -> Any:
     if getattr(observer, "ch_axis", None) in (None, axis) or not hasattr(factory, "with_args"):
         return observer
     return factory.with_args(ch_axis=axis)()
+
+
+def rounded(factory: Any, weight: Tensor, axis: int = 0) -> tuple[Tensor, QParams]:
+    """The integers of a symmetric `weight`, by what `factory` makes along `axis`, and their qparams."""
+    observer = observer_along(factory, axis)
+    observer(weight.detach().float())
+    q: QParams = observer.qparams()
+    if isinstance(q.zero_point, Tensor):
+        q = q._replace(zero_point=0)
+    return qparams.quantize(weight.detach(), q), q

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import fxquant
 from fxquant import QConfigMapping, convert_fx, dynamic, explain, prepare_fx, quantize_dynamic
-from fxquant.errors import ConfigError, ConfigWarning, InputError, UnsupportedError
+from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.ops.integer.dynamic_conv import dynamic_conv2d
 from fxquant.qconfig import (
     default_dynamic_qconfig,
@@ -131,14 +131,6 @@ def test_copies_of_modules_compute_the_same() -> None:
     other.load_state_dict(quantized.state_dict())
     for copied in (copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized)), other):
         assert torch.equal(copied(x), quantized(x))
-
-
-def test_onnx_has_no_form_of_it(tmp_path: Path) -> None:
-    quantized = converted(network(), torch.randn(2, 3, 4, 5))
-    with pytest.raises(
-        UnsupportedError, match="no ONNX form of DynamicConv2d; it finds a scale for each row or example"
-    ):
-        fxquant.export_onnx(quantized, tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("mode", ["graph", "eager"])

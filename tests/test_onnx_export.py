@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from onnx_models import assert_layers_within_a_step, exported
 from random_models import INPUT, RandomModel
 from regions import quantized
 from token_models import TOKEN_LAYERS, tokens
 from torch import Tensor, nn
-from torch.fx import Interpreter, Node
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
@@ -20,87 +20,10 @@ from fxquant import get_default_qconfig_mapping
 from fxquant.demo import data, packages
 from fxquant.demo.metrics import agreement, sqnr_db
 from fxquant.errors import ConfigError, UnsupportedError
-from fxquant.graph.integers import layer_of
-from fxquant.onnx_export.builder import IR_VERSION, OPSET, Builder
-from fxquant.onnx_export.export import built
 from fxquant.runtime.quantized_module import QuantizedModule
 
-onnx = pytest.importorskip("onnx")
-ort = pytest.importorskip("onnxruntime")
-
-
-def session(model: Any, optimize: bool) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    level = ort.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    return ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, ["CPUExecutionProvider"])
-
-
-def run(model: Any, inputs: dict[str, Tensor], optimize: bool = True) -> list[Tensor]:
-    feed = {name: value.contiguous().numpy() for name, value in inputs.items()}
-    return [torch.from_numpy(y) for y in session(model, optimize).run(None, feed)]
-
-
-def exported(model: QuantizedModule, folder: Path, x: Tensor, optimize: bool = True) -> list[Tensor]:
-    fxquant.export_onnx(model, folder / "model.onnx")
-    [name] = [node.name for node in model.graph.nodes if node.op == "placeholder"]
-    return run(folder / "model.onnx", {name: x}, optimize)
-
-
-class Recorder(Interpreter):
-    def run_node(self, n: Node) -> Any:
-        self.env_of[n] = super().run_node(n)
-        return self.env_of[n]
-
-
-def values_of(b: Builder, x: Tensor) -> dict[Node, Any]:
-    """What every node of the model gives for `x`."""
-    recorder = Recorder(b.gm)
-    recorder.env_of = {}
-    recorder.run(x)
-    return recorder.env_of
-
-
-def of_one_layer(b: Builder, node: Node, values: dict[Node, Any]) -> bytes:
-    """The part of an ONNX model that was made for one node."""
-    info = onnx.helper.make_tensor_value_info
-    kind = onnx.helper.np_dtype_to_tensor_dtype
-
-    def described(each: Node) -> Any:
-        return info(b.names[each], kind(values[each].numpy().dtype), [None] * values[each].dim())
-
-    nodes = [each for each in b.nodes if each.name.startswith(f"{node.name}/")]
-    used = {name for each in nodes for name in each.input}
-    graph = onnx.helper.make_graph(
-        nodes,
-        "one",
-        [described(x) for x in dict.fromkeys(node.all_input_nodes) if x.op != "get_attr" and b.names[x] in used],
-        [described(node)],
-        [tensor for name, tensor in b.initializers.items() if name in used],
-    )
-    opset = [onnx.helper.make_opsetid("", OPSET)]
-    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION).SerializeToString()  # type: ignore[no-any-return]
-
-
-def assert_layers_within_a_step(model: QuantizedModule, x: Tensor) -> int:
-    """Every int8 layer, fed with the model's own integers. Returns how many there were."""
-    b = built(model)
-    values, count = values_of(b, x), 0
-    for node in b.gm.graph.nodes:
-        layer = layer_of(b.gm, node)
-        if layer is None:
-            continue
-        inputs = {b.names[n]: values[n] for n in node.all_input_nodes if n.op != "get_attr"}
-        [result] = run(of_one_layer(b, node, values), inputs)
-        assert result.dtype is values[node].dtype
-        assert result.shape == values[node].shape
-        if layer.gives_integers:
-            assert (result.int() - values[node].int()).abs().max() <= 1, node.name
-        else:
-            torch.testing.assert_close(result, values[node])
-        count += 1
-    return count
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 
 
 @pytest.mark.slow
@@ -273,7 +196,8 @@ def test_recurrent_layers_differ_by_what_their_states_are_rounded(kind: Any, tmp
     assert (model(x) - y).abs().max() <= 4 * scale
 
 
-def test_recurrent_layers_whose_cell_state_is_read_have_no_onnx_form(tmp_path: Path) -> None:
-    model = quantized(nn.Sequential(nn.LSTM(12, 16)), torch.randn(7, 3, 12))
-    with pytest.raises(UnsupportedError, match="no ONNX form of Int8RecurrentStates"):
-        fxquant.export_onnx(model, tmp_path / "model.onnx")
+def test_the_last_cell_state_is_exported_too(tmp_path: Path) -> None:
+    x = torch.randn(7, 3, 12)
+    model = quantized(nn.Sequential(nn.LSTM(12, 16)), x)
+    for one, other in zip(exported(model, tmp_path, x), pytree.tree_leaves(model(x)), strict=True):
+        assert sqnr_db(other, one) > 30

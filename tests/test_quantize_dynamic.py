@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -268,11 +269,64 @@ def test_weights_of_16_bits(kind: Any) -> None:
     assert_near(sixteen(packed)[0].data, model(packed)[0].data, 0.01)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}, {"bias": False}]
+)
+def test_weights_of_16_bits_in_graph_mode(kind: Any, options: dict[str, Any], tmp_path: Any) -> None:
+    model, x = nn.Sequential(kind(6, 24, **options)).eval(), torch.randn(9, 3, 6) * torch.logspace(-4, 0, 6)
+    mapping = fxquant.QConfigMapping().set_global(per_channel_dynamic_qconfig_16bit)
+    in_graph = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (x,)))
+    found = {row.op: row.precision for row in fxquant.explain(in_graph).rows}
+    assert found["DynamicRecurrenceStates"] == "dynamic"
+    assert found["WeightOnlyLinear"] == "weight-only"
+    eager = quantize_dynamic(model, {kind: per_channel_dynamic_qconfig_16bit})
+    for quantized in (in_graph, *copies_of(in_graph, tmp_path)):
+        for one, other in zip(tensors(quantized(x)), tensors(eager(x)), strict=True):
+            assert torch.equal(one, other)
+    assert_near(in_graph(x[:5])[0], model(x[:5])[0], 0.01)
+
+
+def test_weights_of_16_bits_that_no_kernel_takes_stay_float_in_graph_mode() -> None:
+    weight = fxquant.PerChannelMinMaxObserver.with_args(dtype=torch.int16, qscheme=torch.per_channel_symmetric)
+    wide = fxquant.QConfig(per_channel_dynamic_qconfig.activation, weight)
+    mapping = fxquant.QConfigMapping().set_global(per_channel_dynamic_qconfig_16bit).set_module_name("0", wide)
+    model = nn.Sequential(nn.GRU(6, 8), Picked(), nn.Linear(8, 8)).eval()
+    quantized = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (torch.randn(5, 3, 6),)))
+    reasons = {row.op: row.reason for row in fxquant.explain(quantized).rows}
+    assert "within -32512..32512" in reasons["recurrent"]
+    assert reasons["linear"] == "its qconfig asks for torch.int16 weights; kernels take int8"
+
+
+class Picked(nn.Module):
+    def forward(self, states: Any) -> torch.Tensor:
+        y: torch.Tensor = states[0]
+        return y
+
+
 def test_weights_of_16_bits_are_refused_where_there_is_no_kernel() -> None:
     with pytest.raises(ConfigError, match="int16 weights; kernels take int8"):
         quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear: per_channel_dynamic_qconfig_16bit})
-    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+    with pytest.warns(ConfigWarning, match="stays float, since a layer with projections has no kernel for int16"):
         quantize_dynamic(nn.LSTM(4, 6, proj_size=3), {nn.LSTM: per_channel_dynamic_qconfig_16bit})
+    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+        quantize_dynamic(
+            nn.LSTM(4, 6, proj_size=3), {nn.LSTM: default_dynamic_qconfig, "l0": per_channel_dynamic_qconfig_16bit}
+        )
+
+
+def test_one_module_that_stays_float_does_not_stop_the_others() -> None:
+    bags = nn.ModuleList([nn.EmbeddingBag(9, 8, mode="max"), nn.EmbeddingBag(9, 8), nn.Embedding(9, 8, max_norm=1.0)])
+    with pytest.warns(ConfigWarning, match="stays float") as told:
+        quantized = quantize_dynamic(bags, dtype=torch.uint8)
+    assert [type(bag) for bag in quantized] == [nn.EmbeddingBag, dynamic.EmbeddingBag, nn.Embedding]
+    assert {str(each.message) for each in told} == {
+        "0, a EmbeddingBag: stays float, since rows of integers give sums and means, not maxima",
+        "2, a Embedding: stays float, since it rescales its own weights, by max_norm",
+    }
+
+
+def test_weights_of_16_bits_have_bounds() -> None:
     weight = fxquant.PerChannelMinMaxObserver.with_args(dtype=torch.int16, qscheme=torch.per_channel_symmetric)
     wide = fxquant.QConfig(per_channel_dynamic_qconfig.activation, weight)
     with pytest.raises(ConfigError, match=r"within -32512\.\.32512"):
@@ -289,7 +343,7 @@ def test_embeddings() -> None:
     offsets = torch.tensor([0, 2])
     assert_near(four[0](IDS.flatten(), offsets), bags[0](IDS.flatten(), offsets), 0.9)
     with pytest.raises(ConfigError, match="sums and means"):
-        quantize_dynamic(nn.Sequential(nn.EmbeddingBag(5, 4, mode="max")), dtype=torch.uint8)
+        dynamic.EmbeddingBag.from_float(nn.EmbeddingBag(5, 4, mode="max"))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")

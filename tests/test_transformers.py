@@ -221,6 +221,23 @@ def test_multihead_attention(settings: dict[str, Any]) -> None:
     assert sqnr > 25
 
 
+@pytest.mark.parametrize("settings", [{"need_weights": False}, {}])
+def test_what_is_taken_out_and_never_read_does_not_matter(settings: dict[str, Any]) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y, _ = self.attention(x, x, x, **settings)
+            return torch.relu(y)
+
+    quantized, sqnr = converted(Model(), lambda: inputs(False))
+    assert not explain(quantized).float_rows
+    assert "Int8Attention" in ops_of(quantized)
+    assert sqnr > 25
+
+
 def test_attention_weights_are_averaged_over_heads() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

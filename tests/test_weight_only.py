@@ -11,7 +11,7 @@ from copies import copies_of
 from torch import Tensor, nn
 
 from fxquant import QConfig, QConfigMapping, convert_fx, dynamic, explain, prepare_fx, quantize_dynamic
-from fxquant.errors import ConfigError, InputError
+from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.observer import MinMaxObserver, default_placeholder_observer
 from fxquant.qconfig import (
     default_weight_only_qconfig,
@@ -114,15 +114,30 @@ def test_the_state_is_a_quarter() -> None:
 def test_what_it_cannot_have() -> None:
     model, x = nn.Sequential(nn.Linear(40, 30)).eval(), torch.randn(5, 40)
     affine = QConfig(default_placeholder_observer, MinMaxObserver)
-    for qconfig, words in ((group_weight_only_qconfig, "do not divide its 40"), (affine, "torch.uint8 weights")):
-        with pytest.raises(ConfigError, match=words):
-            quantize_dynamic(model, {"0": qconfig})
+    stays = pytest.warns(ConfigWarning, match="0, a Linear: stays float")
+    refused = pytest.raises(ConfigError, match="asks for torch")
+    cases: list[Any] = [
+        (group_weight_only_qconfig, "do not divide its 40", stays),
+        (affine, "torch.uint8 weights", refused),
+    ]
+    for qconfig, words, told in cases:
+        with told:
+            assert type(quantize_dynamic(model, {"0": qconfig})[0]) is nn.Linear
         [row] = explain(converted(model, qconfig, x)).rows
         assert (row.precision, words in row.reason) == ("float", True)
     quantized = converted(model, default_weight_only_qconfig, x)
     for wrong in (torch.zeros(2, 9), torch.zeros(2, 40).double()):
         with pytest.raises(InputError, match=r"0 \(Linear\)"):
             quantized(wrong)
+
+
+def test_a_table_has_no_groups() -> None:
+    model, x = nn.Sequential(nn.Embedding(9, 32), nn.Linear(32, 4)).eval(), torch.tensor([3, 0, 8])
+    quantized = converted(model, group_weight_only_qconfig, x)
+    assert [row.op for row in explain(quantized).rows] == ["FloatEmbedding", "WeightOnlyLinear"]
+    [alone] = explain(converted(model[:1], group_weight_only_qconfig, x)).rows
+    assert "groups of 32 weights; kernels take one scale for each row" in alone.reason
+    assert type(quantize_dynamic(model, {"": group_weight_only_qconfig})[0]) is nn.Embedding
 
 
 def test_an_lstm_has_no_such_form() -> None:

@@ -15,7 +15,7 @@ from fxquant.graph.weights import is_depthwise
 from fxquant.ops.integer.conv import other_side_first
 from fxquant.passes.annotate_dynamic import DEPTHWISE_LIMIT  # type: ignore[import-untyped]
 from fxquant.passes.fold_linear import outputs_first  # type: ignore[import-untyped]
-from fxquant.qconfig import default_dynamic_qconfig
+from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput, QParams
 from fxquant.runtime.layers.dynamic_conv import (
     DynamicConv,
@@ -46,7 +46,7 @@ class Convolution(nn.Module):
         self.train(module.training)
 
     @classmethod
-    def limit(cls, module: Any) -> str | None:
+    def limit(cls, module: Any, qconfig: QConfig) -> str | None:
         """Why `module` is better left in float, or None."""
         return DEPTHWISE_LIMIT if is_depthwise(module.weight, {"groups": module.groups}) else None
 

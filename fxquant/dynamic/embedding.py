@@ -20,17 +20,24 @@ def refusal(qconfig: QConfig) -> str | None:
     weight = made_by(qconfig.weight, "quantize_dynamic") if qconfig.weight is not None else None
     if weight is None or weight.dtype not in (torch.uint8, torch.int8) or not hasattr(weight, "qscheme"):
         return "its qconfig has no 8-bit or 4-bit weights; take float_qparams_weight_only_qconfig"
+    if hasattr(weight, "group_size"):
+        return "its qconfig asks for groups of weights; rows of a table have one scale each"
     if made_by(qconfig.activation, "quantize_dynamic").is_dynamic:
         return "it reads no activations, and its qconfig is dynamic; take float_qparams_weight_only_qconfig"
     return None
 
 
+def limit(module: nn.Embedding | nn.EmbeddingBag, qconfig: QConfig) -> str | None:
+    """Why `module` stays float whatever its qconfig, or None."""
+    if module.max_norm is not None:
+        return "it rescales its own weights, by max_norm"
+    return "rows of integers give sums and means, not maxima" if getattr(module, "mode", "") == "max" else None
+
+
 def _table(module: nn.Embedding | nn.EmbeddingBag) -> dict[str, Any]:
     """Rows, scales, zero points and width of the integers. Raises ConfigError for what has no such form."""
     qconfig: QConfig = getattr(module, "qconfig", None) or float_qparams_weight_only_qconfig
-    reason = refusal(qconfig)
-    if module.max_norm is not None:
-        reason = "it rescales its own weights, by max_norm"
+    reason = refusal(qconfig) or limit(module, qconfig)
     if reason is not None:
         raise ConfigError(f"a {type(module).__name__} cannot have integer rows: {reason}")
     weight, observer = module.weight.detach(), made_by(qconfig.weight, "quantize_dynamic")
@@ -43,7 +50,7 @@ def _table(module: nn.Embedding | nn.EmbeddingBag) -> dict[str, Any]:
 class Embedding(RowsEmbedding):
     """Integer indices [...] -> float32 [..., E]."""
 
-    refusal = staticmethod(refusal)
+    refusal, limit = staticmethod(refusal), staticmethod(limit)
 
     @classmethod
     def from_float(cls, module: nn.Embedding, use_precomputed_fake_quant: bool = False) -> Embedding:
@@ -57,13 +64,11 @@ class Embedding(RowsEmbedding):
 class EmbeddingBag(RowsEmbeddingBag):
     """Integer indices [B, N], or [N] with offsets [B], and perhaps a weight for each -> float32 [B, E]."""
 
-    refusal = staticmethod(refusal)
+    refusal, limit = staticmethod(refusal), staticmethod(limit)
 
     @classmethod
     def from_float(cls, module: nn.EmbeddingBag, use_precomputed_fake_quant: bool = False) -> EmbeddingBag:
         """What takes the place of `module`, under its `qconfig` or float_qparams_weight_only_qconfig."""
-        if module.mode == "max":
-            raise ConfigError("an EmbeddingBag of maxima cannot have integer rows; rows give sums and means")
         options = {name: getattr(module, name) for name in ("mode", "include_last_offset", "padding_idx")}
         return cls({**_table(module), **{name: value for name, value in options.items() if value is not None}})
 

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from fxquant.dynamic import weight_only
 from fxquant.dynamic.features import Features
+from fxquant.dynamic.grouped import GroupedLinear, limit
 from fxquant.dynamic.weight import IntegerWeight, checked_qconfig, integers_of, levels_of, refusal, scales_of
 from fxquant.kernels.dynamic import Packed, dynamic_linear_now
+from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
 from fxquant.runtime.layers.linear import DynamicLinear
@@ -18,24 +20,26 @@ from fxquant.runtime.layers.linear import DynamicLinear
 
 def linear_refusal(qconfig: QConfig) -> str | None:
     """Why no linear module computes under `qconfig`, or None."""
-    return weight_only.refusal(qconfig) if weight_only.is_weight_only(qconfig) else refusal(qconfig)
+    return weight_only.refusal(qconfig) if weight_only.is_weight_only(qconfig) else refusal(qconfig, groups=True)
 
 
 class Linear(Features, DynamicLinear):
     """float32 [..., in_features] -> [..., out_features]."""
 
-    refusal = staticmethod(linear_refusal)
+    refusal, limit = staticmethod(linear_refusal), staticmethod(limit)
 
     @classmethod
     def from_float(cls, module: nn.Linear, use_precomputed_fake_quant: bool = False) -> Features:
         """What takes the place of `module`, under its `qconfig` or default_dynamic_qconfig. ConfigError if it cannot.
 
-        A WeightOnlyLinear, if the qconfig wants integers of weights alone. `use_precomputed_fake_quant` is what
-        torch.ao's modules take too, and has no effect.
+        A WeightOnlyLinear, if the qconfig wants integers of weights alone, and a GroupedLinear, if it wants groups.
+        `use_precomputed_fake_quant` is what torch.ao's modules take too, and has no effect.
         """
         qconfig = checked_qconfig(module, default_dynamic_qconfig, linear_refusal)
         if weight_only.is_weight_only(qconfig):
             return weight_only.WeightOnlyLinear.of(module, qconfig)
+        if hasattr(made_by(qconfig.weight, "quantize_dynamic"), "group_size"):
+            return GroupedLinear.of(module, qconfig)
         return cls.of(module.weight, module.bias, qconfig)
 
     @classmethod

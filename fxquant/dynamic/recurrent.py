@@ -47,7 +47,7 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
     if qconfig is None:
         return FloatLayer(kind, weights, reverse)
     if is_16bit(qconfig) and projection:
-        raise ConfigError("a layer with projections has no kernel for int16 weights")
+        raise ConfigError(PROJECTED_LIMIT)
     if is_16bit(qconfig):
         return InputsInFloat(kind, weights, reverse, qconfig)
     if projection:
@@ -61,6 +61,14 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
     return DynamicRecurrentStates(constants)
 
 
+PROJECTED_LIMIT = "a layer with projections has no kernel for int16 weights"
+
+
+def limit(module: Any, qconfig: QConfig) -> str | None:
+    """Why `module` stays float whatever the qconfigs of its layers, or None."""
+    return PROJECTED_LIMIT if module.proj_size and is_16bit(qconfig) else None
+
+
 class Recurrent(nn.Module):
     """Base: layers and directions of one kind, called as torch's modules are, PackedSequence included.
 
@@ -68,7 +76,7 @@ class Recurrent(nn.Module):
     """
 
     kind: ClassVar[str] = ""
-    refusal = staticmethod(recurrent_refusal)
+    refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from fxquant import qparams
 from fxquant.errors import ConfigError
-from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
-from fxquant.observer import default_weight_observer
-from fxquant.passes.annotate_dynamic import dynamic_limit, dynamic_of  # type: ignore[import-untyped]
+from fxquant.passes.annotate_dynamic import (  # type: ignore[import-untyped]
+    dynamic_limit,
+    dynamic_of,
+    in_8_bits,
+    two_bytes_limit,
+    wants_two_bytes,
+)
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
-from fxquant.passes.observe_weights import observer_along  # type: ignore[import-untyped]
+from fxquant.passes.observe_weights import rounded  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic, QParams
@@ -54,30 +58,30 @@ class IntegerWeight(NamedTuple):
         return torch.zeros(self.codes.shape[self.qparams.axis or 0], dtype=torch.int64)
 
 
-def refusal(qconfig: QConfig) -> str | None:
-    """Why no module computes under `qconfig` with integers that are made at run time, or None."""
+def refusal(qconfig: QConfig, groups: bool = False) -> str | None:
+    """Why no module computes under `qconfig` with integers that are made at run time, or None.
+
+    `groups`: its weights may have a scale for each group of inputs.
+    """
     activation = made_by(qconfig.activation, "quantize_dynamic")
     if not activation.is_dynamic:
         return "its qconfig is not dynamic; take default_dynamic_qconfig or per_channel_dynamic_qconfig"
-    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"))
+    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"), groups=groups)
     return reason
 
 
 def is_16bit(qconfig: QConfig) -> bool:
     """Whether weights become int16."""
-    return qconfig.weight is not None and made_by(qconfig.weight, "quantize_dynamic").dtype is torch.int16
+    wide: bool = wants_two_bytes(Match(qconfig, "quantize_dynamic"))
+    return wide
 
 
 def recurrent_refusal(qconfig: QConfig) -> str | None:
     """`refusal` of recurrent layers, whose weights may also be int16."""
     if not is_16bit(qconfig):
         return refusal(qconfig)
-    weight = made_by(qconfig.weight, "quantize_dynamic")
-    if max(-weight.quant_min, weight.quant_max) > LARGEST_OF_TWO_BYTES:
-        return f"int16 weights have quant_min and quant_max within -{LARGEST_OF_TWO_BYTES}..{LARGEST_OF_TWO_BYTES}"
-    if not weight.qscheme.symmetric or getattr(weight, "ch_axis", 0) != 0:
-        return "int16 weights are symmetric, with one scale or one for each output"
-    return refusal(qconfig._replace(weight=default_weight_observer))
+    limit: str | None = two_bytes_limit(Match(qconfig, "quantize_dynamic"))
+    return limit or refusal(in_8_bits(Match(qconfig, "quantize_dynamic")).qconfig)
 
 
 def checked_qconfig(module: nn.Module, default: QConfig, refusal: Callable[[QConfig], str | None] = refusal) -> QConfig:
@@ -97,12 +101,7 @@ def levels_of(qconfig: QConfig) -> Dynamic:
 
 def integers_of(weight: Tensor, qconfig: QConfig, axis: int = 0) -> IntegerWeight:
     """`weight` in int8 or int16, with one scale or one for each index of `axis`, as `qconfig` has it."""
-    observer = observer_along(qconfig.weight, axis)
-    observer(weight.detach().float())
-    q: QParams = observer.qparams()
-    if isinstance(q.zero_point, Tensor):
-        q = q._replace(zero_point=0)
-    return IntegerWeight(qparams.quantize(weight.detach(), q), q)
+    return IntegerWeight(*rounded(qconfig.weight, weight, axis))
 
 
 def scales_of(weight: IntegerWeight) -> Tensor:

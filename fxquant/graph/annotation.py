@@ -21,6 +21,7 @@ class Quant:
     this one, so that its own value never exists. `border`: it goes in or out of the model as integers. `rows`: it
     computes in float, of a table whose rows are integers. `grouped`: its weights have a scale for each group of inputs.
     `dynamic`: it takes and gives floats, and how it makes integers of them in between; None if it does not.
+    `two_bytes`: it is dynamic, and its weights are of two bytes, made of the floats when it is folded.
     `weight_only`: it computes in float, of weights that are integers.
     """
 
@@ -33,6 +34,7 @@ class Quant:
     rows: bool = False
     grouped: bool = False
     dynamic: Dynamic | None = None
+    two_bytes: bool = False
     weight_only: bool = False
 
 
@@ -69,7 +71,7 @@ def rounds_weight(node: Node) -> bool:
 def integer_weights(node: Node) -> tuple[str, ...]:
     """Arguments of `node` that are kept in integers: the weights of an op that is not float, or the table of `rows`."""
     row, quant = op_of(node), quant_of(node)
-    if row is None:
+    if row is None or quant.two_bytes:
         return ()
     if quant.int8 or quant.dynamic or quant.weight_only:
         return row.weights

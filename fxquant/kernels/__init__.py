@@ -10,12 +10,13 @@ from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
 from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
 from fxquant.kernels.dynamic.images import dynamic_conv2d, dynamic_quantize, pack_dynamic_conv2d
 from fxquant.kernels.dynamic_attention import dynamic_attention
+from fxquant.kernels.dynamic_matmul import dynamic_matmul
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
 from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
-from fxquant.kernels.grouped import grouped_linear, pack_grouped
+from fxquant.kernels.grouped import dynamic_grouped_linear, grouped_linear, pack_grouped
 from fxquant.kernels.lookup import lookup
 from fxquant.kernels.matmul import attention, matmul
 from fxquant.kernels.norm import group_norm, layer_norm
@@ -42,7 +43,9 @@ __all__ = [
     "div",
     "dynamic_attention",
     "dynamic_conv2d",
+    "dynamic_grouped_linear",
     "dynamic_linear",
+    "dynamic_matmul",
     "dynamic_quantize",
     "dynamic_recurrent",
     "embedding_bag",

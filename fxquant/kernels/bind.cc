@@ -31,6 +31,7 @@ void bind_grouped(nb::module_& m, ProgramClass& program);
 void bind_weight_only(nb::module_& m, ProgramClass& program);
 void bind_dynamic(nb::module_& m, ProgramClass& program);
 void bind_dynamic_attention(nb::module_& m, ProgramClass& program);
+void bind_dynamic_matmul(nb::module_& m, ProgramClass& program);
 void bind_recurrent(nb::module_& m, ProgramClass& program);
 void bind_roofline(nb::module_& m);
 
@@ -122,6 +123,7 @@ NB_MODULE(_kernels, m) {
   bind_weight_only(m, program);
   bind_dynamic(m, program);
   bind_dynamic_attention(m, program);
+  bind_dynamic_matmul(m, program);
   bind_recurrent(m, program);
   bind_roofline(m);
 }

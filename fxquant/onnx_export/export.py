@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
 
+import fxquant.onnx_export.dynamic
+import fxquant.onnx_export.norms
 import fxquant.onnx_export.recurrent
-import fxquant.onnx_export.transformers  # noqa: F401  both add to the tables of ONNX forms
+import fxquant.onnx_export.transformers  # noqa: F401  all of them add to the tables of ONNX forms
 from fxquant.errors import UnsupportedError
 from fxquant.graph import surgery
 from fxquant.graph.extract import inlined
@@ -33,8 +35,9 @@ def export_onnx(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
     """Writes what `convert_fx` returned as QDQ ONNX (opset 20) that takes any batch of inputs of the example's sizes.
 
     The inputs have the names of the model's arguments; the outputs are called output_0, output_1 … in the order of what
-    the model returns. Every integer is at most one step away from the model's own: the runtime
-    computes on real numbers, or on integers with a rounding of its own.
+    the model returns. Every integer is at most one step away from the model's own: the runtime computes on real
+    numbers, or on integers with a rounding of its own. Dynamic layers find their scales in ONNX, too; only the hidden
+    states of recurrent ones are not rounded there.
 
     Raises ConfigError for any other model, MissingError without the package onnx, and UnsupportedError, naming the
     place, for what has no form in ONNX: modules and functions outside the op table that stayed float,

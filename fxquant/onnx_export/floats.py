@@ -95,6 +95,8 @@ def plain(node: Node) -> Export | None:
     known = node.op == "call_method" or any(getattr(m, name, None) is node.target for m in (torch, operator))
     if not known or node.kwargs:
         return None
+    if node.target is operator.getitem:
+        return _picked
     if len(node.args) == 1 and name in _UNARY.split():
         return lambda b, x: b.add(name.capitalize(), b.name(x))
     if len(node.args) == 1 and name in _NEGATIONS:
@@ -102,6 +104,14 @@ def plain(node: Node) -> Export | None:
     if len(node.args) == 2 and name in _COMPARISONS:
         return lambda b, x, y: b.add(_COMPARISONS[name], b.name(x), _beside(b, x, y))
     return None
+
+
+def _picked(b: Builder, x: Any, index: Any) -> Any:
+    """One of several tensors."""
+    names = b.names[x]
+    if isinstance(names, str) or not isinstance(index, int):
+        raise UnsupportedError("it picks elements by what is no constant")
+    return names[index]
 
 
 def _negated(b: Builder, x: Any) -> Any:

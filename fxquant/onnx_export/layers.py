@@ -26,17 +26,18 @@ LAYER_EXPORTS: dict[Callable[..., Any], Export] = {}
 _exports = registering(LAYER_EXPORTS)
 
 
-def export_layer(b: Builder, node: Node, layer: Layer) -> str:
-    """Appends what `layer` computes; returns the name of the result. Raises UnsupportedError for an unknown layer."""
+def export_layer(b: Builder, node: Node, layer: Layer) -> Any:
+    """Appends what `layer` computes; returns the name of the result, or a list if it has several.
+
+    Raises UnsupportedError for an unknown layer.
+    """
     export = LAYER_EXPORTS.get(layer.integer_op)
     if export is None:
-        finds = "; it finds a scale for each row or example, and ONNX one for a whole tensor"
-        more = finds if layer.constant("dynamic") is not None else ""
-        raise UnsupportedError(f"there is no ONNX form of {type(layer).__name__}{more}")
+        raise UnsupportedError(f"there is no ONNX form of {type(layer).__name__}")
     scale = layer.constant(OUTPUT_SCALE)
     if scale is not None:
         b.scales[node] = scale
-    return str(export(b, layer, *node.args))
+    return export(b, layer, *node.args)
 
 
 @_exports(ops.quantize)
@@ -62,14 +63,14 @@ def _conv(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> st
 def _conv_transpose(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> str:
     attributes = conv_attributes(*map(layer.constant, ("stride", "padding", "dilation", "groups")))
     real_x, weight, bias = _operands(b, layer, x)
-    weight = _inputs_first(b, weight, layer.constant("weight").shape, layer.constant("groups"))
+    weight = inputs_first(b, weight, layer.constant("weight").shape, layer.constant("groups"))
     real = b.add(
         "ConvTranspose", real_x, weight, bias, output_padding=list(layer.constant("output_padding")), **attributes
     )
     return _finished(b, layer, real, residual)
 
 
-def _inputs_first(b: Builder, weight: str, shape: Sequence[int], groups: int) -> str:
+def inputs_first(b: Builder, weight: str, shape: Sequence[int], groups: int) -> str:
     """A weight [O, I / groups, ...] as [I, O / groups, ...]."""
     outputs, inputs, *kernel = shape
     by_group = b.add("Reshape", weight, b.integers([groups, outputs // groups, inputs, *kernel]))
@@ -103,7 +104,7 @@ def _operands(b: Builder, layer: Layer, x: Node, transposed: bool = False) -> tu
 def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str:
     """Adds the residual, requantizes and looks up; or bounds what stays float."""
     if not layer.gives_integers:
-        return _bounded(b, real, layer.constant("output"))
+        return bounded(b, real, layer.constant("output"))
     scale, table = output_scale(layer), layer.constant("table")
     if residual is not None:
         r = layer.constant("residual_params")
@@ -112,7 +113,8 @@ def _finished(b: Builder, layer: Layer, real: str, residual: Node | None) -> str
     return y if table is None else _looked_up(b, y, table)
 
 
-def _bounded(b: Builder, real: str, output: FloatOutput) -> str:
+def bounded(b: Builder, real: str, output: FloatOutput) -> str:
+    """`real` within the bounds of `output`."""
     if output == FloatOutput():
         return real
     low, high = (b.constant(np.float32(bound)) for bound in output)

@@ -128,12 +128,13 @@ from fxquant.ops.integer.floats import (
 )
 from fxquant.ops.integer.linear import (
     dynamic_linear as dynamic_linear,
+    dynamic_linear_grouped as dynamic_linear_grouped,
     int8_linear as int8_linear,
     int8_linear_grouped as int8_linear_grouped,
     weight_only_linear as weight_only_linear,
 )
 from fxquant.ops.integer.lookup import lookup as lookup
-from fxquant.ops.integer.matmul import int8_matmul as int8_matmul
+from fxquant.ops.integer.matmul import dynamic_matmul as dynamic_matmul, int8_matmul as int8_matmul
 from fxquant.ops.integer.norm import (
     int8_group_norm as int8_group_norm,
     int8_layer_norm as int8_layer_norm,

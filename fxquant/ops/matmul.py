@@ -33,7 +33,7 @@ def _limits(arguments: Limits) -> str | None:
     return None
 
 
-@op(activations=("a", "b"), kernel=True, limits=_limits)
+@op(activations=("a", "b"), kernel=True, dynamic=True, limits=_limits)
 def matmul(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
     """a [..., M, K], b [..., K, N] -> [..., M, N]."""
     y = torch.matmul(a, b)

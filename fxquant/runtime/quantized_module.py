@@ -16,6 +16,7 @@ from fxquant.errors import ConfigError, UnsupportedError
 from fxquant.graph.expect import expect_options
 from fxquant.graph.parts import captures_of
 from fxquant.runtime.failure import complain
+from fxquant.runtime.layer import Layer
 from fxquant.runtime.region import Int8Region, outer_prefix, run
 
 
@@ -124,7 +125,10 @@ def as_one_graph(model: object, taker: str) -> QuantizedModule:
         raise UnsupportedError(
             f"{taker} takes a graph, but the code of {type(model).__name__} runs as Python: {reason}"
         )
-    raise ConfigError(f"{taker} takes what convert_fx returned, not a {type(model).__name__}")
+    kind = type(model).__name__
+    if isinstance(model, nn.Module) and any(isinstance(part, Layer) for part in model.modules()):
+        kind += "; prepare_fx and convert_fx take the qconfigs of quantize_dynamic, and give a graph"
+    raise ConfigError(f"{taker} takes what convert_fx returned, not a {kind}")
 
 
 def finished(gm: GraphModule, name: str, meta: dict[str, Any]) -> QuantizedModule:

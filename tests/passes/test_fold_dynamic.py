@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 from copies import copies_of
+from fxquant.passes.annotate_dynamic import FEW_LIMIT
+from regions import assert_planned_right
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fxquant
 from fxquant import (
@@ -21,7 +24,9 @@ from fxquant import (
     explain,
     get_default_qconfig_mapping,
     prepare_fx,
+    quantize_dynamic,
 )
+from fxquant.demo.metrics import sqnr_db
 from fxquant.observer import (
     MinMaxObserver,
     PerGroupMinMaxObserver,
@@ -29,7 +34,8 @@ from fxquant.observer import (
     default_dynamic_quant_observer,
     default_per_channel_weight_observer,
 )
-from fxquant.ops.integer.linear import dynamic_linear
+from fxquant.ops.integer.linear import dynamic_linear, dynamic_linear_grouped
+from fxquant.ops.integer.matmul import dynamic_matmul
 from fxquant.qconfig import default_dynamic_qconfig, float16_dynamic_qconfig, per_channel_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
 
@@ -40,6 +46,10 @@ def converted(model: nn.Module, qconfig: Any, *x: Tensor) -> Any:
 
 def with_activation(observer: Any, **options: Any) -> QConfig:
     return QConfig(observer.with_args(is_dynamic=True, **options), default_per_channel_weight_observer)
+
+
+def in_groups(size: int) -> QConfig:
+    return QConfig(default_dynamic_quant_observer, PerGroupMinMaxObserver.with_args(group_size=size))
 
 
 def expected(linear: nn.Linear, x: Tensor, dynamic: Dynamic) -> Tensor:
@@ -106,6 +116,87 @@ def test_layers_in_a_row_are_one_program() -> None:
         assert quantized(torch.randn(shape)).shape == shape
 
 
+@pytest.mark.parametrize("size", [8, 20, 40])
+def test_weights_in_groups(size: int, isa: str, tmp_path: Any) -> None:
+    model, x = nn.Sequential(nn.Linear(40, 30), nn.ReLU()).eval(), torch.randn(7, 40)
+    with torch.no_grad():
+        model[0].weight.mul_(torch.logspace(-2, 0, 5).repeat_interleave(8))
+    quantized, eager = converted(model, in_groups(size), x), quantize_dynamic(model, {nn.Linear: in_groups(size)})
+    [row] = explain(quantized).rows
+    assert (row.op, row.absorbed) == ("DynamicLinearGrouped", ("ReLU",))
+    layer = next(module for module in quantized.modules() if hasattr(module, "derived_packed"))
+    assert layer.constant("scale").shape == (30, 40 // size)
+    constants = [layer.constant(name) for name in ("weight", "scale", "bias")]
+    for each in (x, x[0], torch.randn(2, 3, 40)):
+        real = dynamic_linear_grouped(each, *constants, Dynamic(), FloatOutput(0.0))
+        assert torch.equal(quantized(each), real)
+        assert torch.equal(eager(each), real)
+    assert_planned_right(quantized, x)
+    assert sqnr_db(model(x), quantized(x)) > 30
+    for again in copies_of(quantized, tmp_path):
+        assert torch.equal(again(x), quantized(x))
+
+
+class Products(nn.Module):
+    """Of activations, in all spellings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(24, 24), nn.Linear(40, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        z = torch.einsum("bik,bjk->bij", y, x)
+        z = torch.bmm(z, torch.matmul(y, x.transpose(1, 2)) / 4) @ z
+        return self.last(z)
+
+
+def test_products_of_activations() -> None:
+    model, x = Products().eval(), torch.randn(3, 40, 24)
+    quantized = converted(model, per_channel_dynamic_qconfig, x)
+    found = [row.op for row in explain(quantized).rows if row.precision == "dynamic"]
+    assert found == ["DynamicLinear", *["DynamicMatmul"] * 4, "DynamicLinear"]
+    for batch in (3, 1, 5):
+        x = torch.randn(batch, 40, 24)
+        assert_planned_right(quantized, x)
+        assert sqnr_db(model(x), quantized(x)) > 30
+
+
+class Parameters(nn.Module):
+    """Products with parameters, as the Conv1D of GPT-2 has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(24, 40)), nn.Parameter(torch.randn(40))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.addmm(self.bias, x, self.weight), F.relu(x @ self.weight)
+
+
+def test_a_product_with_a_parameter_is_a_linear_layer() -> None:
+    model, x = Parameters().eval(), torch.randn(3, 24)
+    quantized = converted(model, per_channel_dynamic_qconfig, x)
+    rows = [(row.op, row.absorbed) for row in explain(quantized).rows if row.precision == "dynamic"]
+    assert rows == [("DynamicLinear", ()), ("DynamicLinear", ("F.relu",))]
+    y, z = quantized(x)
+    product = dynamic_matmul(x, model.weight.detach(), 1.0)
+    assert torch.equal(z, product.relu())
+    torch.testing.assert_close(y, product + model.bias)
+
+
+def test_a_product_of_few_rows_stays_float() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ x
+
+    found = {
+        size: explain(converted(Square(), per_channel_dynamic_qconfig, torch.randn(2, size, size))).rows
+        for size in (31, 32)
+    }
+    assert [(row.precision, row.reason) for row in found[31]] == [("float", FEW_LIMIT)]
+    assert [row.precision for row in found[32]] == ["dynamic"]
+
+
 class Recurrent(nn.Module):
     def __init__(self, kind: Any, **options: Any) -> None:
         super().__init__()
@@ -150,7 +241,7 @@ def test_needs_no_data_and_leaves_the_model_alone() -> None:
     [
         (float16_dynamic_qconfig, "its qconfig asks for torch.float16 activations"),
         (with_activation(PlaceholderObserver, dtype=torch.int8, qscheme=torch.per_tensor_symmetric), "are affine"),
-        (QConfig(default_dynamic_quant_observer, PerGroupMinMaxObserver.with_args(group_size=8)), "groups of inputs"),
+        (in_groups(16), "asks for groups of 16 inputs, which do not divide its 40"),
         (QConfig(default_dynamic_quant_observer, MinMaxObserver), "asks for torch.uint8 weights"),
     ],
 )

@@ -84,6 +84,11 @@ int64_t dynamic_scratch(int64_t rows, int64_t depth) {
   return rows * (code_stride(depth) + terms) + kLine;
 }
 
+DynamicCodes dynamic_codes(const uint8_t* scratch, int64_t rows, int64_t depth) {
+  const Scratch in(const_cast<uint8_t*>(scratch), rows, depth);
+  return {in.codes, in.terms, code_stride(depth)};
+}
+
 // Of a few rows first the terms: a CPU works on several while it waits for those of one.
 void dynamic_rows(const DynamicRows& p, uint8_t* scratch, const float* x, Isa isa, int64_t begin, int64_t end) {
   constexpr int64_t kTogether = 8;

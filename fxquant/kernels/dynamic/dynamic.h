@@ -56,6 +56,15 @@ RowTerms row_terms(const Range& range, const Levels& levels);
 // Bytes of scratch, which begins at a multiple of 64.
 int64_t dynamic_scratch(int64_t rows, int64_t depth);
 
+// What scratch holds of rows of `depth`: codes, `stride` bytes apart, and terms.
+struct DynamicCodes {
+  const uint8_t* codes;
+  const RowTerms* terms;
+  int64_t stride;
+};
+
+DynamicCodes dynamic_codes(const uint8_t* scratch, int64_t rows, int64_t depth);
+
 // The two parts of it, where by_row holds: rows [begin, end) of x to their codes and terms, as scratch holds them; and
 // the product, whose rows may be quantized once for several layers.
 void dynamic_rows(const DynamicRows& params, uint8_t* scratch, const float* x, Isa isa, int64_t begin, int64_t end);

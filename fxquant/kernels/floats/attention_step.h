@@ -3,7 +3,7 @@
 #include <string>
 
 #include "floats/floats.h"
-#include "matmul/attention_step.h"
+#include "matmul/steps.h"
 
 namespace fxquant {
 namespace {

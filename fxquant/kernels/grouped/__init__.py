@@ -67,3 +67,32 @@ def grouped_linear(
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None
     return y
+
+
+@torch_op(
+    "dynamic_grouped_linear(Tensor x, Tensor packed, Tensor bias, int quant_min, int quant_max, float low, float high) "
+    "-> Tensor",
+    fake=lambda x, packed, bias, *_: x.new_empty((*x.shape[:-1], bias.numel())),
+)
+def dynamic_grouped_linear(
+    x: Tensor, packed: Tensor, bias: Tensor, quant_min: int, quant_max: int, low: float, high: float
+) -> Tensor:
+    """As of ops.dynamic_linear_grouped, on the result of `pack_grouped`: float32 [..., K] -> [..., N], contiguous.
+
+    Raises InputError for another dtype or shape, or weights packed for another ISA or size.
+    """
+    if x.dtype is not torch.float32 or x.dim() == 0:
+        raise InputError(f"linear takes a float32 tensor [..., in_features], not {x.dtype} of shape {list(x.shape)}")
+    x, bias = x.contiguous(), bias.contiguous()
+    y = torch.empty((*x.shape[:-1], bias.numel()))
+    if y.numel() == 0:
+        return y
+    rows, threads, isa = rows_of(x), torch.get_num_threads(), active_isa()
+    codes = torch.empty(_kernels.dynamic_scratch(*rows.shape), dtype=torch.uint8)
+    _kernels.dynamic_rows(threads, view(codes), view(rows), quant_min, quant_max, isa)
+    constants = (packed.data_ptr(), packed.numel(), bias.data_ptr(), rows.shape[1], low, high, isa)
+    try:
+        _kernels.dynamic_grouped(threads, view(rows_of(y)), view(codes), *constants)
+    except ValueError as error:
+        raise InputError(f"linear of {list(x.shape)}: {error}") from None
+    return y

@@ -17,7 +17,8 @@ constexpr int kTileRows = M::kCount == 16 ? 5 : 2;
 template <class M, int Rows>
 struct Tile {
   const GroupedLinear& p;
-  const uint8_t* x;  // of the first row
+  const uint8_t* x;       // of the first row
+  const RowTerms* terms;  // likewise, or null
   typename M::F32 total[Rows][M::kVectors];
 
   // Adds the inputs [begin, begin + count) of the rows to `acc`.
@@ -48,12 +49,12 @@ struct Tile {
     for (; k < inputs && k + kStep <= left; k += kStep) step(acc, first + k, kStep, weights + k * kColumns);
     if (k < inputs) step(acc, first + k, left - k, weights + k * kColumns);
     unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
-      int32_t terms[M::kCount];
-      for (int i = 0; i < M::kCount; ++i) terms[i] = -p.x_zero_point * sums[v * M::kCount + i];
-      const auto term = M::load_i32(terms);
+      const auto sum = M::load_i32(sums + v * M::kCount);
+      const auto term = M::mul_i32(sum, M::splat_i32(-p.x_zero_point));
       const auto scale = M::load_f32(scales + v * M::kCount);
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-        const auto real = M::to_float(M::add_i32(acc[m][v], term));
+        const auto own = terms ? M::mul_i32(sum, M::splat_i32(-terms[m].zero_point)) : term;
+        const auto real = M::to_float(M::add_i32(acc[m][v], own));
         total[m][v] = M::add(total[m][v], M::mul(real, scale));
       });
     });
@@ -73,17 +74,35 @@ struct Tile {
       if (count <= 0) return;
       const auto bias = M::load_f32(p.bias + at, count);
       for (int m = 0; m < Rows; ++m) {
-        M::store_u8(y + m * p.y_stride + at, count, M::add(M::mul(total[m][v], multiplier), bias), output);
+        uint8_t* to = y + m * p.y_stride;
+        if (terms) {
+          store(reinterpret_cast<float*>(to) + at, count, M::add(M::mul(total[m][v], M::set(terms[m].scale)), bias));
+        } else {
+          M::store_u8(to + at, count, M::add(M::mul(total[m][v], multiplier), bias), output);
+        }
       }
     }
+  }
+
+  // `value` within the bounds; NaN stays.
+  void store(float* to, int64_t count, typename M::F32 value) const {
+    const auto zero = M::set(0.0F);
+    value = M::greater(M::set(p.bounds.low), value);
+    if (p.bounds.high < __builtin_inff()) {
+      value = M::sub(zero, M::greater(M::set(-p.bounds.high), M::sub(zero, value)));
+    }
+    M::store_f32(to, count, value);
   }
 };
 
 template <class M, int Rows>
-void run_rows(const GroupedLinear& p, uint8_t* y, const uint8_t* x, int64_t rows, int64_t column,
+void run_rows(const GroupedLinear& p, int64_t row, uint8_t* y, const uint8_t* x, int64_t rows, int64_t column,
               const uint8_t* panel) {
-  if (rows == Rows) return Tile<M, Rows>{p, x, {}}.run(y, column, panel);
-  if constexpr (Rows > 1) run_rows<M, Rows - 1>(p, y, x, rows, column, panel);
+  if (rows == Rows) {
+    Tile<M, Rows> tile{p, x + row * p.x_stride, p.terms ? p.terms + row : nullptr, {}};
+    return tile.run(y + row * p.y_stride, column, panel);
+  }
+  if constexpr (Rows > 1) run_rows<M, Rows - 1>(p, row, y, x, rows, column, panel);
 }
 
 template <class M>
@@ -94,8 +113,7 @@ void grouped_run(const GroupedLinear& p, uint8_t* y, const uint8_t* x, int64_t b
   for (int64_t i = begin; i < end; ++i) {
     const int64_t panel = i / tiles, row = i % tiles * kRows;
     const int64_t rows = p.rows - row < kRows ? p.rows - row : kRows;
-    run_rows<M, kTileRows<M>>(p, y + row * p.y_stride, x + row * p.x_stride, rows, panel * kColumns,
-                              panels + panel * bytes);
+    run_rows<M, kTileRows<M>>(p, row, y, x, rows, panel * kColumns, panels + panel * bytes);
   }
 }
 

@@ -2,6 +2,9 @@
 //   total[m, n] = sum over groups g, in their order from 0.0 on, of float(acc[m, n, g]) * scale[n, g]
 //   acc[m, n, g] = sum over the inputs k of g of (x[m, k] - x_zero_point) * w[n, k]                exact, int32
 //   y[m, n] = round_and_saturate(total[m, n] * multiplier + bias[n])                        (base/requantize.h)
+// or, of rows that were quantized at run time (dynamic/dynamic.h), each with a zero point and a scale of its own,
+// float32
+//   y[m, n] = clamp(total[m, n] * scale[m] + bias[n], low, high)
 // Each float operation rounds on its own.
 //
 // Weights are packed once, for one ISA, whatever becomes of the activations:
@@ -13,6 +16,7 @@
 
 #include "base/isa.h"
 #include "base/requantize.h"
+#include "gemm/gemm.h"
 
 namespace fxquant {
 
@@ -31,7 +35,7 @@ struct GroupedWeights {
   const float* scale = nullptr;
 };
 
-// x [rows, inputs] and y [rows, outputs] with row strides.
+// x [rows, inputs] and y [rows, outputs] with row strides in bytes.
 struct GroupedLinear {
   const GroupedHeader* packed = nullptr;
   int64_t rows = 0, x_stride = 0, y_stride = 0;
@@ -39,6 +43,8 @@ struct GroupedLinear {
   float multiplier = 1.0F;
   const float* bias = nullptr;  // [outputs]
   Requantize output;
+  const RowTerms* terms = nullptr;  // [rows]: y is float32, within `bounds`
+  FloatOutput bounds;
 };
 
 struct GroupedKernels {

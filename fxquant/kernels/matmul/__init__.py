@@ -21,11 +21,12 @@ def scratch(bytes_for_a_thread: int) -> Tensor:
     return torch.empty(bytes_for_a_thread * torch.get_num_threads(), dtype=torch.uint8)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
+def product_of(a: Tensor, b: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
     """The empty result of a @ b."""
-    if a.dtype is not torch.uint8 or b.dtype is not torch.uint8 or a.dim() < 2 or b.dim() < 2:
+    if a.dtype is not dtype or b.dtype is not dtype or a.dim() < 2 or b.dim() < 2:
+        name = str(dtype).removeprefix("torch.")
         raise InputError(
-            f"matmul takes uint8 matrices, not {a.dtype} of shape {list(a.shape)} and {b.dtype} of {list(b.shape)}"
+            f"matmul takes {name} matrices, not {a.dtype} of shape {list(a.shape)} and {b.dtype} of {list(b.shape)}"
         )
     if a.shape[-1] != b.shape[-2]:
         raise InputError(f"shapes {list(a.shape)} and {list(b.shape)} cannot be multiplied")
@@ -39,7 +40,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 @torch_op(
     "matmul(Tensor a, Tensor b, float multiplier, int a_zero_point, int b_zero_point, int zero_point, int quant_min, "
     "int quant_max) -> Tensor",
-    lambda a, b, *_: _product(a, b),
+    lambda a, b, *_: product_of(a, b),
 )
 def matmul(
     a: Tensor,
@@ -56,14 +57,18 @@ def matmul(
     uint8 [..., M, K] and [..., K, N], whose leading dimensions broadcast. Raises InputError for other dtypes and for
     shapes that do not fit.
     """
-    y = _product(a, b)
+    settings = (multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
+    return run_matmul("matmul", product_of(a, b), a, b, *settings)
+
+
+def run_matmul(kernel: str, y: Tensor, a: Tensor, b: Tensor, *settings: float) -> Tensor:
+    """Writes the product of `a` and `b` to `y`, which is returned."""
     if y.numel() == 0:
         return y
     a, b = (x.expand(*y.shape[:-2], *x.shape[-2:]) for x in (dense_rows(a), b))
     views, isa = (view(y), view(a), view(b)), active_isa()
-    memory = scratch(_kernels.matmul_scratch_size(*views, isa))
-    arguments = (multiplier, a_zero_point, b_zero_point, zero_point, quant_min, quant_max)
-    _kernels.matmul(torch.get_num_threads(), *views, view(memory), *arguments, isa)
+    memory = scratch(getattr(_kernels, f"{kernel}_scratch_size")(*views, isa))
+    getattr(_kernels, kernel)(torch.get_num_threads(), *views, view(memory), *settings, isa)
     return y
 
 

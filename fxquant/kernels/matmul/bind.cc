@@ -1,5 +1,5 @@
 // Steps of matmul and attention.
-#include "matmul/attention_step.h"
+#include "matmul/steps.h"
 
 namespace nb = nanobind;
 
@@ -8,14 +8,7 @@ namespace {
 
 Matmul matmul_of(const View& y, const View& a, const View& b) {
   Matmul p;
-  p.batches = batches_of<3>({&y, &a, &b});
-  p.rows = size_of(y, 2);
-  p.columns = size_of(y, 1);
-  p.depth = size_of(a, 1);
-  expect(size_of(a, 2) == p.rows && size_of(b, 1) == p.columns && size_of(b, 2) == p.depth);
-  p.y_row = dense_rows(y);
-  p.a_row = dense_rows(a);
-  p.b = matrix_of(b);
+  static_cast<MatmulLayout&>(p) = layout_of(y, a, b);
   return p;
 }
 
@@ -26,12 +19,8 @@ Step matmul_step(const View& y, const View& a, const View& b, const View& scratc
   p.a_zero_point = a_zero_point;
   p.b_zero_point = b_zero_point;
   p.output = {zero_point, quant_min, quant_max};
-  const int64_t bytes = matmul_scratch(p, static_cast<Isa>(isa));
-  const auto most = static_cast<int>(bytes > 0 ? scratch.elements() / bytes : 1);
-  return [=, y_at = y.place, a_at = a.place, b_at = b.place, memory = scratch.place](const Frame& frame) {
-    matmul(p, {frame.at<uint8_t>(y_at), frame.at<const uint8_t>(a_at), frame.at<const uint8_t>(b_at)},
-           frame.at<uint8_t>(memory), static_cast<Isa>(isa), most < frame.threads ? most : frame.threads);
-  };
+  const auto on = static_cast<Isa>(isa);
+  return matmul_step_of<uint8_t>(p, y, a, b, scratch, matmul_scratch(p, on), on, matmul);
 }
 
 Attention attention_of(const View& y, const View& q, const View& k, const View& v, const View& mask, bool bools) {

@@ -31,9 +31,8 @@ int64_t attention_scratch(const Attention& params, Isa isa) { return matmul_kern
 
 void matmul(const Matmul& p, const MatmulOperands& operands, uint8_t* scratch, Isa isa, int threads) {
   const MatmulKernels& kernels = matmul_kernels(isa);
-  const int64_t batches = p.rows * p.columns > 0 ? p.batches.count : 0, work = batches * p.rows * p.columns * p.depth;
-  run_parts(batches, p.rows, work, threads, scratch, kernels.matmul_scratch(p),
-            [&](const MatmulPart& part) { kernels.matmul(p, operands, part); });
+  run_matmul_parts(p, threads, scratch, kernels.matmul_scratch(p),
+                   [&](const MatmulPart& part) { kernels.matmul(p, operands, part); });
 }
 
 void attention(const Attention& p, const AttentionOperands& operands, uint8_t* scratch, Isa isa, int threads) {

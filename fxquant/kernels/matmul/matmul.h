@@ -26,11 +26,16 @@ struct Matrix {
 };
 
 // y and a have neighbouring elements of a row side by side, b any strides.
-struct Matmul {
+struct MatmulLayout {
   Rows<3> batches;  // of y, a, b
   int64_t rows = 0, columns = 0, depth = 0;
   int64_t y_row = 0, a_row = 0;
   Matrix b;
+
+  int64_t multiply_adds() const { return batches.count * rows * columns * depth; }
+};
+
+struct Matmul : MatmulLayout {
   float multiplier = 0.0F;
   int32_t a_zero_point = 0, b_zero_point = 0;
   Requantize output;

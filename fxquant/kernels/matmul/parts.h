@@ -27,6 +27,12 @@ void run_parts(int64_t batches, int64_t rows, int64_t work, int threads, uint8_t
 }
 
 template <class Body>
+void run_matmul_parts(const MatmulLayout& p, int threads, uint8_t* scratch, int64_t scratch_bytes, const Body& body) {
+  const int64_t batches = p.rows * p.columns > 0 ? p.batches.count : 0;
+  run_parts(batches, p.rows, p.multiply_adds(), threads, scratch, scratch_bytes, body);
+}
+
+template <class Body>
 void run_attention_parts(const AttentionLayout& p, int threads, uint8_t* scratch, int64_t scratch_bytes,
                          const Body& body) {
   const int64_t batches = p.queries * p.width > 0 ? p.batches.count : 0;

@@ -48,6 +48,19 @@ inline void expect(bool holds) {
   if (!holds) throw std::invalid_argument("shapes do not fit");
 }
 
+inline MatmulLayout layout_of(const View& y, const View& a, const View& b) {
+  MatmulLayout p;
+  p.batches = batches_of<3>({&y, &a, &b});
+  p.rows = size_of(y, 2);
+  p.columns = size_of(y, 1);
+  p.depth = size_of(a, 1);
+  expect(size_of(a, 2) == p.rows && size_of(b, 1) == p.columns && size_of(b, 2) == p.depth);
+  p.y_row = dense_rows(y);
+  p.a_row = dense_rows(a);
+  p.b = matrix_of(b);
+  return p;
+}
+
 inline AttentionLayout layout_of(const View& y, const View& q, const View& k, const View& v, const View& mask,
                                  bool bools) {
   AttentionLayout p;

@@ -23,7 +23,7 @@ from fxquant.ops.integer.exponential import EXPONENTIAL_255, LOG2_E, power_of_2
 from fxquant.ops.integer.matmul import centered_product
 from fxquant.ops.integer.softmax import added
 from fxquant.ops.op import op
-from fxquant.qparams import Requantize, requantize, round_and_saturate
+from fxquant.qparams import Requantize, requantize, symmetric_codes
 
 
 @op(activations=("query", "key", "value"), at_run_time=("mask",))
@@ -78,17 +78,10 @@ def dynamic_attention(
     Query and key have one scale for each of the leading dimensions, values one for each of their columns too. A NaN or
     an infinity in query or key makes all of its result NaN, one in a value its column.
     """
-    q, q_scale = _codes(query, (-2, -1))
-    k, k_scale = _codes(key, (-2, -1))
-    v, v_scale = _codes(value, (-2,))
+    q, q_scale = symmetric_codes(query, (-2, -1))
+    k, k_scale = symmetric_codes(key, (-2, -1))
+    v, v_scale = symmetric_codes(value, (-2,))
     multiplier = q_scale * k_scale * scale * LOG2_E
     p, total = _probabilities(centered_product(q, 128, k.mT, 128).float() * multiplier, mask, causal)
     share = torch.where(total > 0, 1.0 / total, 0.0) + 0.0 * (q_scale + k_scale)
     return centered_product(p, 0, v, 128).float() * share * v_scale
-
-
-def _codes(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Symmetric codes of `x` around 128, uint8, and their scale, one over `dims`; NaN of no numbers."""
-    scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=2.0**-126) if x.numel() else x.new_ones(())
-    scale = torch.where(scale.isfinite(), scale, torch.nan)
-    return round_and_saturate(x * (1.0 / scale), 128, 1, 255).to(torch.uint8), scale

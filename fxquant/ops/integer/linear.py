@@ -16,6 +16,10 @@ and, of integers, with such scales
 
 total[n] = sum over g, in their order from 0.0 on, of float(acc[n, g]) * scale[n, g]
 y        = requantize(total * multiplier + shift[n])                            each operation rounded to float32
+
+and, of float32 x that is quantized at run time, row by row,
+
+y[m, n]  = clamp(total[m, n] * s[m] + bias[n], low, high)
 """
 
 from __future__ import annotations
@@ -90,9 +94,27 @@ def int8_linear_grouped(
 
     `multiplier` is s_x / s_y, and `shift` is the bias in units of s_y.
     """
+    total = _grouped_product(x, x_zero_point, weight, scale)
+    return round_and_saturate(total * multiplier + shift, *output).to(torch.uint8)
+
+
+@op(weight="weight", bias="bias")
+def dynamic_linear_grouped(
+    x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
+) -> Tensor:
+    """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
+
+    Scales of inputs are found by row, whatever `dynamic` says.
+    """
+    codes, row_scale, zero_point = dynamic_quantize(x, dynamic._replace(by_row=True))
+    return (_grouped_product(codes, zero_point, weight, scale) * row_scale + bias).clamp(output.low, output.high)
+
+
+def _grouped_product(x: Tensor, zero_point: int | Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """total above, float32 [..., N]."""
     groups = scale.shape[1]
     total = torch.zeros(*x.shape[:-1], weight.shape[0])
     for group, (inputs, weights) in enumerate(zip(x.chunk(groups, -1), weight.chunk(groups, 1), strict=True)):
-        acc = F.linear(inputs.double() - x_zero_point, weights.double()).int()
+        acc = F.linear(inputs.double() - zero_point, weights.double()).int()
         total = total + acc.float() * scale[:, group]
-    return round_and_saturate(total * multiplier + shift, *output).to(torch.uint8)
+    return total

@@ -21,8 +21,10 @@ from fxquant.runtime.layers.floats import FloatEmbedding as FloatEmbedding
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu
 from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
 from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
+from fxquant.runtime.layers.linear import DynamicLinearGrouped as DynamicLinearGrouped
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
 from fxquant.runtime.layers.lookup import Lookup as Lookup
+from fxquant.runtime.layers.matmul import DynamicMatmul as DynamicMatmul
 from fxquant.runtime.layers.matmul import Int8Attention as Int8Attention
 from fxquant.runtime.layers.matmul import Int8Matmul as Int8Matmul
 from fxquant.runtime.layers.norm import Int8GroupNorm as Int8GroupNorm

@@ -122,3 +122,35 @@ class Int8LinearGrouped(Layer):
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         operands, shift = (emitter.rows(y), emitter.rows(x)), emitter.constant(self.derived_shift)
         emitter.call("grouped_linear", operands, shift, *self.derived_arguments, active_isa(), packed=packed)
+
+
+@computes(ops.dynamic_linear_grouped)
+class DynamicLinearGrouped(Layer):
+    """float32 [..., K] -> float32 [..., N]; between them integers, of weights with a scale for each group of inputs."""
+
+    takes_integers = gives_integers = False
+    any_strides = False
+
+    def derive(self) -> None:
+        self.derived_packed = kernels.pack_grouped(self.constant("weight"), self.constant("scale"))
+        self.derived_bias = self.constant("bias").contiguous()
+        if self.derived_bias.shape != self.constant("weight").shape[:1]:
+            raise InputError(f"a bias of shape {list(self.derived_bias.shape)} is not that of the outputs")
+        self.derived_levels = tuple(self.constant("dynamic"))[1:]
+        self.derived_bounds = tuple(self.constant("output"))
+
+    def check(self, *inputs: Any) -> None:
+        check_real(*inputs)
+
+    def run(self, x: Tensor) -> Any:
+        settings = (*self.derived_levels, *self.derived_bounds)
+        return kernels.dynamic_grouped_linear(x, self.derived_packed, self.derived_bias, *settings)
+
+    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        check_float32(x)
+        y, rows = emitter.rows(y), emitter.rows(x)
+        size = _kernels.dynamic_scratch(*rows.shape)
+        codes = emitter.derived("dynamic_rows", rows, size, *self.derived_levels, active_isa())
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
+        settings = (emitter.constant(self.derived_bias), rows.shape[1], *self.derived_bounds, active_isa())
+        emitter.call("dynamic_grouped", (y, codes), *settings, packed=packed)

@@ -14,6 +14,7 @@ from fxquant.kernels.matmul import check_mask
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.layers.plain import Plain
+from fxquant.runtime.layers.weighted import check_float32, check_real
 from fxquant.runtime.value import Value
 from fxquant.runtime.work import attention_multiply_adds, product_multiply_adds
 from fxquant.target import active_isa
@@ -24,8 +25,9 @@ class Int8Matmul(Plain):
     """uint8 [..., M, K] @ [..., K, N] -> uint8 [..., M, N]."""
 
     inputs = ("a", "b")
-    names = ("multiplier", "a_zero_point", "b_zero_point", "output")
+    names: tuple[str, ...] = ("multiplier", "a_zero_point", "b_zero_point", "output")
     kernel = staticmethod(kernels.matmul)
+    native = "matmul"
     any_strides = False
 
     def multiply_adds(self, y: Tensor, *inputs: Tensor) -> int:
@@ -36,8 +38,27 @@ class Int8Matmul(Plain):
 
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
         operands = (y, _broadcast(emitter.dense_rows(a), y), _broadcast(b, y))
-        scratch = emitter.thread_scratch(_kernels.matmul_scratch_size(*(x.native for x in operands), active_isa()))
-        emitter.call("matmul", (*operands, scratch), *self.derived_arguments, active_isa())
+        size = getattr(_kernels, f"{self.native}_scratch_size")(*(x.native for x in operands), active_isa())
+        scratch = emitter.thread_scratch(size)
+        emitter.call(self.native, (*operands, scratch), *self.derived_arguments, active_isa())
+
+
+@computes(ops.dynamic_matmul)
+class DynamicMatmul(Int8Matmul):
+    """float32 [..., M, K] @ [..., K, N] -> float32 [..., M, N], of integers that are made at run time."""
+
+    takes_integers = gives_integers = False
+    names = ("scale",)
+    kernel = staticmethod(kernels.dynamic_matmul)
+    native = "dynamic_matmul"
+
+    def check(self, *inputs: Any) -> None:
+        for x in inputs:
+            check_real(x)
+
+    def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
+        check_float32(a, b)
+        super().emit(emitter, y, a, b)
 
 
 def _broadcast(x: Value, y: Value) -> Value:
