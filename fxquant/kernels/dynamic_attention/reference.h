@@ -10,6 +10,7 @@
 #include "base/exponential.h"
 #include "base/lanes_scalar.h"
 #include "dynamic_attention/dynamic_attention.h"
+#include "matmul/dither.h"
 
 namespace fxquant {
 
@@ -56,7 +57,7 @@ inline void reference_dynamic_attention(const FloatAttention& p, const FloatAtte
     }
     int32_t total = 0;
     for (size_t j = 0; j < t.size(); ++j) {
-      const float part = power_of_2<ScalarLanes>(t[j] - most, kExponential255);
+      const float part = power_of_2<ScalarLanes>(t[j] - most, kExponential255) + dither(static_cast<int64_t>(j));
       total += probability[j] = static_cast<int32_t>(std::lrintf(part));
     }
     const float share = std::isnan(s_q + s_k) ? s_q + s_k : total > 0 ? 1.0F / static_cast<float>(total) : 0.0F;

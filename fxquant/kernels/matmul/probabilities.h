@@ -1,6 +1,7 @@
 // From a row of scores, float32 in units of log(2), to probabilities in 255ths of the largest. For a Machine of tile.h.
 #pragma once
 #include "base/exponential.h"
+#include "matmul/dither.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
@@ -48,12 +49,19 @@ constexpr bool kOverlaps = M::kOverlappedRows > 0;
 template <class M>
 constexpr int kTileRows = kOverlaps<M> ? M::kOverlappedRows : M::kRows;
 
+// Offsets of `count` keys.
+inline void fill_dither(float* offsets, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) offsets[j] = dither(j);
+}
+
 // A tile of queries [first, first + Rows): their scores, `keys` of them, and the probabilities to be made of these,
-// both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it.
+// both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it; `offsets` are a row
+// of fill_dither.
 struct QueryTile {
   int64_t first, keys, stride;
   const uint8_t* mask;
   float *scores, *added;
+  const float* offsets;
   uint8_t* probabilities;
 };
 
@@ -66,6 +74,7 @@ class PendingProbabilities {
   // largest_scores: of each of the tile's `rows` rows.
   PendingProbabilities(const QueryTile& tile, const float* largest_scores, int rows)
       : scores_(tile.scores),
+        offsets_(tile.offsets),
         largest_(largest_scores),
         p_(tile.probabilities),
         stride_(tile.stride),
@@ -80,7 +89,7 @@ class PendingProbabilities {
     unroll<4>([&](auto v) FXQUANT_UNROLLED {
       const int64_t j = at_ + M::kCount * v;
       const bool exists = v == 0 || j < length_;
-      parts[v] = exists ? power_of_2<M>(M::sub(M::load_f32(scores_ + j), most), kExponential255) : M::set(0.0F);
+      parts[v] = exists ? dithered(M::sub(M::load_f32(scores_ + j), most), offsets_ + j) : M::set(0.0F);
     });
     M::store4_bytes(p_ + at_, parts);
     at_ += kTogether;
@@ -90,6 +99,9 @@ class PendingProbabilities {
  private:
   static constexpr int64_t kTogether = 4 * M::kCount;
 
+  FXQUANT_UNROLLED static typename M::F32 dithered(typename M::F32 distance, const float* offsets) {
+    return M::add(power_of_2<M>(distance, kExponential255), M::load_f32(offsets));
+  }
   FXQUANT_UNROLLED void next_row() {
     at_ = 0;
     scores_ += stride_;
@@ -98,7 +110,7 @@ class PendingProbabilities {
     --rows_;
   }
 
-  const float *scores_, *largest_;
+  const float *scores_, *offsets_, *largest_;
   uint8_t* p_;
   int64_t stride_, length_, at_ = 0;
   int rows_;
