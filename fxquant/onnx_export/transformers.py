@@ -67,16 +67,16 @@ def _int8_attention(b: Builder, layer: Layer, query: Node, key: Node, value: Nod
     scores = _masked(b, b.add("MatMul", q, _transposed(b, k, len(b.shape(key)))), mask)
     if layer.constant("causal"):
         scores = b.add("Add", scores, _causal(b, query, key))
-    return _quantized(b, layer, _averaged(b, scores, v, dither(b.shape(key)[-2])))
+    return _quantized(b, layer, _averaged(b, scores, v, dither(b.shape(key)[-2]) / 256))
 
 
 def _averaged(b: Builder, scores: str, value: str, offsets: Tensor) -> Any:
-    """Rows of `value` averaged by 255ths of the largest probability, rounded after `offsets` [keys] were added; 0 where
-    a row of scores is -inf throughout."""
+    """Rows of `value` averaged by 255ths of the largest probability, cut to integers after `offsets` [keys] were added;
+    0 where a row of scores is -inf throughout."""
     top = b.add("ReduceMax", scores, b.integers([-1]), keepdims=1)
     distance = b.add("Sub", scores, b.add("Max", top, b.constant(_LOWEST)))
     parts = b.add("Mul", b.add("Exp", distance), b.constant(np.float32(255)))
-    probabilities = b.add("Round", b.add("Add", parts, b.constant(offsets)))
+    probabilities = b.add("Floor", b.add("Add", parts, b.constant(offsets)))
     total = b.add("ReduceSum", probabilities, b.integers([-1]), keepdims=1)
     total = b.add("Max", total, b.constant(np.float32(1)))
     return b.add("Div", b.add("MatMul", probabilities, value), total)

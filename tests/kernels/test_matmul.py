@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fxquant import kernels
 from fxquant.errors import InputError
 from fxquant.ops.integer.attention import dither, int8_attention
-from fxquant.ops.integer.exponential import EXPONENTIAL, EXPONENTIAL_255, LOG2_E, power_of_2
+from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
 from fxquant.ops.integer.matmul import int8_matmul
 from fxquant.qparams import Requantize
 
@@ -125,11 +125,12 @@ def test_a_long_tail_of_small_probabilities_keeps_its_weight(keys: int) -> None:
     assert abs(int(y) - 128 - 100 * (total - 1) / (total + 1)) <= 1.5
 
 
-def test_dither_fills_a_step_evenly_and_makes_no_key_of_nothing() -> None:
-    offsets = dither(1 << 16)
-    assert torch.equal(offsets.sort().values, torch.arange(-(1 << 15), 1 << 15) / 2.0**16)
-    assert not torch.round(power_of_2(torch.tensor(-math.inf), EXPONENTIAL_255) + offsets).any()
-    assert torch.round(255 + offsets).max() == 255
+def test_dither_fills_a_step_evenly_and_makes_no_key_of_one_that_is_masked() -> None:
+    assert torch.equal(dither(1 << 16).bincount(), torch.full((256,), 256))
+    query, key, value = codes(1000, 4), codes(1000, 4), codes(1000, 4)
+    only_itself = torch.eye(1000, dtype=torch.bool)
+    y = kernels.attention(query, key, value, only_itself, 1e-3, 100, 120, 1.0, 128, 128, 0, 255, False)
+    assert torch.equal(y, value)
 
 
 def test_a_row_without_keys_is_zero_and_one_of_lowest_floats_is_not() -> None:

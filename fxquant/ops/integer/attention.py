@@ -2,8 +2,8 @@
 
     t[i, j] = sum over d of (q[i, d] - q_zero_point) * (k[j, d] - k_zero_point) * score_multiplier
               + max(mask[i, j] * log2(e), -FLT_MAX)                        -inf for j > i if causal
-    p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]) + dither(j))   an integer
-    dither(j) = (j * 40503 mod 65536, from -32768 on) / 65536
+    p[i, j] = (rne(65280 * 2^(t[i, j] - max over j of t[i, j])) + dither(j)) >> 8
+    dither(j) = ((j * 40503 + 32768) mod 65536) >> 8                       in 0..255
     y[i, e] = requantize(sum over j of p[i, j] * (v[j, e] - v_zero_point) * (value_multiplier / sum over j of p[i, j]))
 
 Scores are in units of log(2): score_multiplier = s_q * s_k * scale * log2(e). The power of 2 is that of exponential.py.
@@ -11,7 +11,7 @@ All float arithmetic is in float32, both sums are exact in int32. Probabilities 
 that of the rounded ones. A row without any key is 0, as in torch.
 
 `dither` keeps the tail of a long row, where most keys have less than half a step, on average: kernels/matmul/dither.h.
-It cannot make a key of one that is masked, since |dither(j)| <= 0.5 rounds to 0.
+It cannot make a key of one that is masked: dither(j) >> 8 is 0.
 
 Of floats, whose codes are made at run time, score_multiplier = s_q * s_k * scale * log2(e), all zero points are 0, and
 
@@ -63,13 +63,14 @@ def _probabilities(scores: Tensor, mask: Tensor | None, causal: bool) -> tuple[T
         beyond = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
         scores = scores.masked_fill(beyond, -torch.inf)
     distance = scores - scores.amax(-1, keepdim=True) if scores.numel() else scores
-    p = torch.round(power_of_2(distance, EXPONENTIAL_255) + dither(scores.shape[-1]))
+    p = torch.round(256 * power_of_2(distance, EXPONENTIAL_255)) + dither(scores.shape[-1])
+    p = p.div(256, rounding_mode="floor")
     return p, p.sum(-1, keepdim=True)
 
 
 def dither(keys: int) -> Tensor:
-    """What is added to the probabilities of so many keys before they are rounded, float32 [keys]."""
-    return ((torch.arange(keys) * 40503 + 32768) % 65536 - 32768) / 65536
+    """What is added to the probabilities of so many keys, in 256ths, before they are cut to integers: int64 [keys]."""
+    return ((torch.arange(keys) * 40503 + 32768) % 65536) // 256
 
 
 def _in_powers_of_2(mask: Tensor) -> Tensor:
