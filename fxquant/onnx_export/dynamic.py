@@ -109,7 +109,7 @@ def _attention(b: Builder, layer: Layer, query: Node, key: Node, value: Node, ma
     unit = b.add("Mul", b.add("Mul", q.scale, k.scale), b.constant(np.float32(layer.constant("scale"))))
     scores = b.add("Mul", b.add("MatMul", q.codes, transposed(b, k.codes, len(b.shape(key)))), unit)
     scores = masked(b, scores, query, key, mask, layer.constant("causal"))
-    return str(b.add("Mul", averaged(b, scores, v.codes), v.scale))
+    return str(b.add("Mul", averaged(b, scores, key, v.codes), v.scale))
 
 
 # Codes that are made at run time.

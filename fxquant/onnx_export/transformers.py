@@ -15,6 +15,7 @@ from fxquant import ops
 from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.floats import FLOAT_EXPORTS
 from fxquant.onnx_export.layers import LAYER_EXPORTS, output_scale, scale_of
+from fxquant.ops.integer.attention import dither
 from fxquant.ops.integer.embedding import unpacked
 from fxquant.ops.integer.exponential import LOG2_E
 from fxquant.runtime.layer import Layer
@@ -63,14 +64,16 @@ def _int8_attention(b: Builder, layer: Layer, query: Node, key: Node, value: Nod
     v = b.dequantize(b.name(value), v_scale, layer.constant("value_zero_point"))
     scores = b.add("MatMul", q, transposed(b, k, len(b.shape(key))))
     scores = masked(b, scores, query, key, mask, layer.constant("causal"))
-    return quantized(b, layer, averaged(b, scores, v))
+    return quantized(b, layer, averaged(b, scores, key, v))
 
 
-def averaged(b: Builder, scores: str, value: str) -> Any:
-    """Rows of `value` averaged by 255ths of the largest probability; 0 where a row of scores is -inf throughout."""
+def averaged(b: Builder, scores: str, key: Node, value: str) -> Any:
+    """Rows of `value` averaged by 255ths of the largest probability, cut to integers after the dither of each key was
+    added; 0 where a row of scores is -inf throughout."""
     top = b.add("ReduceMax", scores, b.integers([-1]), keepdims=1)
     distance = b.add("Sub", scores, b.add("Max", top, b.constant(_LOWEST)))
-    probabilities = b.add("Round", b.add("Mul", b.add("Exp", distance), b.constant(np.float32(255))))
+    parts = b.add("Mul", b.add("Exp", distance), b.constant(np.float32(255)))
+    probabilities = b.add("Floor", b.add("Add", parts, b.constant(dither(b.shape(key)[-2]) / 256)))
     total = b.add("ReduceSum", probabilities, b.integers([-1]), keepdims=1)
     total = b.add("Max", total, b.constant(np.float32(1)))
     return b.add("Div", b.add("MatMul", probabilities, value), total)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fxquant import kernels
 from fxquant.errors import InputError
-from fxquant.ops.integer.attention import int8_attention
+from fxquant.ops.integer.attention import dither, int8_attention
 from fxquant.ops.integer.exponential import EXPONENTIAL, LOG2_E, power_of_2
 from fxquant.ops.integer.matmul import int8_matmul
 from fxquant.qparams import Requantize
@@ -106,7 +106,31 @@ def test_attention_is_close_to_float() -> None:
     exact = F.scaled_dot_product_attention(*real, scale=0.2)
     multiplier = 0.02 * 0.03 * 0.2 * LOG2_E
     y = kernels.attention(query, key, value, None, multiplier, 100, 120, 0.01 / 0.012, 140, 128, 0, 255, False)
-    assert ((y.float() - 128) * 0.012 - exact).abs().max() < 0.012 * 2
+    steps = (y.float() - 128) - exact / 0.012
+    assert steps.abs().max() < 3
+    assert steps.square().mean().sqrt() < 0.5
+
+
+@pytest.mark.parametrize("keys", [300, 2000])
+def test_a_long_tail_of_small_probabilities_keeps_its_weight(keys: int) -> None:
+    """Rounded to the nearest, each of the others would be 0, and the result that of the one key: 28."""
+    query, key = torch.full((1, 1), 200, dtype=torch.uint8), torch.full((keys, 1), 100, dtype=torch.uint8)
+    key[keys // 2] = 200
+    value = torch.full((keys, 1), 228, dtype=torch.uint8)
+    value[keys // 2] = 28
+    tail = 0.3 / 255  # of the largest probability, each of the others
+    multiplier = -math.log2(tail) / (200 * 100)
+    y = kernels.attention(query, key, value, None, multiplier, 0, 100, 1.0, 128, 128, 0, 255, False)
+    total = tail * (keys - 1)
+    assert abs(int(y) - 128 - 100 * (total - 1) / (total + 1)) <= 1.5
+
+
+def test_dither_fills_a_step_evenly_and_makes_no_key_of_one_that_is_masked() -> None:
+    assert torch.equal(dither(1 << 16).bincount(), torch.full((256,), 256))
+    query, key, value = codes(1000, 4), codes(1000, 4), codes(1000, 4)
+    only_itself = torch.eye(1000, dtype=torch.bool)
+    y = kernels.attention(query, key, value, only_itself, 1e-3, 100, 120, 1.0, 128, 128, 0, 255, False)
+    assert torch.equal(y, value)
 
 
 def test_a_row_without_keys_is_zero_and_one_of_lowest_floats_is_not() -> None:

@@ -15,6 +15,20 @@ struct YmmDot : Avx2Lanes {
   static Acc mul_i32(Acc a, Acc b) { return _mm256_mullo_epi32(a, b); }
   static void store_i32(int32_t* p, Acc v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   static F32 to_float(Acc v) { return _mm256_cvtepi32_ps(v); }
+  static __m256i words(F32 a, F32 b) { return _mm256_packus_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b)); }
+  static void store4_words(uint16_t* p, const F32 (&v)[4]) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), words(v[0], v[1]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p) + 1, words(v[2], v[3]));
+  }
+  static void store4_high_bytes(uint8_t* p, const F32 (&v)[4], const uint16_t* added) {
+    const auto high = [&](F32 a, F32 b, int i) {
+      const __m256i other = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(added) + i);
+      return _mm256_srli_epi16(_mm256_add_epi16(words(a, b), other), 8);
+    };
+    const __m256i bytes = _mm256_packus_epi16(high(v[0], v[1], 0), high(v[2], v[3], 1));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+  }
   static int32_t total(Acc v) {
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));

@@ -17,6 +17,20 @@ struct Avx512Dot : Avx512Lanes {
   static Acc mul_i32(Acc a, Acc b) { return _mm512_mullo_epi32(a, b); }
   static void store_i32(int32_t* p, Acc v) { _mm512_storeu_si512(p, v); }
   static F32 to_float(Acc v) { return _mm512_cvtepi32_ps(v); }
+  static __m512i words(F32 a, F32 b) { return _mm512_packus_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b)); }
+  static void store4_words(uint16_t* p, const F32 (&v)[4]) {
+    _mm512_storeu_si512(p, words(v[0], v[1]));
+    _mm512_storeu_si512(p + 32, words(v[2], v[3]));
+  }
+  // In each quarter of packed words four of v[0] are followed by four of v[1].
+  static void store4_high_bytes(uint8_t* p, const F32 (&v)[4], const uint16_t* added) {
+    const __m512i low = _mm512_add_epi16(words(v[0], v[1]), _mm512_loadu_si512(added));
+    const __m512i high = _mm512_add_epi16(words(v[2], v[3]), _mm512_loadu_si512(added + 32));
+    const __m512i fours = _mm512_setr_epi32(0, 16, 32, 48, 8, 24, 40, 56, 64, 80, 96, 112, 72, 88, 104, 120);
+    const __m512i order =
+        _mm512_add_epi32(_mm512_mullo_epi32(fours, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x07050301));
+    _mm512_storeu_si512(p, _mm512_permutex2var_epi8(low, order, high));
+  }
   static Activations broadcast(uint32_t bytes) { return _mm512_set1_epi32(static_cast<int>(bytes)); }
   static Weights weights(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static Activations activations(const uint8_t* p) { return weights(p); }

@@ -24,6 +24,16 @@ struct NeonDot : NeonLanes {
   static int32_t total(Acc v) { return vaddvq_s32(v); }
   static void store_i32(int32_t* p, Acc v) { vst1q_s32(p, v); }
   static F32 to_float(Acc v) { return vcvtq_f32_s32(v); }
+  static uint16x8_t words(F32 a, F32 b) { return halves(vcvtnq_u32_f32(a), vcvtnq_u32_f32(b)); }
+  static void store4_words(uint16_t* p, const F32 (&v)[4]) {
+    vst1q_u16(p, words(v[0], v[1]));
+    vst1q_u16(p + 8, words(v[2], v[3]));
+  }
+  static void store4_high_bytes(uint8_t* p, const F32 (&v)[4], const uint16_t* added) {
+    const uint16x8_t low = vaddq_u16(words(v[0], v[1]), vld1q_u16(added));
+    const uint16x8_t high = vaddq_u16(words(v[2], v[3]), vld1q_u16(added + 8));
+    vst1q_u8(p, vuzp2q_u8(vreinterpretq_u8_u16(low), vreinterpretq_u8_u16(high)));
+  }
 
   static Activations activations_of(uint8x16_t bytes) {
     return {bytes, vreinterpretq_s32_u32(vdotq_u32(vdupq_n_u32(0), bytes, vdupq_n_u8(128)))};

@@ -7,6 +7,8 @@
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
 //   activations         4 * kCount bytes of a row, flipped the same minus 128 as weights; ones: weights of 1
 //   total               the sum of the lanes
+//   store4_words        four F32 rounded to integers in 0..65535, in an order of the ISA's own
+//   store4_high_bytes   of such integers, plus those at `words` that store4_words wrote; one after another
 //   interleave          kCount columns of four rows, each column's four bytes side by side
 //   gather              sixteen bytes of kCount columns, `stride` apart: four of each side by side, four times
 #pragma once
@@ -27,6 +29,12 @@ struct ScalarDot : ScalarLanes {
   static Acc mul_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
   static int32_t total(Acc v) { return v; }
   static void store_i32(int32_t* p, Acc v) { *p = v; }
+  static void store4_words(uint16_t* p, const F32 (&v)[4]) {
+    for (int k = 0; k < 4; ++k) p[k] = static_cast<uint16_t>(std::lrintf(v[k]));
+  }
+  static void store4_high_bytes(uint8_t* p, const F32 (&v)[4], const uint16_t* words) {
+    for (int k = 0; k < 4; ++k) p[k] = static_cast<uint8_t>((std::lrintf(v[k]) + words[k]) >> 8);
+  }
   static F32 to_float(Acc v) { return static_cast<F32>(v); }
   static Activations broadcast(uint32_t bytes) { return bytes; }
   static Weights weights(const uint8_t* p) {

@@ -1,7 +1,7 @@
 // exp of differences to a maximum, in float32 operations that every machine rounds alike:
 //   2^t:  u = max(t, -60);  n = rne(u);  f = u - n;  2^n * (c0 + f * (c1 + f * (c2 + ...)))
 // for t <= 0. With the coefficients of `kExponential` the relative error is below 1.1e-4, and 2^0 is exactly 1; those
-// of kExponential255 give 255 times that, and with those of kExponentialFine it is below 1.9e-7. NaN, as of the
+// of kExponential65280 give 255 * 256 times that, and with those of kExponentialFine it is below 1.9e-7. NaN, as of the
 // difference of two infinities, is 2^-60.
 #pragma once
 #include "base/unroll.h"
@@ -11,7 +11,8 @@ namespace {
 
 constexpr float kLog2E = 1.4426950408889634F;
 constexpr float kExponential[4] = {1.0F, 0.6932829022407532F, 0.24221095442771912F, 0.05500892922282219F};
-constexpr float kExponential255[4] = {255.0F, 176.78713989257812F, 61.76379394531250F, 14.02727699279785F};
+constexpr float kExponential65280[4] = {65280.0F, 256 * 176.78713989257812F, 256 * 61.7637939453125F,
+                                        256 * 14.02727699279785F};
 constexpr float kExponentialFine[6] = {1.0F,
                                        0.6931470036506653F,
                                        0.24022242426872253F,

@@ -70,13 +70,6 @@ struct Avx2Lanes {
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(pack(v, q), q.order));
   }
-  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
-    const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
-    const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(v[2]), _mm256_cvtps_epi32(v[3]));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
-  }
 };
 
 }  // namespace

@@ -71,12 +71,6 @@ struct Avx512Lanes {
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm512_storeu_si512(p, _mm512_permutexvar_epi32(q.order, pack(v, q)));
   }
-  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
-    const __m512i low = _mm512_packs_epi32(_mm512_cvtps_epi32(v[0]), _mm512_cvtps_epi32(v[1]));
-    const __m512i high = _mm512_packs_epi32(_mm512_cvtps_epi32(v[2]), _mm512_cvtps_epi32(v[3]));
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
-  }
 };
 
 }  // namespace

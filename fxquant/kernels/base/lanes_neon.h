@@ -81,7 +81,6 @@ struct NeonLanes {
     const uint16x8_t low = halves(round(v[0], q), round(v[1], q)), high = halves(round(v[2], q), round(v[3], q));
     vst1q_u8(p, bytes(low, high, q));
   }
-  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) { store4_u8(p, v, output({0, 0, 255})); }
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 //   kCount         lanes of F32; functions with a `count` in [1, kCount] touch only so many elements
 //   load_u8        float(p[i])                     load_f32   p[i]
 //   store_u8       round_and_saturate(v[i])        store_f32  v[i]
-//   store4_u8      store_u8 of four F32 one after another; store4_bytes of values that lie in 0..255 when rounded
+//   store4_u8      store_u8 of four F32 one after another
 //   add .. div     each rounded to float32 on its own
 //   greater        a where a > b, else b: b if a is NaN
 //   largest        the largest lane, if none is NaN
@@ -50,9 +50,6 @@ struct ScalarLanes {
   static void store_u8(uint8_t* p, int64_t, F32 v, const Output& q) { *p = round_and_saturate(v, q); }
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     for (int k = 0; k < 4; ++k) p[k] = round_and_saturate(v[k], q);
-  }
-  static void store4_bytes(uint8_t* p, const F32 (&v)[4]) {
-    for (int k = 0; k < 4; ++k) p[k] = static_cast<uint8_t>(std::lrintf(v[k]));
   }
 };
 

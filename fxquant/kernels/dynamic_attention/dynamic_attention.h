@@ -4,8 +4,8 @@
 //   codes of x: clamp(rne(x * (1 / s)), -127, 127)
 //   t[i, j] = float(sum over d of q[i, d] * k[j, d], of codes) * (s_q * s_k * scale * log2(e))
 //             + max(mask[i, j] * log2(e), -FLT_MAX);   -inf for j > i if causal
-//   p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]))                                   (base/exponential.h)
-//   y[i, e] = float(sum over j of p[i, j] * v[j, e], of codes) * (1 / sum over j of p[i, j]) * s_v[e]
+//   p[i, j] = (rne(65280 * 2^(t[i, j] - max over j of t[i, j])) + dither(j)) >> 8 (matmul/dither.h) y[i, e] = float(sum
+//   over j of p[i, j] * v[j, e], of codes) * (1 / sum over j of p[i, j]) * s_v[e]
 // with 0 for that quotient where no key is left, and NaN where s_q or s_k is. Sums are exact in int32 for up to 33,025
 // summands, the float operations round one by one: every ISA gives the same bits.
 #pragma once

@@ -13,7 +13,7 @@ namespace {
 // Where a thread keeps what it computes on the way, in bytes.
 template <class M>
 struct DynamicAttentionScratch {
-  int64_t row, code_row, keys, values, codes, queries, scores, probabilities, mask, scales, gathered, size;
+  int64_t row, code_row, keys, values, codes, queries, scores, probabilities, mask, dither, scales, gathered, size;
 
   explicit DynamicAttentionScratch(const FloatAttention& p) {
     const int64_t longest = rounded_up(p.depth > p.width ? p.depth : p.width, 64);
@@ -26,7 +26,8 @@ struct DynamicAttentionScratch {
     scores = queries + kTileRows<M> * code_row;
     probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
     mask = probabilities + rounded_up(kTileRows<M> * row, 64);
-    scales = mask + rounded_up(row * 4, 64);
+    dither = mask + rounded_up(row * 4, 64);
+    scales = dither + rounded_up(row * 2, 64);
     gathered = scales + longest * 4;
     size = gathered + longest * 4;
   }
@@ -41,7 +42,9 @@ template <class M>
 class DynamicAttentionBlock {
  public:
   DynamicAttentionBlock(const FloatAttention& params, const FloatAttentionOperands& operands, uint8_t* memory)
-      : p_(params), operands_(operands), at_(params), memory_(memory) {}
+      : p_(params), operands_(operands), at_(params), memory_(memory) {
+    fill_dither<M>(dither(), at_.row);
+  }
 
   void operator()(int64_t batch, bool is_new, int64_t begin, int64_t end) {
     if (is_new) prepare(batch);
@@ -55,7 +58,7 @@ class DynamicAttentionBlock {
       codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
                       at_.code_row);
       const QueryTile tile{
-          first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), memory_ + at_.probabilities};
+          first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), dither(), memory_ + at_.probabilities};
       const int32_t terms[kTile] = {};
       float most[kTile];
       scores_of_tile<M, kTile>(tile, memory_ + at_.queries, at_.code_row, terms,
@@ -73,6 +76,7 @@ class DynamicAttentionBlock {
   }
 
  private:
+  uint16_t* dither() { return reinterpret_cast<uint16_t*>(memory_ + at_.dither); }
   float* floats(int64_t offset) { return reinterpret_cast<float*>(memory_ + offset); }
 
   SourceRows rows_of(const float* data, int64_t count, int64_t length, const Matrix& strides) {

@@ -10,6 +10,7 @@
 #include "base/exponential.h"
 #include "base/lanes_scalar.h"
 #include "dynamic_attention/dynamic_attention.h"
+#include "matmul/dither.h"
 
 namespace fxquant {
 
@@ -56,8 +57,8 @@ inline void reference_dynamic_attention(const FloatAttention& p, const FloatAtte
     }
     int32_t total = 0;
     for (size_t j = 0; j < t.size(); ++j) {
-      const float part = power_of_2<ScalarLanes>(t[j] - most, kExponential255);
-      total += probability[j] = static_cast<int32_t>(std::lrintf(part));
+      const auto part = std::lrintf(power_of_2<ScalarLanes>(t[j] - most, kExponential65280));
+      total += probability[j] = (static_cast<int32_t>(part) + dither(static_cast<int64_t>(j))) / 256;
     }
     const float share = std::isnan(s_q + s_k) ? s_q + s_k : total > 0 ? 1.0F / static_cast<float>(total) : 0.0F;
     for (int64_t e = 0; e < p.width; ++e) {

@@ -45,7 +45,7 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
 // Where a thread keeps what attention computes on the way.
 template <class M>
 struct AttentionScratch {
-  int64_t row, keys, values, scores, probabilities, of_tile, mask, size;
+  int64_t row, keys, values, scores, probabilities, of_tile, mask, dither, size;
 
   explicit AttentionScratch(const Attention& p) : row(row_of_keys<M>(p.keys)), keys(0) {
     values = keys + packed_bytes<M>(p.depth, p.keys);
@@ -53,7 +53,8 @@ struct AttentionScratch {
     probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
     of_tile = rounded_up(kTileRows<M> * row, 64);
     mask = probabilities + (kOverlaps<M> ? 2 : 1) * of_tile;
-    size = mask + rounded_up(row * 4, 64);
+    dither = mask + rounded_up(row * 4, 64);
+    size = dither + rounded_up(row * 2, 64);
   }
 };
 
@@ -72,6 +73,8 @@ class AttentionBlock {
     scores_ = reinterpret_cast<float*>(memory + at_.scores);
     probabilities_ = memory + at_.probabilities;
     mask_ = reinterpret_cast<float*>(memory + at_.mask);
+    dither_ = reinterpret_cast<uint16_t*>(memory + at_.dither);
+    fill_dither<M>(dither_, at_.row);
   }
 
   void operator()(int64_t batch, bool is_new, int64_t begin, int64_t end) {
@@ -86,7 +89,7 @@ class AttentionBlock {
     for_each_tile<kTileRows<M>>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
-      const QueryTile tile{first, keys, at_.row, mask, scores_, mask_, now};
+      const QueryTile tile{first, keys, at_.row, mask, scores_, mask_, dither_, now};
       float most[kTile];
       scores<kTile>(q + first * p_.q_row, tile, most);
       PendingProbabilities<M> pending(tile, most, kTile);
@@ -163,6 +166,7 @@ class AttentionBlock {
   const typename M::Output output_;
   uint8_t *keys_, *values_, *probabilities_;
   float *scores_, *mask_;
+  uint16_t* dither_;
 };
 
 template <class M>

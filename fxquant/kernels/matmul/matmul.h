@@ -2,10 +2,11 @@
 //   matmul      y[m, n] = requantize(sum over k of (a[m, k] - a_zero_point) * (b[k, n] - b_zero_point), multiplier)
 //   attention   t[i, j] = float(sum over d of (q[i, d] - q_zero_point) * (k[j, d] - k_zero_point)) * score_multiplier
 //                         + max(mask[i, j] * log2(e), -FLT_MAX);   -inf for j > i if causal
-//               p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]))                   (base/exponential.h)
+//               p[i, j] = (rne(65280 * 2^(t[i, j] - max over j of t[i, j])) + dither(j)) >> 8
 //               y[i, e] = requantize(sum over j of p[i, j] * (v[j, e] - v_zero_point),
 //                                    value_multiplier / float(sum over j of p[i, j]))      0 where no key is left
-// (base/requantize.h). Sums are exact in int32 for up to 33,025 summands; the float operations round one by one.
+// (base/exponential.h, dither.h, base/requantize.h). Sums are exact in int32 for up to 33,025 summands; the float
+// operations round one by one.
 //
 // Scores are in units of log(2): score_multiplier has the factor log2(e).
 //

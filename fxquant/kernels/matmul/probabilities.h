@@ -1,6 +1,7 @@
 // From a row of scores, float32 in units of log(2), to probabilities in 255ths of the largest. For a Machine of tile.h.
 #pragma once
 #include "base/exponential.h"
+#include "matmul/dither.h"
 #include "matmul/tile.h"
 
 namespace fxquant {
@@ -48,12 +49,26 @@ constexpr bool kOverlaps = M::kOverlappedRows > 0;
 template <class M>
 constexpr int kTileRows = kOverlaps<M> ? M::kOverlappedRows : M::kRows;
 
+// What is added to the probabilities of a row of `count` keys (row_of_keys), as store4_high_bytes takes it.
+template <class M>
+void fill_dither(uint16_t* to, int64_t count) {
+  for (int64_t j = 0; j < count; j += 4 * M::kCount) {
+    float values[4 * M::kCount];
+    for (int64_t i = 0; i < 4 * M::kCount; ++i) values[i] = static_cast<float>(dither(j + i));
+    typename M::F32 parts[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED { parts[v] = M::load_f32(values + M::kCount * v); });
+    M::store4_words(to + j, parts);
+  }
+}
+
 // A tile of queries [first, first + Rows): their scores, `keys` of them, and the probabilities to be made of these,
-// both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it.
+// both in rows of `stride` (row_of_keys). `mask` is the batch's, `added` has room for a row of it; `dither` is of
+// fill_dither.
 struct QueryTile {
   int64_t first, keys, stride;
   const uint8_t* mask;
   float *scores, *added;
+  const uint16_t* dither;
   uint8_t* probabilities;
 };
 
@@ -67,6 +82,7 @@ class PendingProbabilities {
   PendingProbabilities(const QueryTile& tile, const float* largest_scores, int rows)
       : scores_(tile.scores),
         largest_(largest_scores),
+        dither_(tile.dither),
         p_(tile.probabilities),
         stride_(tile.stride),
         length_(whole_vectors<M>(tile.keys)),
@@ -80,9 +96,9 @@ class PendingProbabilities {
     unroll<4>([&](auto v) FXQUANT_UNROLLED {
       const int64_t j = at_ + M::kCount * v;
       const bool exists = v == 0 || j < length_;
-      parts[v] = exists ? power_of_2<M>(M::sub(M::load_f32(scores_ + j), most), kExponential255) : M::set(0.0F);
+      parts[v] = exists ? power_of_2<M>(M::sub(M::load_f32(scores_ + j), most), kExponential65280) : M::set(0.0F);
     });
-    M::store4_bytes(p_ + at_, parts);
+    M::store4_high_bytes(p_ + at_, parts, dither_ + at_);
     at_ += kTogether;
     if (at_ >= length_) next_row();
   }
@@ -99,6 +115,7 @@ class PendingProbabilities {
   }
 
   const float *scores_, *largest_;
+  const uint16_t* dither_;
   uint8_t* p_;
   int64_t stride_, length_, at_ = 0;
   int rows_;

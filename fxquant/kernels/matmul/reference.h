@@ -7,6 +7,7 @@
 
 #include "base/exponential.h"
 #include "base/lanes_scalar.h"
+#include "matmul/dither.h"
 #include "matmul/matmul.h"
 
 namespace fxquant {
@@ -49,8 +50,8 @@ inline void reference_attention(const Attention& p, uint8_t* y, const uint8_t* q
       most = score > most ? score : most;
     }
     for (int64_t j = 0; j < p.keys; ++j) {
-      const float part = power_of_2<ScalarLanes>(t[static_cast<size_t>(j)] - most, kExponential255);
-      total += probability[static_cast<size_t>(j)] = static_cast<int32_t>(std::lrintf(part));
+      const float part = power_of_2<ScalarLanes>(t[static_cast<size_t>(j)] - most, kExponential65280);
+      total += probability[static_cast<size_t>(j)] = (static_cast<int32_t>(std::lrintf(part)) + dither(j)) / 256;
     }
     const float multiplier = total > 0 ? p.value_multiplier / static_cast<float>(total) : 0.0F;
     for (int64_t e = 0; e < p.width; ++e) {

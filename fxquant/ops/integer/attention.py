@@ -2,12 +2,16 @@
 
     t[i, j] = sum over d of (q[i, d] - q_zero_point) * (k[j, d] - k_zero_point) * score_multiplier
               + max(mask[i, j] * log2(e), -FLT_MAX)                        -inf for j > i if causal
-    p[i, j] = rne(255 * 2^(t[i, j] - max over j of t[i, j]))               an integer
+    p[i, j] = (rne(65280 * 2^(t[i, j] - max over j of t[i, j])) + dither(j)) >> 8
+    dither(j) = ((j * 40503 + 32768) mod 65536) >> 8                       in 0..255
     y[i, e] = requantize(sum over j of p[i, j] * (v[j, e] - v_zero_point) * (value_multiplier / sum over j of p[i, j]))
 
 Scores are in units of log(2): score_multiplier = s_q * s_k * scale * log2(e). The power of 2 is that of exponential.py.
 All float arithmetic is in float32, both sums are exact in int32. Probabilities always add up to 1, since the sum is
 that of the rounded ones. A row without any key is 0, as in torch.
+
+`dither` keeps the tail of a long row, where most keys have less than half a step, on average: kernels/matmul/dither.h.
+It cannot make a key of one that is masked: dither(j) >> 8 is 0.
 
 Of floats, whose codes are made at run time, score_multiplier = s_q * s_k * scale * log2(e), all zero points are 0, and
 
@@ -59,8 +63,14 @@ def _probabilities(scores: Tensor, mask: Tensor | None, causal: bool) -> tuple[T
         beyond = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
         scores = scores.masked_fill(beyond, -torch.inf)
     distance = scores - scores.amax(-1, keepdim=True) if scores.numel() else scores
-    p = torch.round(power_of_2(distance, EXPONENTIAL_255))
+    p = torch.round(256 * power_of_2(distance, EXPONENTIAL_255)) + dither(scores.shape[-1])
+    p = p.div(256, rounding_mode="floor")
     return p, p.sum(-1, keepdim=True)
+
+
+def dither(keys: int) -> Tensor:
+    """What is added to the probabilities of so many keys, in 256ths, before they are cut to integers: int64 [keys]."""
+    return ((torch.arange(keys) * 40503 + 32768) % 65536) // 256
 
 
 def _in_powers_of_2(mask: Tensor) -> Tensor:
