@@ -43,6 +43,33 @@ TEST(Copy, ShufflesOfChannels) {
   }
 }
 
+template <class Integer>
+void expect_nonzero_mask(Random& random, int threads) {
+  Walk<2> walk;
+  walk.rank = random_shape(random, 20000, walk.size);
+  const int64_t y_size = random_layout(random, walk, 0, false), x_size = random_layout(random, walk, 1, true);
+  Guarded<Integer> x(x_size);
+  Guarded<uint8_t> y(y_size), expected(y_size);
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<Integer>(Integer{random.integer(0, 1) == 1} << random.integer(0, 8 * sizeof(Integer) - 1));
+  y.fill(7);
+  expected.fill(7);
+  reference_nonzero_mask(walk, expected.data(), x.data());
+  nonzero_mask(walk, y.data(), x.data(), threads);
+  expect_same(y, expected);
+}
+
+TEST(NonzeroMask, AnyShapesStridesAndBits) {
+  Random random(77);
+  for (int i = 0; i < 100; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    expect_nonzero_mask<uint8_t>(random, 1 + i % 2);
+    expect_nonzero_mask<uint16_t>(random, 1 + i % 2);
+    expect_nonzero_mask<uint32_t>(random, 1 + i % 2);
+    expect_nonzero_mask<uint64_t>(random, 1 + i % 2);
+  }
+}
+
 // Flips and borders: x backwards, or one element again and again, in any dimension.
 TEST(Copy, BackwardsAndInPlace) {
   Random random(74);
