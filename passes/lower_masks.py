@@ -1,5 +1,5 @@
-"""x.to(torch.bool)                          -> nonzero_mask(x)                    x of integers or bool
-a & b                                     -> both(a, b)
+"""x.to(torch.bool)                          -> mask_nonzero(x)                      x of integers or bool
+a & b                                     -> mask_and(a, b)
 x[arange(n)[:, None], arange(m)[None, :]] -> corner(x, (n, m), (slice(None), slice(None)))
 
 of the masks of attention that computes next to dynamic layers, so that one native program has these, too.
@@ -52,9 +52,9 @@ def _makers_of_masks(gm: GraphModule) -> list[Node]:
 def _lowered(node: Node) -> tuple[Any, ...] | None:
     """The op that `node` becomes, with its arguments; None if it stays as it is."""
     if node.target == "to" and _is_to_bool(node):
-        return ops.nonzero_mask, node.args[0]
+        return ops.mask_nonzero, node.args[0]
     if node.target is operator.and_ and all(_dtype(argument) is torch.bool for argument in node.args):
-        return ops.both, *node.args
+        return ops.mask_and, *node.args
     return _corner(node) if node.target is ops.getitem else None
 
 

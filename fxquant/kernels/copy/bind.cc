@@ -38,23 +38,23 @@ Step gather_step(const View& y, const View& index, const View& x, int64_t step, 
 }
 
 template <class Integer>
-Step nonzero_step_of(const View& y, const View& x) {
+Step mask_nonzero_step_of(const View& y, const View& x) {
   return [to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
-    nonzero_mask(walk, frame.at<uint8_t>(to), frame.at<const Integer>(from), frame.threads);
+    mask_nonzero(walk, frame.at<uint8_t>(to), frame.at<const Integer>(from), frame.threads);
   };
 }
 
 // Of integers of so many bytes.
-Step nonzero_mask_step(const View& y, const View& x, int bytes) {
+Step mask_nonzero_step(const View& y, const View& x, int bytes) {
   switch (bytes) {
     case 1:
-      return nonzero_step_of<uint8_t>(y, x);
+      return mask_nonzero_step_of<uint8_t>(y, x);
     case 2:
-      return nonzero_step_of<uint16_t>(y, x);
+      return mask_nonzero_step_of<uint16_t>(y, x);
     case 4:
-      return nonzero_step_of<uint32_t>(y, x);
+      return mask_nonzero_step_of<uint32_t>(y, x);
     default:
-      return nonzero_step_of<uint64_t>(y, x);
+      return mask_nonzero_step_of<uint64_t>(y, x);
   }
 }
 
@@ -76,7 +76,7 @@ void bind_copy(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "copy", copy_step);
   bind_step(m, program, "select", select_step);
   bind_step(m, program, "gather", gather_step);
-  bind_step(m, program, "nonzero_mask", nonzero_mask_step);
+  bind_step(m, program, "mask_nonzero", mask_nonzero_step);
   bind_step(m, program, "fill", fill_step);
   bind_step(m, program, "fill_halo", fill_halo_step);
 }

@@ -115,7 +115,7 @@ template bool gather(const Walk<3>&, uint8_t*, const int32_t*, const uint8_t*, i
 template bool gather(const Walk<3>&, uint8_t*, const int64_t*, const uint8_t*, int64_t, int64_t, int);
 
 template <class Integer>
-void nonzero_mask(const Walk<2>& walk, uint8_t* y, const Integer* x, int threads) {
+void mask_nonzero(const Walk<2>& walk, uint8_t* y, const Integer* x, int threads) {
   for_each_plane(walk, threads, [&](const Plane<2>& plane) {
     const auto [y_step, x_step] = plane.step;
     for (int64_t r = 0; r < plane.rows; ++r) {
@@ -126,10 +126,10 @@ void nonzero_mask(const Walk<2>& walk, uint8_t* y, const Integer* x, int threads
   });
 }
 
-template void nonzero_mask(const Walk<2>&, uint8_t*, const uint8_t*, int);
-template void nonzero_mask(const Walk<2>&, uint8_t*, const uint16_t*, int);
-template void nonzero_mask(const Walk<2>&, uint8_t*, const uint32_t*, int);
-template void nonzero_mask(const Walk<2>&, uint8_t*, const uint64_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint8_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint16_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint32_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint64_t*, int);
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads) {
   for_each_plane(walk, threads, [&](const Plane<1>& plane) {

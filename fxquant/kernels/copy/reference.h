@@ -48,13 +48,13 @@ bool reference_gather(const Walk<3>& walk, uint8_t* y, const Index* index, const
 }
 
 template <class Integer>
-void reference_nonzero_mask(const Walk<2>& walk, uint8_t* y, const Integer* x, int dim = 0) {
+void reference_mask_nonzero(const Walk<2>& walk, uint8_t* y, const Integer* x, int dim = 0) {
   if (dim == walk.rank) {
     *y = *x != 0;
     return;
   }
   for (int64_t i = 0; i < walk.size[dim]; ++i) {
-    reference_nonzero_mask(walk, y + i * walk.stride[0][dim], x + i * walk.stride[1][dim], dim + 1);
+    reference_mask_nonzero(walk, y + i * walk.stride[0][dim], x + i * walk.stride[1][dim], dim + 1);
   }
 }
 

@@ -44,7 +44,7 @@ TEST(Copy, ShufflesOfChannels) {
 }
 
 template <class Integer>
-void expect_nonzero_mask(Random& random, int threads) {
+void expect_mask_nonzero(Random& random, int threads) {
   Walk<2> walk;
   walk.rank = random_shape(random, 20000, walk.size);
   const int64_t y_size = random_layout(random, walk, 0, false), x_size = random_layout(random, walk, 1, true);
@@ -54,19 +54,19 @@ void expect_nonzero_mask(Random& random, int threads) {
     x[i] = static_cast<Integer>(Integer{random.integer(0, 1) == 1} << random.integer(0, 8 * sizeof(Integer) - 1));
   y.fill(7);
   expected.fill(7);
-  reference_nonzero_mask(walk, expected.data(), x.data());
-  nonzero_mask(walk, y.data(), x.data(), threads);
+  reference_mask_nonzero(walk, expected.data(), x.data());
+  mask_nonzero(walk, y.data(), x.data(), threads);
   expect_same(y, expected);
 }
 
-TEST(NonzeroMask, AnyShapesStridesAndBits) {
+TEST(MaskNonzero, AnyShapesStridesAndBits) {
   Random random(77);
   for (int i = 0; i < 100; ++i) {
     SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
-    expect_nonzero_mask<uint8_t>(random, 1 + i % 2);
-    expect_nonzero_mask<uint16_t>(random, 1 + i % 2);
-    expect_nonzero_mask<uint32_t>(random, 1 + i % 2);
-    expect_nonzero_mask<uint64_t>(random, 1 + i % 2);
+    expect_mask_nonzero<uint8_t>(random, 1 + i % 2);
+    expect_mask_nonzero<uint16_t>(random, 1 + i % 2);
+    expect_mask_nonzero<uint32_t>(random, 1 + i % 2);
+    expect_mask_nonzero<uint64_t>(random, 1 + i % 2);
   }
 }
 

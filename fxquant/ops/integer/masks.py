@@ -10,13 +10,13 @@ from fxquant.ops.op import Output, op
 
 
 @op(activations=(), at_run_time=("x",))
-def nonzero_mask(x: Tensor) -> Tensor:
+def mask_nonzero(x: Tensor) -> Tensor:
     """Integers or bool of any shape -> bool: x != 0."""
     return x != 0
 
 
 @op(activations=(), at_run_time=("a", "b"))
-def both(a: Tensor, b: Tensor) -> Tensor:
+def mask_and(a: Tensor, b: Tensor) -> Tensor:
     """a and b of bool, broadcast."""
     return a & b
 

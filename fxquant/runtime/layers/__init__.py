@@ -23,8 +23,8 @@ from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
 from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
 from fxquant.runtime.layers.lookup import Lookup as Lookup
-from fxquant.runtime.layers.masks import Both as Both
-from fxquant.runtime.layers.masks import NonzeroMask as NonzeroMask
+from fxquant.runtime.layers.masks import MaskAnd as MaskAnd
+from fxquant.runtime.layers.masks import MaskNonzero as MaskNonzero
 from fxquant.runtime.layers.matmul import Int8Attention as Int8Attention
 from fxquant.runtime.layers.matmul import Int8Matmul as Int8Matmul
 from fxquant.runtime.layers.norm import Int8GroupNorm as Int8GroupNorm

@@ -26,8 +26,8 @@ class Masks(Layer):
         pass
 
 
-@computes(ops.nonzero_mask)
-class NonzeroMask(Masks):
+@computes(ops.mask_nonzero)
+class MaskNonzero(Masks):
     """Integers or bool of any shape -> bool: where they are not 0."""
 
     reals = ("x",)
@@ -40,11 +40,11 @@ class NonzeroMask(Masks):
         return x.ne(0)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        emitter.call("nonzero_mask", (y, x), x.dtype.itemsize)
+        emitter.call("mask_nonzero", (y, x), x.dtype.itemsize)
 
 
-@computes(ops.both)
-class Both(Masks):
+@computes(ops.mask_and)
+class MaskAnd(Masks):
     """bool and bool, broadcast."""
 
     inputs = reals = ("a", "b")
