@@ -1,4 +1,4 @@
-"""x.to(torch.bool)                          -> mask_nonzero(x)                      x of integers or bool
+"""x.to(torch.bool)                          -> mask_nonzero(x)
 a & b                                     -> mask_and(a, b)
 x[arange(n)[:, None], arange(m)[None, :]] -> corner(x, (n, m), (slice(None), slice(None)))
 
@@ -18,10 +18,10 @@ from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations
 from fxquant.graph.pipeline import register_pass
+from fxquant.ops.integer.masks import MASKABLE
 from fxquant.ops.op import op_of
 
 _ATTENDS = (ops.float_attention, ops.dynamic_attention)
-_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _ALL = slice(None)
 
 
@@ -65,7 +65,7 @@ def _dtype(value: Any) -> Any:
 def _is_to_bool(node: Node) -> bool:
     options = [*node.args[1:], *node.kwargs.values()]
     plain = all(option is torch.bool or _is_cpu(option) for option in options)
-    return plain and _dtype(node.args[0]) in _INTEGERS and set(node.kwargs) <= {"dtype", "device"}
+    return plain and _dtype(node.args[0]) in MASKABLE and set(node.kwargs) <= {"dtype", "device"}
 
 
 def _is_cpu(option: Any) -> bool:

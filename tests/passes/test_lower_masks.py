@@ -64,7 +64,7 @@ def converted(mask: MakeMask, x: tuple[Tensor, Tensor]) -> tuple[nn.Module, Any]
 
 
 @pytest.mark.parametrize("mask", [as_transformers_does, causal])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool, torch.float32])
 def test_the_whole_model_is_one_program(mask: MakeMask, dtype: torch.dtype) -> None:
     model, quantized = converted(mask, inputs(dtype=dtype))
     assert [node.op for node in quantized.graph.nodes] == ["placeholder", "placeholder", "call_module", "output"]
@@ -72,6 +72,7 @@ def test_the_whole_model_is_one_program(mask: MakeMask, dtype: torch.dtype) -> N
         x = inputs(*shape, dtype=dtype)
         torch.testing.assert_close(quantized(*x), model(*x), rtol=0, atol=0.1)
         assert torch.equal(quantized(*x), quantized.int8.node_by_node(*x))
+        assert torch.equal(quantized(x[0], -x[1].float() * 0.5), quantized(*x))
 
 
 def test_what_is_true_everywhere_takes_no_step() -> None:
@@ -81,6 +82,13 @@ def test_what_is_true_everywhere_takes_no_step() -> None:
     assert "select" not in kernels
     _, quantized = converted(causal, inputs())
     assert [call.kernel for call in quantized.int8.plan(*inputs()).calls].count("select") == 1
+
+
+def test_half_a_float_makes_no_mask() -> None:
+    _, quantized = converted(causal, inputs())
+    x, kept = inputs()
+    with pytest.raises(InputError, match="a mask is made of"):
+        quantized(x, kept.half())
 
 
 def test_a_mask_that_is_too_small_is_refused() -> None:

@@ -37,24 +37,24 @@ Step gather_step(const View& y, const View& index, const View& x, int64_t step, 
                           : gather_step_of<int64_t>(y, index, x, step, size);
 }
 
-template <class Integer>
+template <class Number>
 Step mask_nonzero_step_of(const View& y, const View& x) {
   return [to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
-    mask_nonzero(walk, frame.at<uint8_t>(to), frame.at<const Integer>(from), frame.threads);
+    mask_nonzero(walk, frame.at<uint8_t>(to), frame.at<const Number>(from), frame.threads);
   };
 }
 
-// Of integers of so many bytes.
-Step mask_nonzero_step(const View& y, const View& x, int bytes) {
+// Of integers of so many bytes, or of floats.
+Step mask_nonzero_step(const View& y, const View& x, int bytes, bool floats) {
   switch (bytes) {
     case 1:
       return mask_nonzero_step_of<uint8_t>(y, x);
     case 2:
       return mask_nonzero_step_of<uint16_t>(y, x);
     case 4:
-      return mask_nonzero_step_of<uint32_t>(y, x);
+      return floats ? mask_nonzero_step_of<float>(y, x) : mask_nonzero_step_of<uint32_t>(y, x);
     default:
-      return mask_nonzero_step_of<uint64_t>(y, x);
+      return floats ? mask_nonzero_step_of<double>(y, x) : mask_nonzero_step_of<uint64_t>(y, x);
   }
 }
 

@@ -47,8 +47,8 @@ bool reference_gather(const Walk<3>& walk, uint8_t* y, const Index* index, const
   return right;
 }
 
-template <class Integer>
-void reference_mask_nonzero(const Walk<2>& walk, uint8_t* y, const Integer* x, int dim = 0) {
+template <class Number>
+void reference_mask_nonzero(const Walk<2>& walk, uint8_t* y, const Number* x, int dim = 0) {
   if (dim == walk.rank) {
     *y = *x != 0;
     return;

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fxquant.ops.op import Output, op
 
+# What a mask is made of.
+MASKABLE = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float32, torch.float64),
+)
+
 
 @op(activations=(), at_run_time=("x",))
 def mask_nonzero(x: Tensor) -> Tensor:
-    """Integers or bool of any shape -> bool: x != 0."""
+    """Numbers of any shape, of a dtype in MASKABLE, -> bool: x != 0."""
     return x != 0
 
 

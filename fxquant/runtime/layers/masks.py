@@ -9,11 +9,10 @@ from torch import Tensor
 
 from fxquant import ops
 from fxquant.errors import InputError
+from fxquant.ops.integer.masks import MASKABLE
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Value
-
-MASKABLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Masks(Layer):
@@ -28,19 +27,20 @@ class Masks(Layer):
 
 @computes(ops.mask_nonzero)
 class MaskNonzero(Masks):
-    """Integers or bool of any shape -> bool: where they are not 0."""
+    """Numbers of any shape -> bool: where they are not 0."""
 
     reals = ("x",)
 
     def check(self, *inputs: Any) -> None:
         if not isinstance(inputs[0], Tensor) or inputs[0].dtype not in MASKABLE:
-            raise InputError("a mask is made of a tensor of integers or bool")
+            raise InputError("a mask is made of a tensor of bool, integers, float32 or float64")
 
     def run(self, x: Tensor) -> Any:
         return x.ne(0)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
-        emitter.call("mask_nonzero", (y, x), x.dtype.itemsize)
+        self.check(x.meta())
+        emitter.call("mask_nonzero", (y, x), x.dtype.itemsize, x.dtype.is_floating_point)
 
 
 @computes(ops.mask_and)
