@@ -2,6 +2,7 @@
 float_embedding(i, w).shape      -> shape_of_rows(i.shape, w.shape[1])
 float_gelu(x).shape              -> x.shape
 float_layer_norm(x, …).shape     -> x.shape
+mask_nonzero(x).shape            -> x.shape
 
 where that leads to values that no such layer computes, and x.size() likewise. What is computed of a shape, such as an
 encoder's mask of the shape of its embeddings, then needs nothing of a program, which it would divide otherwise.
@@ -20,7 +21,7 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.graph.shapes import joint_shape, shape_of_rows
 from fxquant.runtime.layer import LAYERS
 
-_SHAPES_OF_INPUTS = (ops.float_add, ops.float_embedding, ops.float_gelu, ops.float_layer_norm)
+_SHAPES_OF_INPUTS = (ops.float_add, ops.float_embedding, ops.float_gelu, ops.float_layer_norm, ops.mask_nonzero)
 
 
 @register_pass(stage="lower")

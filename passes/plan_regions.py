@@ -7,6 +7,9 @@ together: after all that they read, before all that reads them.
 
 from __future__ import annotations
 
+import sys
+
+import torch
 from torch import nn
 from torch.fx import Graph, GraphModule, Node
 
@@ -15,9 +18,12 @@ from fxquant.graph.annotation import is_several
 from fxquant.graph.extract import extract
 from fxquant.graph.integers import layer_of, program_values
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.shapes import asks_shape
+from fxquant.graph.sizes import sizes, tensors_of_sizes
+from fxquant.ops.op import op_of
 from fxquant.runtime.planner import can_plan
 from fxquant.runtime.region import Int8Region
+
+_OUTSIDE = sys.maxsize  # in place of a level
 
 
 @register_pass(stage="plan")
@@ -29,31 +35,36 @@ def _region(root: nn.Module, graph: Graph) -> Int8Region:
     return Int8Region(root, graph, Int8Region.__name__)
 
 
-def _native(gm: GraphModule) -> set[Node]:
-    """What a program can have: layers, nodes that move their values, and the sizes that these alone read."""
-    values, sizes = program_values(gm), _sizes(gm)
-    calls = [node for node in gm.graph.nodes if node.op.startswith("call_")]
-    moves = {n for n in calls if (n in values or layer_of(gm, n) is not None) and can_plan(gm, n)}
-    native = moves | sizes
-    while stray := {n for n in native if not _fits(n, native, sizes)}:
+def _native(gm: GraphModule) -> tuple[set[Node], set[Node]]:
+    """What a program can have: layers and nodes that move their values; and what leads to these."""
+    values = program_values(gm)
+    layers = {n for n in _calls(gm) if (n in values or layer_of(gm, n) is not None) and can_plan(gm, n)}
+    leading = (sizes(gm) | tensors_of_sizes(gm) | {n for n in _calls(gm) if _moves_indices(gm, n)}) - layers
+    native = layers | leading
+    while stray := {n for n in native if not _fits(n, native, leading)}:
         native -= stray
-    return native
+    return native - leading, native & leading
 
 
-def _fits(node: Node, native: set[Node], sizes: set[Node]) -> bool:
-    """Whether the sizes that a node reads are known to the program, and none that it gives is wanted elsewhere."""
+def _calls(gm: GraphModule) -> list[Node]:
+    return [node for node in gm.graph.nodes if node.op.startswith("call_")]
+
+
+def _moves_indices(gm: GraphModule, node: Node) -> bool:
+    """Whether the node moves what is no activation: a mask, or positions."""
+    row = op_of(node)
+    of_integers = node.meta.get("dtype") in (torch.bool, torch.int32, torch.int64)
+    return row is not None and row.moves and of_integers and can_plan(gm, node)
+
+
+def _fits(node: Node, native: set[Node], leading: set[Node]) -> bool:
+    """Whether the sizes that a node reads are known to the program, and what only leads to others does so there.
+
+    A size may also lead elsewhere: it is computed there, too. A check of sizes leads nowhere.
+    """
     reads = all(surgery.is_tensor(x) or is_several(x) or x in native for x in node.all_input_nodes)
-    return reads and (node not in sizes or all(user in native for user in node.users))
-
-
-def _sizes(gm: GraphModule) -> set[Node]:
-    """The nodes that compute with shapes alone."""
-    found: set[Node] = set()
-    for node in gm.graph.nodes:
-        computes = node.op == "call_function" and node.all_input_nodes and found.issuperset(node.all_input_nodes)
-        if (node.op.startswith("call_") and asks_shape(node)) or (computes and not surgery.is_tensor(node)):
-            found.add(node)
-    return found
+    wanted = all if surgery.is_tensor(node) else any
+    return reads and (node not in leading or not node.users or wanted(user in native for user in node.users))
 
 
 def _regions(gm: GraphModule) -> list[list[Node]]:
@@ -67,18 +78,24 @@ def _regions(gm: GraphModule) -> list[list[Node]]:
 
 
 def _levels(gm: GraphModule) -> dict[Node, int]:
-    """The level of every native node. A size that several levels read is computed in each, from the same shape."""
+    """The level of every native node.
+
+    What leads to others has the level of the first of them. A size that several levels read is computed in each, from
+    the same shape, and so it is outside, if something there reads it.
+    """
     levels: dict[Node, int] = {}
-    native, sizes = _native(gm), _sizes(gm)
+    layers, leading = _native(gm)
+    native = layers | leading
     for node in gm.graph.nodes:
         leaves = node not in native
-        levels[node] = max((levels[x] + (leaves and x in native) for x in node.all_input_nodes), default=0)
+        levels[node] = max((levels[x] + (leaves and x in layers) for x in node.all_input_nodes), default=0)
     own = {node: level for node, level in levels.items() if node in native}
-    for size in [node for node in reversed(gm.graph.nodes) if node in native & sizes and node.users]:
-        first, *others = sorted({own[user] for user in size.users})
-        own[size] = first
-        for level in others:
-            copy = surgery.duplicate(size)
-            surgery.replace_in(copy, size, [user for user in size.users if own[user] == level])
-            own[copy] = level
+    for node in [node for node in reversed(gm.graph.nodes) if node in leading and node.users]:
+        first, *others = sorted({own.get(user, _OUTSIDE) for user in node.users})
+        own[node] = first
+        for level in () if surgery.is_tensor(node) else others:
+            copy = surgery.duplicate(node)
+            surgery.replace_in(copy, node, [user for user in node.users if own.get(user, _OUTSIDE) == level])
+            if level != _OUTSIDE:
+                own[copy] = level
     return own

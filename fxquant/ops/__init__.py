@@ -134,6 +134,7 @@ from fxquant.ops.integer.linear import (
     weight_only_linear as weight_only_linear,
 )
 from fxquant.ops.integer.lookup import lookup as lookup
+from fxquant.ops.integer.masks import corner as corner, mask_and as mask_and, mask_nonzero as mask_nonzero
 from fxquant.ops.integer.matmul import dynamic_matmul as dynamic_matmul, int8_matmul as int8_matmul
 from fxquant.ops.integer.norm import (
     int8_group_norm as int8_group_norm,

@@ -23,6 +23,7 @@ from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
 from fxquant.ops.op import op_of
+from fxquant.runtime.meta import is_known
 from fxquant.runtime.movement import crosses_examples
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.planner import Planner
@@ -69,11 +70,16 @@ def _part_size(examples: int, fits: float) -> int:
 def _examples_apart(whole: Planner, part: Planner, batch: int, size: int) -> bool:
     """Whether all tensors have as many rows as there are examples, and agree in all else.
 
-    But for constants, and for what is computed of inputs with one row, which all examples share.
+    But for constants, for what is computed of inputs with one row, which all examples share, and for what follows from
+    sizes alone: that must be the same for parts, or for all examples.
     """
     shared: set[Node] = set()
     for node in filter(whole.moved.__contains__, whole.nodes):
-        if _crosses(whole, node):
+        known = [planner.meta[node] for planner in (whole, part) if is_known(planner.meta[node])]
+        if known and torch.equal(*known):
+            shared.add(node)
+            continue
+        if _crosses(whole, node) or (known and _differs_along_rows(known[0])):
             return False
         shapes = list(zip(*(_shapes(planner, node) for planner in (whole, part)), strict=True))
         if node.op == "get_attr" or _is_shared(node, shapes, shared):
@@ -87,6 +93,10 @@ def _is_shared(node: Node, shapes: Sequence[tuple[Any, Any]], shared: set[Node])
     """Whether examples share the value: an input with one row, or what comes of such."""
     same = all(full == less and full[:1] == (1,) for full, less in shapes)
     return same and shared.issuperset(surgery.tensors(node.all_input_nodes))
+
+
+def _differs_along_rows(x: Tensor) -> bool:
+    return x.dim() > 0 and not bool((x == x[:1]).all())
 
 
 def _crosses(whole: Planner, node: Node) -> bool:

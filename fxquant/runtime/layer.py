@@ -45,6 +45,8 @@ class Layer(nn.Module):
     overwrites: tuple[int, ...] = ()
     # Whether the kernel writes results of any strides; if not, a dense one is all that it can write.
     any_strides = True
+    # Whether a program, while it is planned, computes what the layer gives of tensors that follow from sizes alone.
+    ahead = False
     # What the kernel wants around its first input, so as to read it in place.
     halo = Halo()
     # The place in the user's model, for messages.
@@ -132,6 +134,13 @@ class Layer(nn.Module):
     def crosses_examples(self, *inputs: Tensor) -> bool:
         """Whether what it computes of one index of dimension 0 depends on another one; `inputs` have no memory."""
         return False
+
+    def hands_on(self, *inputs: Any) -> int | None:
+        """Which of its inputs it gives as it is, broadcast, whatever the others hold; None for what it computes.
+
+        Inputs have no memory, but for those that follow from sizes alone.
+        """
+        return None
 
     def check(self, *inputs: Any) -> None:
         """Raises InputError for inputs that `run` is not to see, of those that a user may pass."""

@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 # What is a view of its input, or a copy in row-major order.
 _VIEWS = (
     *(ops.flatten, ops.unflatten, ops.reshape, ops.permute, ops.squeeze, ops.unsqueeze, ops.expand),
-    *(ops.getitem, ops.chunk, ops.split, ops.unbind, ops.unfold),
+    *(ops.getitem, ops.chunk, ops.split, ops.unbind, ops.unfold, ops.corner),
 )
 
 

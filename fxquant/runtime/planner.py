@@ -24,7 +24,7 @@ from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.homes import Homes, is_cat
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
-from fxquant.runtime.meta import meta_values
+from fxquant.runtime.meta import is_known, meta_values
 from fxquant.runtime.movement import can_move, moved
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.rows import joined_rows
@@ -96,8 +96,8 @@ class Planner:
         if node.op == "placeholder":
             index = sum(1 for n in self.values if n.op == "placeholder")
             return Value.like(self.inputs[index], Buffer(0, base=index + 1))
-        if node.op == "get_attr":
-            tensor = surgery.fetch(self.gm, node)
+        if node.op == "get_attr" or is_known(self.meta[node]):
+            tensor = surgery.fetch(self.gm, node) if node.op == "get_attr" else self.meta[node]
             return Value.like(tensor, Buffer(0, ABSOLUTE, self.emitter.constant(tensor)))
         layer = layer_of(self.gm, node)
         if layer is not None:
@@ -111,6 +111,12 @@ class Planner:
 
     def _computed(self, node: Node, layer: Layer) -> Value:
         inputs = [map_arg(argument, self._argument) for argument in node.args]
+        known: Any = map_arg(node.args, self.meta.__getitem__)
+        same = layer.hands_on(*known)
+        if same is not None:
+            input: Any = inputs[same]
+            handed_on: Value = input.viewed(lambda x: x.expand(self.meta[node].shape))
+            return handed_on
         y = self.homes.of_layer(node, layer, inputs)
         layer.emit(self.emitter, y, *inputs)
         return y

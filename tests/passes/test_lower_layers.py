@@ -81,7 +81,7 @@ def test_the_kernel_computes_what_the_op_means(name: str) -> None:
 
 
 def test_every_integer_op_has_a_layer() -> None:
-    kinds = ("int8_", "rows_", "dynamic_", "weight_only_", "float_")
+    kinds = ("int8_", "rows_", "dynamic_", "weight_only_", "float_", "mask_")
     integer = {getattr(ops, name) for name in dir(ops) if name.startswith(kinds)}
     assert set(LAYERS) == {*integer, ops.lookup, ops.quantize, ops.dequantize}
 

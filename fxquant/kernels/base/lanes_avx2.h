@@ -35,11 +35,18 @@ struct Avx2Lanes {
   static F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
   static F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
   static F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
   static F32 greater(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+  static F32 lesser(F32 a, F32 b) { return _mm256_min_ps(a, b); }
   static float largest(F32 v) {
     __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     most = _mm_max_ps(most, _mm_movehl_ps(most, most));
     return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+  }
+  static float sum(F32 v) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
   }
   static F32 nearest(F32 v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F32 scaled(F32 v, F32 n) {

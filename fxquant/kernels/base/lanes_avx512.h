@@ -40,8 +40,16 @@ struct Avx512Lanes {
   static F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
   static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
   static F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 greater(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+  static F32 lesser(F32 a, F32 b) { return _mm512_min_ps(a, b); }
   static float largest(F32 v) { return _mm512_reduce_max_ps(v); }
+  static float sum(F32 v) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  }
   static F32 nearest(F32 v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F32 scaled(F32 v, F32 n) { return _mm512_scalef_ps(v, n); }
   static void store_f32(float* p, F32 v) { _mm512_storeu_ps(p, v); }

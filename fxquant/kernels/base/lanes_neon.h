@@ -41,8 +41,14 @@ struct NeonLanes {
   static F32 sub(F32 a, F32 b) { return vsubq_f32(a, b); }
   static F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
   static F32 div(F32 a, F32 b) { return vdivq_f32(a, b); }
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
   static F32 greater(F32 a, F32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+  static F32 lesser(F32 a, F32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
   static float largest(F32 v) { return vmaxvq_f32(v); }
+  static float sum(F32 v) {
+    const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+  }
   static F32 nearest(F32 v) { return vrndnq_f32(v); }
   static F32 scaled(F32 v, F32 n) {
     const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);

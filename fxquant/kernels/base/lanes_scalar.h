@@ -6,8 +6,10 @@
 //   store_u8       round_and_saturate(v[i])        store_f32  v[i]
 //   store4_u8      store_u8 of four F32 one after another
 //   add .. div     each rounded to float32 on its own
-//   greater        a where a > b, else b: b if a is NaN
+//   multiply_add   a * b + c, rounded once
+//   greater        a where a > b, else b: b if a is NaN; lesser likewise
 //   largest        the largest lane, if none is NaN
+//   sum            of all lanes: the upper half is added to the lower one until one is left
 //   nearest        rounded to an integer, ties to even
 //   scaled         v * 2^n for integers n, where the result is no denormal
 #pragma once
@@ -35,8 +37,11 @@ struct ScalarLanes {
   static F32 sub(F32 a, F32 b) { return a - b; }
   static F32 mul(F32 a, F32 b) { return a * b; }
   static F32 div(F32 a, F32 b) { return a / b; }
+  static F32 multiply_add(F32 a, F32 b, F32 c) { return std::fma(a, b, c); }
   static F32 greater(F32 a, F32 b) { return a > b ? a : b; }
+  static F32 lesser(F32 a, F32 b) { return a < b ? a : b; }
   static float largest(F32 v) { return v; }
+  static float sum(F32 v) { return v; }
   static F32 nearest(F32 v) { return std::rint(v); }
   static F32 scaled(F32 v, F32 n) {
     uint32_t bits;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kPage = 4096;
 // What the rows that joined steps take at a time may read and write, and how many rows these are at most.
-constexpr int64_t kCachedBytes = 32 * 1024, kMostRows = 16;
+constexpr int64_t kCachedBytes = 64 * 1024, kMostRows = 16;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 

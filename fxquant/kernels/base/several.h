@@ -40,6 +40,12 @@ struct Several {
   static FXQUANT_UNROLLED inline F32 greater(const F32& a, const F32& b) {
     return each([&](auto i) FXQUANT_UNROLLED { return L::greater(a.v[i], b.v[i]); });
   }
+  static FXQUANT_UNROLLED inline F32 lesser(const F32& a, const F32& b) {
+    return each([&](auto i) FXQUANT_UNROLLED { return L::lesser(a.v[i], b.v[i]); });
+  }
+  static FXQUANT_UNROLLED inline F32 multiply_add(const F32& a, const F32& b, const F32& c) {
+    return each([&](auto i) FXQUANT_UNROLLED { return L::multiply_add(a.v[i], b.v[i], c.v[i]); });
+  }
   static FXQUANT_UNROLLED inline F32 nearest(const F32& a) {
     return each([&](auto i) FXQUANT_UNROLLED { return L::nearest(a.v[i]); });
   }

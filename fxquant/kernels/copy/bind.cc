@@ -37,6 +37,27 @@ Step gather_step(const View& y, const View& index, const View& x, int64_t step, 
                           : gather_step_of<int64_t>(y, index, x, step, size);
 }
 
+template <class Number>
+Step mask_nonzero_step_of(const View& y, const View& x) {
+  return [to = y.place, from = x.place, walk = walk_of<2>({&y, &x})](const Frame& frame) {
+    mask_nonzero(walk, frame.at<uint8_t>(to), frame.at<const Number>(from), frame.threads);
+  };
+}
+
+// Of integers of so many bytes, or of floats.
+Step mask_nonzero_step(const View& y, const View& x, int bytes, bool floats) {
+  switch (bytes) {
+    case 1:
+      return mask_nonzero_step_of<uint8_t>(y, x);
+    case 2:
+      return mask_nonzero_step_of<uint16_t>(y, x);
+    case 4:
+      return floats ? mask_nonzero_step_of<float>(y, x) : mask_nonzero_step_of<uint32_t>(y, x);
+    default:
+      return floats ? mask_nonzero_step_of<double>(y, x) : mask_nonzero_step_of<uint64_t>(y, x);
+  }
+}
+
 Step fill_step(const View& y, int value) {
   return [=, to = y.place, walk = walk_of<1>({&y})](const Frame& frame) {
     fill(walk, frame.at<uint8_t>(to), static_cast<uint8_t>(value), frame.threads);
@@ -55,6 +76,7 @@ void bind_copy(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "copy", copy_step);
   bind_step(m, program, "select", select_step);
   bind_step(m, program, "gather", gather_step);
+  bind_step(m, program, "mask_nonzero", mask_nonzero_step);
   bind_step(m, program, "fill", fill_step);
   bind_step(m, program, "fill_halo", fill_halo_step);
 }

@@ -114,6 +114,25 @@ bool gather(const Walk<3>& walk, uint8_t* y, const Index* index, const uint8_t* 
 template bool gather(const Walk<3>&, uint8_t*, const int32_t*, const uint8_t*, int64_t, int64_t, int);
 template bool gather(const Walk<3>&, uint8_t*, const int64_t*, const uint8_t*, int64_t, int64_t, int);
 
+template <class Number>
+void mask_nonzero(const Walk<2>& walk, uint8_t* y, const Number* x, int threads) {
+  for_each_plane(walk, threads, [&](const Plane<2>& plane) {
+    const auto [y_step, x_step] = plane.step;
+    for (int64_t r = 0; r < plane.rows; ++r) {
+      uint8_t* to = y + plane.offset[0] + r * plane.row[0];
+      const Number* from = x + plane.offset[1] + r * plane.row[1];
+      for (int64_t i = 0; i < plane.length; ++i) to[i * y_step] = from[i * x_step] != 0;
+    }
+  });
+}
+
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint8_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint16_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint32_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const uint64_t*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const float*, int);
+template void mask_nonzero(const Walk<2>&, uint8_t*, const double*, int);
+
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads) {
   for_each_plane(walk, threads, [&](const Plane<1>& plane) {
     for (int64_t r = 0; r < plane.rows; ++r) {

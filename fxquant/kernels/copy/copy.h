@@ -1,7 +1,8 @@
-// Bytes that only move, between tensors of any strides:
+// Bytes that only move, or become masks, between tensors of any strides:
 //   copy   y[i] = x[i]
 //   select y[i] = mask[i] ? a[i] : b[i]
 //   gather y[i] = x at the position index[i] along one dimension, and at i along the others
+//   mask_nonzero   y[i] = x[i] != 0, of floats or unsigned integers; signed ones have the same bytes
 //   fill   y[i] = value
 //   halo   the pixels around an image, up to so many rows and columns away, = value
 #pragma once
@@ -23,6 +24,10 @@ void select(const Walk<4>& walk, uint8_t* y, const uint8_t* mask, const uint8_t*
 template <class Index>
 bool gather(const Walk<3>& walk, uint8_t* y, const Index* index, const uint8_t* x, int64_t step, int64_t size,
             int threads);
+
+// Tensor 0 of `walk` is y, tensor 1 is x.
+template <class Number>
+void mask_nonzero(const Walk<2>& walk, uint8_t* y, const Number* x, int threads);
 
 void fill(const Walk<1>& walk, uint8_t* y, uint8_t value, int threads);
 

@@ -47,6 +47,17 @@ bool reference_gather(const Walk<3>& walk, uint8_t* y, const Index* index, const
   return right;
 }
 
+template <class Number>
+void reference_mask_nonzero(const Walk<2>& walk, uint8_t* y, const Number* x, int dim = 0) {
+  if (dim == walk.rank) {
+    *y = *x != 0;
+    return;
+  }
+  for (int64_t i = 0; i < walk.size[dim]; ++i) {
+    reference_mask_nonzero(walk, y + i * walk.stride[0][dim], x + i * walk.stride[1][dim], dim + 1);
+  }
+}
+
 // `y` as fill_halo takes it: one pixel after the other, of those that are not in the image.
 inline void reference_fill_halo(const Nhwc<uint8_t>& y, int64_t rows, int64_t columns, uint8_t value) {
   for (int64_t n = 0; n < y.n; ++n) {

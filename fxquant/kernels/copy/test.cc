@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/strided_test.h"
 #include "copy/copy.h"
 #include "copy/reference.h"
@@ -40,6 +42,51 @@ TEST(Copy, ShufflesOfChannels) {
       copy(back, again.data(), shuffled.data(), 1);
       expect_same(again, x);
     }
+  }
+}
+
+// `number` gives an element.
+template <class Number, class Element>
+void expect_mask_nonzero(Random& random, int threads, const Element& number) {
+  Walk<2> walk;
+  walk.rank = random_shape(random, 20000, walk.size);
+  const int64_t y_size = random_layout(random, walk, 0, false), x_size = random_layout(random, walk, 1, true);
+  Guarded<Number> x(x_size);
+  Guarded<uint8_t> y(y_size), expected(y_size);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = number();
+  y.fill(7);
+  expected.fill(7);
+  reference_mask_nonzero(walk, expected.data(), x.data());
+  mask_nonzero(walk, y.data(), x.data(), threads);
+  expect_same(y, expected);
+}
+
+// Any one bit of the number, or none.
+template <class Integer>
+void expect_mask_of_integers(Random& random, int threads) {
+  expect_mask_nonzero<Integer>(random, threads, [&] {
+    const auto bit = static_cast<int>(random.integer(0, 8 * sizeof(Integer) - 1));
+    return static_cast<Integer>(static_cast<Integer>(random.integer(0, 1)) << bit);
+  });
+}
+
+TEST(MaskNonzero, AnyShapesStridesAndBits) {
+  Random random(77);
+  for (int i = 0; i < 100; ++i) {
+    SCOPED_TRACE(testing::Message() << "seed " << test_seed() << ", case " << i);
+    expect_mask_of_integers<uint8_t>(random, 1 + i % 2);
+    expect_mask_of_integers<uint16_t>(random, 1 + i % 2);
+    expect_mask_of_integers<uint32_t>(random, 1 + i % 2);
+    expect_mask_of_integers<uint64_t>(random, 1 + i % 2);
+  }
+}
+
+TEST(MaskNonzero, ZerosOfBothSigns) {
+  Random random(78);
+  const double values[] = {0.0, -0.0, 1e-45, -1.0, NAN};
+  for (int i = 0; i < 40; ++i) {
+    expect_mask_nonzero<float>(random, 1, [&] { return static_cast<float>(values[random.integer(0, 4)]); });
+    expect_mask_nonzero<double>(random, 1, [&] { return values[random.integer(0, 4)]; });
   }
 }
 

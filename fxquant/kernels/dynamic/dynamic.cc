@@ -55,6 +55,9 @@ void quantize_alike(const DynamicLinear& p, const Scratch& to, const float* x, i
   });
 }
 
+// Rounded to an integer, ties to even; |value| < 2^51.
+double nearest(double value) { return value + 0x1.8p52 - 0x1.8p52; }
+
 }  // namespace
 
 const DynamicKernels& dynamic_kernels(Isa isa) { return kernels_of(kRows, isa); }
@@ -75,7 +78,7 @@ RowTerms row_terms(const Range& range, const Levels& levels) {
   if (std::isnan(range.low)) return {levels.quant_min, range.low};
   const double low = range.low, width = static_cast<double>(range.high) - low;
   const double s = std::max(width / (levels.quant_max - levels.quant_min), 0x1p-126);
-  const double z = std::nearbyint(levels.quant_min - low / s);
+  const double z = nearest(levels.quant_min - low / s);
   return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
 }
 

@@ -12,13 +12,13 @@ constexpr int kChains = 4;
 
 template <class L>
 struct Extremes {
-  // high: the largest x, or 0; low: the largest -x, or 0; odd: 0, or NaN once a NaN or an infinity was seen.
+  // high: the largest x, or 0; low: the least, or 0; odd: 0, or NaN once a NaN or an infinity was seen.
   typename L::F32 high = L::set(0.0F), low = L::set(0.0F), odd = L::set(0.0F);
 
   FXQUANT_UNROLLED void take(typename L::F32 x) {
     high = L::greater(x, high);
-    low = L::greater(L::sub(L::set(0.0F), x), low);
-    odd = L::add(odd, L::sub(x, x));
+    low = L::lesser(x, low);
+    odd = L::multiply_add(x, L::set(0.0F), odd);
   }
 };
 
@@ -41,10 +41,11 @@ Range dynamic_range(const float* x, int64_t count) {
   }
   for (int c = 1; c < kChains; ++c) {
     chain[0].high = L::greater(chain[c].high, chain[0].high);
-    chain[0].low = L::greater(chain[c].low, chain[0].low);
+    chain[0].low = L::lesser(chain[c].low, chain[0].low);
     chain[0].odd = L::add(chain[c].odd, chain[0].odd);
   }
-  return {oddness<L>(chain[0].odd) - L::largest(chain[0].low), L::largest(chain[0].high)};
+  const float low = L::largest(L::sub(L::set(0.0F), chain[0].low));
+  return {oddness<L>(chain[0].odd) - low, L::largest(chain[0].high)};
 }
 
 template <class L>

@@ -6,7 +6,6 @@ namespace fxquant {
 namespace {
 
 struct Lanes : Avx2Lanes {
-  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
   static F32 from_u4(uint32_t bytes) {
     const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
     const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(bytes)), shifts);

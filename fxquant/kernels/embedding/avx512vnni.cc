@@ -7,7 +7,6 @@ namespace fxquant {
 namespace {
 
 struct Lanes : Avx512Lanes {
-  static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 from_u4(uint64_t bytes) {
     const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
     const __m512i codes = _mm512_multishift_epi64_epi8(shifts, _mm512_set1_epi64(static_cast<int64_t>(bytes)));

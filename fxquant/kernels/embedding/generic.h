@@ -1,7 +1,6 @@
 // The loop of a bag, on the lanes L of an ISA (base/lanes_<isa>.h), which add
 //   load_u4        float(code) of kCount codes from the one at `at` on of those at p; `at` is even if kCount is
 //   load_u4_of     float(code) of the `count` codes at p, less than kCount
-//   multiply_add   a * b + c, rounded once
 // Included by ISA files only.
 #pragma once
 #include <cmath>

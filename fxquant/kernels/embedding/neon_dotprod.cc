@@ -6,7 +6,6 @@ namespace fxquant {
 namespace {
 
 struct Lanes : NeonLanes {
-  static F32 multiply_add(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
   static F32 from_u4(uint64_t bytes) {
     const uint16x8_t words = vmovl_u8(vcreate_u8(bytes));
     const uint8x16_t codes = vreinterpretq_u8_u16(vorrq_u16(words, vshlq_n_u16(words, 4)));

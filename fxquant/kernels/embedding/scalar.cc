@@ -5,7 +5,6 @@ namespace fxquant {
 namespace {
 
 struct Lanes : ScalarLanes {
-  static F32 multiply_add(F32 a, F32 b, F32 c) { return std::fma(a, b, c); }
   static F32 load_u4(const uint8_t* p, int64_t at) {
     return static_cast<float>(at % 2 ? p[at / 2] >> 4 : p[at / 2] & 15);
   }

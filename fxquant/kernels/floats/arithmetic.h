@@ -35,12 +35,12 @@ constexpr float kTail[11] = {0.003455134341F,   0.0007784040063F,  -0.0008489930
 template <class L>
 FXQUANT_UNROLLED inline typename L::F32 gelu_of(const typename L::F32& x) {
   const auto zero = L::set(0.0F);
-  const auto n = L::greater(L::set(-kTailEnd), L::sub(zero, L::greater(x, L::sub(zero, x))));
+  const auto n = L::greater(L::set(-kTailEnd), L::lesser(x, L::sub(zero, x)));
   auto sum = L::set(kTail[10]);
-  unroll<10>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, n), L::set(kTail[9 - i])); });
+  unroll<10>([&](auto i) FXQUANT_UNROLLED { sum = L::multiply_add(sum, n, L::set(kTail[9 - i])); });
   const auto left = L::add(n, L::set(kTailEnd));
-  const auto tail = L::mul(sum, L::mul(left, L::mul(left, left)));
-  return L::add(L::greater(x, zero), L::mul(n, tail));
+  const auto tail = L::mul(L::mul(sum, L::mul(left, left)), left);
+  return L::multiply_add(n, tail, L::greater(x, zero));
 }
 
 template <class L>
@@ -59,13 +59,16 @@ inline float sum_of(int64_t count, const Value& value) {
   for (; i + kPartials <= count; i += kPartials) {
     unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { sums[v] = L::add(sums[v], value(L{}, i + v * L::kCount)); });
   }
-  float partial[kPartials];
-  unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { L::store_f32(partial + v * L::kCount, sums[v]); });
-  for (; i < count; ++i) partial[i % kPartials] += value(ScalarLanes{}, i);
-  for (int64_t half = kPartials / 2; half > 0; half /= 2) {
-    for (int64_t k = 0; k < half; ++k) partial[k] += partial[k + half];
+  if (i < count) {
+    float partial[kPartials];
+    unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { L::store_f32(partial + v * L::kCount, sums[v]); });
+    for (; i < count; ++i) partial[i % kPartials] += value(ScalarLanes{}, i);
+    unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { sums[v] = L::load_f32(partial + v * L::kCount); });
   }
-  return partial[0];
+  for (int half = kVectors / 2; half > 0; half /= 2) {
+    for (int v = 0; v < half; ++v) sums[v] = L::add(sums[v], sums[v + half]);
+  }
+  return L::sum(sums[0]);
 }
 
 template <class L>

@@ -15,7 +15,7 @@ void multiply(const RowRun& rows, int64_t whole, const Tiling& tiling, const Tap
     return tiles_of<Machine, Vectors, SpreadSteps, HasResidual>(size, panel.plain);
   };
   if (even > 0 && tiling.pipelined) {
-    pipelined_tiles_of<Machine, Vectors, HasResidual>(taps, panel.plain)(rows.first(even), taps, panel, ahead);
+    pipelined_tiles_of<Machine, Vectors, HasResidual>(taps, panel)(rows.first(even), taps, panel, ahead);
   } else if (even > 0) {
     tiles(tiling.rows)(rows.first(even), taps, panel, ahead);
   }
@@ -211,6 +211,8 @@ class Run {
     panel.a_offset = group * header_.group_inputs;
     panel.column = group * panels_.group_outputs + first;
     panel.float_step = p_.y_stride_c;
+    const bool whole = panel.columns == int64_t{Machine::kLanes} * panel.vectors;
+    panel.whole_floats = panel.float_bias && whole && panel.float_step == 4;
     return panel;
   }
 

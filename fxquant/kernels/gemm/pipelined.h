@@ -3,7 +3,7 @@
 // Where k is short, requantizing takes as long as multiplying, and a CPU cannot look so far ahead that it would overlap
 // the two by itself: what waits for a tile's last product fills its schedulers. Here both stand side by side in the
 // code: a step over k of a tile, or several, are followed by the stores of some rows of the one before. Both tiles'
-// accumulators share the registers, so tiles are half as high.
+// accumulators share the registers, so tiles are half as high. Float outputs are written in the same way.
 #pragma once
 #include "gemm/tile.h"
 
@@ -56,13 +56,19 @@ class Steps {
 // enough for several steps behind each; else they stand behind the first steps.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How, bool OneTap, bool Spread>
 void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared_panel, Ahead ahead) {
-  constexpr int kTogether = Machine::template kStoredRows<Vectors>;
+  constexpr bool kFloats = How == Finish::floats;
+  constexpr int kTogether = kFloats ? 1 : Machine::template kStoredRows<Vectors>;
   // All that a panel points to, from one pointer, so that they take one register.
   Panel panel = shared_panel;
   panel.multiplier = reinterpret_cast<const float*>(panel.bias + Machine::kLanes * Vectors);
-  panel.weights = reinterpret_cast<const uint8_t*>(panel.multiplier + Machine::kLanes * Vectors);
+  const float* behind = panel.multiplier + Machine::kLanes * Vectors;
+  if constexpr (kFloats) {
+    panel.float_bias = behind;
+    behind += Machine::kLanes * Vectors;
+  }
+  panel.weights = reinterpret_cast<const uint8_t*>(behind);
   rows.a += panel.a_offset;
-  rows.y += panel.column;
+  rows.y += kFloats ? 4 * panel.column : panel.column;
   if constexpr (HasResidual) rows.residual += panel.column;
   panel.column = 0;
 
@@ -78,13 +84,13 @@ void multiply_tiles_pipelined(RowRun rows, const Taps& taps, const Panel& shared
     while (steps.any()) next(steps);
   };
   [[maybe_unused]] const int64_t more_steps = steps_of(taps) / (Rows / kTogether) - 1;
-  load_bias<Machine>(acc, panel.bias);
+  begin_tile<Machine, kFloats>(acc, rows, 0, panel);
   auto first_steps = steps_of_tile();
   finish_steps(first_steps);
   for (; rows.count >= 2 * Rows; rows.count -= Rows) {
     unroll<Rows>([&](auto m)
                      FXQUANT_UNROLLED { unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { done[m][v] = acc[m][v]; }); });
-    load_bias<Machine>(acc, panel.bias);
+    begin_tile<Machine, kFloats>(acc, rows, Rows, panel);
     rows.a += Rows * rows.a_step;
     auto steps = steps_of_tile();
     unroll<Rows / kTogether>([&](auto i) FXQUANT_UNROLLED {
@@ -113,12 +119,15 @@ MultiplyTiles<Machine> pipelined_tiles_of(const Taps& taps) {
 
 // Where a Machine has such tiles.
 template <class Machine, int Vectors, bool HasResidual>
-MultiplyTiles<Machine> pipelined_tiles_of([[maybe_unused]] const Taps& taps, [[maybe_unused]] bool plain) {
+MultiplyTiles<Machine> pipelined_tiles_of([[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
   if constexpr (Machine::template kPipelinedRows<Vectors> == 0) {
     return nullptr;
   } else {
-    if (plain && Vectors == Machine::kVectors) {
+    if (panel.plain && Vectors == Machine::kVectors) {
       return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::plain>(taps);
+    }
+    if constexpr (!HasResidual) {
+      if (panel.whole_floats) return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::floats>(taps);
     }
     return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::any>(taps);
   }
@@ -136,10 +145,10 @@ template <class Machine, int Vectors, int SpreadSteps>
 Tiling tiling_of(int64_t rows, [[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
-    constexpr int64_t kTogether = Machine::template kStoredRows<Vectors>;
+    const int64_t stores = panel.float_bias ? kTile : kTile / Machine::template kStoredRows<Vectors>;
     const int64_t rest = rows % kTile, steps = steps_of(taps), longest = one_tap(taps) ? 256 : 80;
     const bool even = rest == 0 || rest >= kTile / 2 || rest + kTile <= Machine::kRows || rows >= 16 * kTile;
-    const bool fit = kTile / kTogether <= steps && steps <= longest && !panel.float_bias;
+    const bool fit = stores <= steps && steps <= longest && (panel.whole_floats || !panel.float_bias);
     if (rows >= 2 * kTile && even && fit) return {kTile, true};
   }
   return {even_tile(rows, Machine::kRows), false};

@@ -35,8 +35,9 @@ namespace fxquant {
 namespace {
 
 // What the stores of a panel have to see to. plain: every column of the panel exists, there is no table, and the bounds
-// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
-enum class Finish { plain, any, careful };
+// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32. floats:
+// outputs are floats, and all that a panel has lie side by side; the tiles of pipelined.h alone are told so.
+enum class Finish { plain, any, careful, floats };
 
 // Output rows that follow each other at one distance, and so do their inputs and residuals. Outputs may have a gap
 // behind every `line` of them, as the lines of an image that lies within a larger one have.
@@ -136,7 +137,8 @@ struct Panel {
   const uint8_t* table;  // or null
   bool dynamic;          // rows have RowTerms, whose zero point is subtracted from this
   int32_t offset;
-  bool plain;  // all of Finish::plain holds
+  bool plain;         // all of Finish::plain holds
+  bool whole_floats;  // all of Finish::floats does
   int vectors;
   bool half;         // of two vectors, in natural order, half of the second is empty
   int spread_steps;  // of a tap; 0: not spread
@@ -273,19 +275,25 @@ __attribute__((noinline)) void store_some_floats(const typename Machine::Acc (&a
   }
 }
 
-// Writes a tile of float outputs, whose columns are in natural order, see pack.h.
+// Writes a row of float outputs, in natural order (see pack.h), all columns of the panel.
+template <class Machine, int Vectors>
+FXQUANT_INLINE void store_row_of_floats(const typename Machine::Acc (&acc)[Vectors], uint8_t* y, const Panel& panel,
+                                        float scale) {
+  unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
+    float* to = reinterpret_cast<float*>(y + 4 * (panel.column + v * Machine::kLanes));
+    Machine::store_floats(acc[v], v, panel, scale, to);
+  });
+}
+
+// Writes a tile of float outputs.
 template <class Machine, int Rows, int Vectors>
 FXQUANT_INLINE void finish_floats(const typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
                                   const Panel& panel) {
-  const bool whole = panel.columns == Vectors * Machine::kLanes && panel.float_step == 4;
   uint8_t* y = rows.y;
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     const float scale = terms_of(rows, m).scale;
-    if (whole) {
-      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
-        Machine::store_floats(acc[m][v], v, panel, scale,
-                              reinterpret_cast<float*>(y + 4 * (panel.column + v * Machine::kLanes)));
-      });
+    if (panel.whole_floats) {
+      store_row_of_floats<Machine, Vectors>(acc[m], y, panel, scale);
     } else {
       typename Machine::Acc row[Vectors];  // a copy: `acc` itself would have to lie in memory, for all stores
       unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { row[v] = acc[m][v]; });
@@ -297,7 +305,7 @@ FXQUANT_INLINE void finish_floats(const typename Machine::Acc (&acc)[Rows][Vecto
 
 // Requantizes and writes the first Rows rows, and moves on to those behind them.
 template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
-FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
+FXQUANT_INLINE void store_byte_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
   uint8_t* to[Rows];
   const uint8_t* added[Rows];
   unroll<Rows>([&](auto i) FXQUANT_UNROLLED { added[i] = rows.residual + i * rows.residual_step; });
@@ -310,6 +318,25 @@ FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowR
   Machine::template store<Rows, Vectors, HasResidual, How>(acc, to, added, panel);
   rows.y = opaque(rows.y);
   if constexpr (HasResidual) rows.residual = opaque(rows.residual + Rows * rows.residual_step);
+}
+
+// The same, but for the requantizing.
+template <class Machine, int Rows, int Vectors>
+FXQUANT_INLINE void store_float_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
+  unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
+    store_row_of_floats<Machine, Vectors>(acc[i], rows.y, panel, terms_of(rows, 0).scale);
+    rows.y = opaque(rows.y + rows.y_step);
+    rows.residual = opaque(rows.residual + rows.residual_step);
+  });
+}
+
+template <class Machine, int Rows, int Vectors, bool HasResidual, Finish How>
+FXQUANT_INLINE void store_rows(const typename Machine::Acc (*acc)[Vectors], RowRun& rows, const Panel& panel) {
+  if constexpr (How == Finish::floats) {
+    store_float_rows<Machine, Rows, Vectors>(acc, rows, panel);
+  } else {
+    store_byte_rows<Machine, Rows, Vectors, HasResidual, How>(acc, rows, panel);
+  }
 }
 
 // Requantizes and writes a tile.
@@ -350,15 +377,23 @@ FXQUANT_INLINE void load_bias(typename Machine::Acc (&acc)[Rows][Vectors], const
   });
 }
 
-// What zero points of rows take away: sums of weights, times (activation_offset - zero_point).
+// What zero points of the rows from `first` on take away: sums of weights, times (activation_offset - zero_point).
 template <class Machine, int Rows, int Vectors>
-FXQUANT_INLINE void load_zero_points(typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows,
+FXQUANT_INLINE void load_zero_points(typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows, int first,
                                      const Panel& panel) {
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    const int32_t factor = panel.offset - terms_of(rows, m).zero_point;
+    const int32_t factor = panel.offset - terms_of(rows, first + m).zero_point;
     unroll<Vectors>([&](auto v)
                         FXQUANT_UNROLLED { acc[m][v] = Machine::times(panel.bias + v * Machine::kLanes, factor); });
   });
+}
+
+// What a tile of the rows from `first` on begins with.
+template <class Machine, bool MayGiveFloats, int Rows, int Vectors>
+FXQUANT_INLINE void begin_tile(typename Machine::Acc (&acc)[Rows][Vectors], const RowRun& rows, int first,
+                               const Panel& panel) {
+  if (MayGiveFloats && panel.dynamic) return load_zero_points<Machine>(acc, rows, first, panel);
+  load_bias<Machine>(acc, panel.bias);
 }
 
 // One tile: the first Rows rows, times one panel.
@@ -366,11 +401,7 @@ template <class Machine, int Rows, int Vectors, int SpreadSteps, bool HasResidua
 FXQUANT_INLINE void multiply_tile(const RowRun& rows, const Taps& taps, const Panel& shared_panel, const Ahead& ahead) {
   constexpr bool kMayGiveFloats = How != Finish::plain && !HasResidual;
   typename Machine::Acc acc[Rows][Vectors];
-  if (kMayGiveFloats && shared_panel.dynamic) {
-    load_zero_points<Machine>(acc, rows, shared_panel);
-  } else {
-    load_bias<Machine>(acc, shared_panel.bias);
-  }
+  begin_tile<Machine, kMayGiveFloats>(acc, rows, 0, shared_panel);
   const InputRows a = {rows.a + shared_panel.a_offset, rows.a_step};
   if constexpr (SpreadSteps > 0) {
     accumulate_spread<Machine, Rows, SpreadSteps>(acc, a, taps, shared_panel.weights, ahead);

@@ -24,6 +24,8 @@ from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
 from fxquant.runtime.layers.linear import DynamicLinearGrouped as DynamicLinearGrouped
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear
 from fxquant.runtime.layers.lookup import Lookup as Lookup
+from fxquant.runtime.layers.masks import MaskAnd as MaskAnd
+from fxquant.runtime.layers.masks import MaskNonzero as MaskNonzero
 from fxquant.runtime.layers.matmul import DynamicMatmul as DynamicMatmul
 from fxquant.runtime.layers.matmul import Int8Attention as Int8Attention
 from fxquant.runtime.layers.matmul import Int8Matmul as Int8Matmul
