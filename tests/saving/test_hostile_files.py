@@ -104,6 +104,21 @@ def test_what_is_no_document_is_refused(text: str, tmp_path: Path) -> None:
     refuses(tmp_path / "text")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [('"name":', '"name":"A","name":', "a key twice"), ('["output",', '[NaN,"output",', "NaN")],
+)
+def test_json_that_reads_in_two_ways_is_refused(
+    old: str, new: str, words: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["classifier"])
+    text = json.dumps(document, separators=(",", ":"))
+    assert old in text
+    text = text.replace(old, new, 1)
+    save_file(tensors, tmp_path / "text", {"fxquant": f"1 {container.checksum(text, tensors)} {text}"})
+    refuses(tmp_path / "text", words)
+
+
 def nodes_of(document: Document) -> list[Any]:
     return document["graph"]["nodes"]  # type: ignore[no-any-return]
 
