@@ -311,6 +311,27 @@ def test_parameters_of_other_channels_are_refused_when_they_meet_them(
         model(torch.zeros(3, 17, dtype=torch.int64))
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda lstm: lstm["layers"].pop("l1"), ""),
+        (lambda lstm: lstm["layers"].update(l9=lstm["layers"].pop("l1")), ""),
+        (lambda lstm: lstm["layers"].update(l1={"nn": "ReLU", "arguments": {"dict": {}}}), "no known kind"),
+        (lambda lstm: lstm.update(sequences="LSTMCell"), "no known kind"),
+        (lambda lstm: lstm["options"]["dict"].update(num_layers=1 << 40), "has not 4 of them"),
+        (lambda lstm: lstm["options"]["dict"].update(num_layers=True), "options of a LSTM"),
+        (lambda lstm: lstm["options"]["dict"].update(forward="x"), "options of a LSTM"),
+        (lambda lstm: lstm["layers"]["l0"].update(layer="Int8Linear"), ""),
+    ],
+)
+def test_edited_recurrent_modules_are_refused(
+    edit: Callable[[Any], Any], words: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["islands"])
+    edit(document["graph"]["modules"]["lstm"])
+    refuses(written(tmp_path / "edited", document, tensors), words)
+
+
 def test_tensors_that_nothing_reads_are_refused(saved: dict[str, Path], tmp_path: Path) -> None:
     document, tensors = container.read(saved["classifier"])
     refuses(written(tmp_path / "edited", document, {**tensors, "more": torch.zeros(3)}), "nothing reads")
