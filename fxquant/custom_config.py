@@ -231,7 +231,10 @@ Config = TypeVar("Config", PrepareCustomConfig, ConvertCustomConfig, FuseCustomC
 
 def _set_class(mapping: ClassMapping, old: ModuleClass, new: ModuleClass, quant_type: QuantType, maker: str) -> None:
     if not callable(getattr(new, maker, None)):
-        raise ConfigError(f"{getattr(new, '__name__', new)} has no {maker}, by which it is made of a {old.__name__}")
+        names = [getattr(kind, "__name__", kind) for kind in (new, old)]
+        raise ConfigError(f"{names[0]} has no {maker}, by which it is made of a {names[1]}")
+    if quant_type not in list(QuantType):
+        raise ConfigError(f"{quant_type!r} is no QuantType; there are {', '.join(QuantType.__members__)}")
     mapping.setdefault(QuantType(quant_type), {})[old] = new
 
 

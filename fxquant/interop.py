@@ -38,6 +38,7 @@ from fxquant.custom_config import (
     StandaloneModuleConfigEntry,
     copied,
 )
+from fxquant.custom_config_forms import check
 from fxquant.errors import ConfigError, FxquantError
 from fxquant.observer import ObserverBase, Partial
 from fxquant.observer.base import usual_qparams
@@ -215,6 +216,7 @@ def _config(given: Any, kind: Any, argument: str) -> Any:
     names = [field.name for field in fields(kind)]
     if not all(hasattr(given, name) for name in names):
         raise ConfigError(f"{argument} is a {type(given).__name__}; pass a {kind.__name__}")
+    check(given, argument)
     return copied(kind(**{name: getattr(given, name) for name in names}))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from fxquant.custom_config_forms import made_of
+from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 
 
@@ -23,6 +25,6 @@ def convert_custom(gm: GraphModule) -> GraphModule:
             continue
         if "observer" in node.meta and not hasattr(module, "activation_post_process"):
             module.activation_post_process = getattr(gm, node.meta["observer"])
-        made: Any = quantized[type(module)]
-        gm.set_submodule(str(node.target), made.from_observed(module))
+        made = made_of(module, quantized[type(module)], "from_observed", where(node))
+        gm.set_submodule(str(node.target), made)
     return gm

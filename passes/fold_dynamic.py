@@ -37,7 +37,7 @@ def fold_dynamic(gm: GraphModule) -> GraphModule:
     folds = {ops.linear: _linear, ops.recurrent: _recurrent, ops.attention: _attention, ops.matmul: _matmul}
     folds |= dict.fromkeys(_CONVOLUTIONS, _convolution)
     for node in list(gm.graph.nodes):
-        if quant_of(node).dynamic is not None:
+        if node.target in folds and quant_of(node).dynamic is not None:
             folds[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
     return surgery.clean(gm)
 

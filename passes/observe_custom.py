@@ -6,6 +6,8 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from fxquant.custom_config_forms import made_of
+from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
 from fxquant.qconfig import QConfig
 from fxquant.quant_type import quant_type_of
@@ -26,7 +28,7 @@ def observe_custom(gm: GraphModule) -> GraphModule:
         if observed is None:
             continue
         module.qconfig = qconfig
-        made = observed.from_float(module)
+        made: Any = made_of(module, observed, "from_float", where(node))
         made.qconfig = qconfig
         gm.set_submodule(str(node.target), made)
     return gm

@@ -5,26 +5,35 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from regions import assert_same, node_by_node, quantized
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils._pytree import tree_leaves
 
+import fxquant
 from fxquant import (
+    QConfig,
+    QConfigMapping,
     calibrate,
     convert_fx,
+    default_quint8_weight_qconfig,
     default_weight_only_qconfig,
     explain,
     get_default_qat_qconfig_mapping,
+    get_default_qconfig,
     get_default_qconfig_mapping,
+    ops,
+    per_channel_dynamic_qconfig,
     prepare_fx,
     prepare_qat_fx,
 )
 from fxquant.analysis.explain import Explanation
+from fxquant.dynamic.recurrent import LSTM, Recurrent
 from fxquant.errors import InputError
 from fxquant.runtime.layers import Int8Recurrent, Int8RecurrentStates
 
@@ -178,7 +187,8 @@ def test_a_module_alone() -> None:
 
 def test_what_stays_float_says_why() -> None:
     x = torch.randn(7, 3, 20)
-    projected = quantized(Read(nn.LSTM(20, 32, proj_size=8), lambda m, x: m(x)[0]), x)
+    mapping = get_default_qconfig_mapping().set_object_type(nn.LSTM, None)
+    projected = quantized(Read(nn.LSTM(20, 32, proj_size=8), lambda m, x: m(x)[0]), x, mapping=mapping)
     assert "proj_size" in reasons(explain(projected))["LSTM"]
     cells = quantized(Read(nn.LSTM(20, 32), lambda m, x: m(x)[1][1]), x)
     assert reasons(explain(cells))["recurrent"] == "only its last state is read, of what it computes"
@@ -194,24 +204,103 @@ def test_what_stays_float_says_why() -> None:
     assert torch.equal(left(x), left(x))
 
 
-def test_a_packed_sequence_stays_float_and_right() -> None:
-    class Packed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = nn.LSTM(20, 32, batch_first=True)
-            self.head = nn.Linear(32, 4)
+class Packed(nn.Module):
+    """Of sequences of several lengths all outputs, and the last states of the last layer."""
 
-        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            _, (h, _) = self.lstm(packed)
-            y: Tensor = self.head(h[-1])
-            return y
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.before, self.module, self.head = nn.Linear(20, 20), module, nn.LazyLinear(4)
 
-    model, inputs = Packed().eval(), (torch.randn(3, 7, 20), torch.tensor([7, 2, 4]))
-    converted = quantized(model, *inputs)
-    assert not layers_of(converted)
-    assert_near(model, converted, *inputs)
-    assert "LSTM" in str(explain(converted))
+    def forward(self, x: Tensor, lengths: Tensor) -> Any:
+        packed = pack_padded_sequence(self.before(x), lengths, batch_first=True, enforce_sorted=False)
+        y, states = self.module(packed)
+        y, _ = pad_packed_sequence(y, batch_first=True)
+        return self.head(y), states[0][-1] if isinstance(states, tuple) else states[-1]
+
+
+SEVERAL_LENGTHS: dict[str, Callable[[], nn.Module]] = {
+    "lstm": lambda: nn.LSTM(20, 32, batch_first=True),
+    "lstm_projected": lambda: nn.LSTM(20, 32, 2, bidirectional=True, proj_size=8),
+    "gru": lambda: nn.GRU(20, 32, 2, bidirectional=True),
+    "rnn": lambda: nn.RNN(20, 32, nonlinearity="relu", bias=False),
+}
+
+
+def dynamic_rows(model: nn.Module) -> list[str]:
+    return [row.op for row in explain(model).rows if row.precision == "dynamic"]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("name", SEVERAL_LENGTHS)
+def test_a_packed_sequence_meets_int8_weights(name: str, dynamic: bool, tmp_path: Path) -> None:
+    model, inputs = Packed(SEVERAL_LENGTHS[name]()).eval(), (torch.randn(3, 7, 20), torch.tensor([7, 2, 4]))
+    with torch.no_grad():
+        model(*inputs)
+    mapping = get_default_qconfig_mapping()
+    if dynamic:
+        mapping = mapping.set_module_name("module", per_channel_dynamic_qconfig)
+    before = copy.deepcopy(model.state_dict())
+    converted = quantized(model, *inputs, mapping=mapping)
+    assert dynamic_rows(converted) == [type(model.module).__name__]
+    assert isinstance(converted.get_submodule("module"), Recurrent)
+    assert {row.op for row in explain(converted).rows if row.precision == "int8"} >= {"Int8Linear"}
+    other = torch.randn(4, 9, 20), torch.tensor([1, 9, 3, 3])
+    with torch.no_grad():
+        assert_near(model, converted, *inputs)
+        assert_near(model, converted, *other, least=25.0)
+        fxquant.save(converted, tmp_path / "saved")
+        loaded = fxquant.load(tmp_path / "saved")
+        assert_same(loaded(*other), converted(*other))
+        assert explain(loaded).rows == explain(converted).rows
+        assert_same(copy.deepcopy(converted)(*other), converted(*other))
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}])
+def test_projections_meet_int8_weights(options: dict[str, Any]) -> None:
+    model, x = Read(nn.LSTM(20, 32, proj_size=8, **options), lambda m, x: m(x)).eval(), torch.randn(7, 3, 20)
+    converted = quantized(model, x)
+    assert dynamic_rows(converted) == ["LSTM"]
+    with torch.no_grad():
+        assert_near(model, converted, x)
+    with pytest.raises(InputError, match=r"\[steps, batch, 20\], got torch.float32 \[7, 3, 19\]"):
+        converted(torch.randn(7, 3, 19))
+    with pytest.raises(InputError, match="one step at least"):
+        converted(torch.randn(0, 3, 20))
+    fresh = quantized(Read(nn.LSTM(20, 32, proj_size=8, **options), lambda m, x: m(x)), torch.randn(7, 3, 20))
+    fresh.load_state_dict(converted.state_dict())
+    assert_same(fresh(x), converted(x))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_the_layer_of_projections_is_its_op(reverse: bool, given: bool) -> None:
+    module = LSTM(nn.LSTM(20, 32, proj_size=8, bidirectional=True), per_channel_dynamic_qconfig, {})
+    layer: Any = module.get_submodule("l0_reverse" if reverse else "l0")
+    states = (torch.randn(3, 8), torch.randn(3, 32)) if given else (None, None)
+    names = [f"{kind}_{s}" for kind in ("weight", "multiplier") for s in ("ih", "hh", "hr")]
+    constants = {name: layer.constant(name) for name in (*names, "bias_ih", "reverse", "dynamic")}
+    x = torch.randn(7, 3, 20)
+    assert_same(layer(x, *states), ops.dynamic_projected_states(x, h0=states[0], c0=states[1], **constants))
+
+
+def test_sequences_that_stay_float_say_why() -> None:
+    inputs = (torch.randn(3, 7, 20), torch.tensor([7, 2, 4]))
+
+    def reason(module: nn.Module, mapping: QConfigMapping) -> str:
+        model = Packed(module).eval()
+        model(*inputs)
+        return reasons(explain(quantized(model, *inputs, mapping=mapping)))[type(module).__name__]
+
+    default = get_default_qconfig_mapping()
+    assert "PackedSequence" in reason(nn.LSTM(20, 32), default.set_object_type(nn.LSTM, None))
+    weights = QConfig(get_default_qconfig().activation, default_quint8_weight_qconfig.weight)
+    assert "torch.uint8 weights" in reason(nn.GRU(20, 32), default.set_object_type(nn.GRU, weights))
+    model = Packed(nn.LSTM(20, 32)).train()
+    model(*inputs)
+    prepared = prepare_qat_fx(model, get_default_qat_qconfig_mapping(), inputs)
+    prepared(*inputs)
+    assert "quantized training" in reasons(explain(convert_fx(prepared.eval())))["LSTM"]
 
 
 def test_errors_name_the_place() -> None:

@@ -106,7 +106,8 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
-    dynamic = layer is not None and OPS[layer.integer_op].name.startswith("dynamic_")
+    op = None if layer is None else OPS[layer.integer_op].name
+    dynamic = quant_of(node).dynamic is not None if op is None else op.startswith("dynamic_")
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
     precision = "dynamic" if dynamic else "weight-only" if isinstance(layer, WeightOnlyLinear) else precision
     return Row(

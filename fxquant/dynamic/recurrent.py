@@ -12,14 +12,25 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fxquant import ops
 from fxquant.dynamic.packed import run_packed
-from fxquant.dynamic.projected import Projected
 from fxquant.dynamic.two_bytes import InputsInFloat
 from fxquant.dynamic.weight import checked_qconfig, integers_of, is_16bit, levels_of, recurrent_refusal, scales_of
 from fxquant.errors import ConfigError, InputError
 from fxquant.ops.integer.recurrent import gate_biases
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
+from fxquant.runtime.layers.projected import DynamicProjectedStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
 
+# What an nn.LSTM, GRU or RNN is told beside its weights.
+OPTIONS = {
+    "input_size": int,
+    "hidden_size": int,
+    "num_layers": int,
+    "bias": bool,
+    "batch_first": bool,
+    "dropout": float,
+    "bidirectional": bool,
+    "proj_size": int,
+}
 LAYER_QCONFIGS = "layer_qconfigs"  # what a module to be converted has besides its qconfig, if its layers differ
 
 
@@ -50,15 +61,15 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError(PROJECTED_LIMIT)
     if is_16bit(qconfig):
         return InputsInFloat(kind, weights, reverse, qconfig)
-    if projection:
-        return Projected(weight_ih, weight_hh, bias_ih, bias_hh, projection[0], reverse, qconfig)
-    constants: dict[str, Any] = {"kind": kind, "reverse": reverse, "dynamic": levels_of(qconfig)}
+    constants: dict[str, Any] = {"reverse": reverse, "dynamic": levels_of(qconfig)}
     constants["bias_ih"], constants["bias_hh"] = gate_biases(kind, bias_ih, bias_hh, len(weight_ih))
-    for suffix, weight in (("ih", weight_ih), ("hh", weight_hh)):
+    for suffix, weight in zip(("ih", "hh", "hr"), (weight_ih, weight_hh, *projection), strict=False):
         integers = integers_of(weight, qconfig)
         constants[f"weight_{suffix}"] = integers.codes
         constants[f"multiplier_{suffix}"] = scales_of(integers)
-    return DynamicRecurrentStates(constants)
+    if projection:
+        return DynamicProjectedStates(constants)
+    return DynamicRecurrentStates({"kind": kind, **constants})
 
 
 PROJECTED_LIMIT = "a layer with projections has no kernel for int16 weights"
@@ -77,13 +88,19 @@ class Recurrent(nn.Module):
 
     kind: ClassVar[str] = ""
     refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
-        self.input_size, self.hidden_size = int(module.input_size), int(module.hidden_size)
-        self.num_layers, self.proj_size = int(module.num_layers), int(module.proj_size)
-        self.bias, self.batch_first = bool(module.bias), bool(module.batch_first)
-        self.dropout, self.bidirectional = float(module.dropout), bool(module.bidirectional)
+        for name, kind in OPTIONS.items():
+            setattr(self, name, kind(getattr(module, name)))
         self.recurrence = self.kind or f"rnn_{module.nonlinearity}"
         names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", *(["weight_hr"] if module.proj_size else [])]
         for suffix in suffixes_of(self):
@@ -100,6 +117,22 @@ class Recurrent(nn.Module):
             checked_qconfig(module, default_dynamic_qconfig, recurrent_refusal),
             getattr(module, LAYER_QCONFIGS, {}),
         )
+
+    @classmethod
+    def of_layers(cls, options: Mapping[str, Any], layers: Mapping[str, nn.Module]) -> Recurrent:
+        """One with these OPTIONS and layers, in eval mode. Raises ConfigError if they do not belong together."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        if {name: type(value) for name, value in options.items()} != OPTIONS:
+            raise ConfigError(f"the options of a {cls.__name__} are {', '.join(OPTIONS)}, not {options}")
+        vars(made).update(options)
+        if len(layers) != made.num_layers * (1 + made.bidirectional):
+            raise ConfigError(f"a {cls.__name__} of {made.num_layers} layers has not {len(layers)} of them")
+        for suffix in suffixes_of(made):
+            if suffix[1:] not in layers:
+                raise ConfigError(f"a {cls.__name__} has no layer {suffix[1:]}")
+            made.add_module(suffix[1:], layers[suffix[1:]])
+        return made.eval()
 
     def flatten_parameters(self) -> None:
         """Nothing: the weights are packed already."""
@@ -152,9 +185,7 @@ class Recurrent(nn.Module):
         return x, torch.stack(hidden), torch.stack(cells)
 
     def extra_repr(self) -> str:
-        options = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
-        changed = [f"{name}={getattr(self, name)}" for name in options]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+        return ", ".join(f"{name}={getattr(self, name)}" for name in OPTIONS)
 
     def _get_name(self) -> str:
         return f"DynamicQuantized{type(self).__name__}"

@@ -57,7 +57,7 @@ class ValueProxy(RecordedProxy):
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._example, name)
-        if name == "data" and isinstance(value, Tensor):
+        if name == "data" and isinstance(self._example, Tensor):
             return self.tracer.create_proxy("call_method", "detach", (self,), {})
         if isinstance(self._example, dict) and callable(value):
             return _DICT_METHODS[name](self) if name in _DICT_METHODS else Attribute(self, name)

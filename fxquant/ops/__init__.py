@@ -152,6 +152,7 @@ from fxquant.ops.integer.pool import (
     int8_max_pool2d as int8_max_pool2d,
     int8_max_pool3d as int8_max_pool3d,
 )
+from fxquant.ops.integer.projected import dynamic_projected_states as dynamic_projected_states
 from fxquant.ops.integer.recurrent import (
     dynamic_recurrence_states as dynamic_recurrence_states,
 )

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fxquant.errors import FileError
+from fxquant.saving.values import shortened
 
 ENTRY, VERSION = "fxquant", 1
 
@@ -52,7 +53,7 @@ def read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         raise FileError(f"it is damaged, or no safetensors file: {error}") from error
     if expected != checksum(text, tensors):
         raise FileError("it is damaged: its checksum does not fit")
-    return json.loads(text), tensors
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number), tensors
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -62,6 +63,17 @@ def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise FileError(f"an object of its JSON has a key twice, among {shortened([key for key, _ in pairs])}")
+    return found
+
+
+def _no_number(constant: str) -> None:
+    raise FileError(f"its JSON holds {constant}, which is no number of JSON")
 
 
 def _parts(metadata: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,7 @@
     MODULE   {"layer": class of fxquant.runtime.layers, "settings", "where"}     an int8 layer
              {"region": GRAPH}                                                   an int8 region
              {"graph": GRAPH, "name"}                                            a part with a graph of its own
+             {"sequences": class of fxquant.dynamic, "options", "layers": {name: MODULE}}    an int8 LSTM, GRU or RNN
              {"nn": class of torch.nn, "arguments"}                              what stayed a module, in float
     KIND     "parameter", "buffer" or "unsaved" (a buffer that state_dict leaves out)
 

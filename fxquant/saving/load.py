@@ -18,6 +18,7 @@ from torch.fx import Graph, GraphModule, Node
 
 import fxquant.runtime.layers  # noqa: F401  fills LAYERS
 from fxquant.analysis.explain import Row
+from fxquant.dynamic.recurrent import GRU, LSTM, RNN, Recurrent
 from fxquant.errors import FileError
 from fxquant.graph import surgery
 from fxquant.graph.parts import Capture
@@ -97,6 +98,8 @@ class _Reader:
             return Int8Region(*self.graph(content["region"], outer_prefix(prefix), depth), Int8Region.__name__)
         if "graph" in content:
             return GraphModule(*self.graph(content["graph"], prefix, depth), checked_name(content["name"])).eval()
+        if "sequences" in content:
+            return self._sequences(content, prefix)
         state = {n.removeprefix(prefix): tensor for n, tensor in self.tensors.items() if n.startswith(prefix)}
         if "layer" in content:
             state = {name: tensor for name, tensor in state.items() if "." not in name}  # others are of layers inside
@@ -110,6 +113,14 @@ class _Reader:
         if "nn" in content:
             return filled(leaf_class(content["nn"]), decode(content["arguments"], {}), state)
         raise FileError(f"it holds the module {shortened(content)}, of no known kind")
+
+    def _sequences(self, content: Mapping[str, Any], prefix: str) -> Recurrent:
+        kind = next((kind for kind in (LSTM, GRU, RNN) if kind.__name__ == content["sequences"]), None)
+        layers = content["layers"]
+        if kind is None or not all("layer" in layer for layer in layers.values()):
+            raise FileError(f"it holds the recurrent module {shortened(content)}, of no known kind")
+        made = {checked_name(name): self._module(layer, f"{prefix}{name}.", 0) for name, layer in layers.items()}
+        return kind.of_layers(decode(content["options"], {}), made)
 
     def _tensor(self, root: nn.Module, path: str, kind: object, prefix: str) -> None:
         tensor = self.tensors[f"{prefix}{path}"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from fxquant.analysis.explain import explain
+from fxquant.dynamic.recurrent import OPTIONS, Recurrent
 from fxquant.errors import UnsupportedError
 from fxquant.graph.origin import where
 from fxquant.graph.parts import captures_of
@@ -83,6 +84,10 @@ class _Writer:
             return {"region": self.graph(module, outer_prefix(prefix))}
         if isinstance(module, GraphModule):
             return {"graph": self.graph(module, prefix), "name": type(module).__name__}
+        if isinstance(module, Recurrent):
+            layers = {name: self._module(layer, f"{prefix}{name}.") for name, layer in module.named_children()}
+            options = {name: getattr(module, name) for name in OPTIONS}
+            return {"sequences": type(module).__name__, "options": encode(options), "layers": layers}
         own = dict(module.named_buffers(recurse=False)) if isinstance(module, Layer) else module.state_dict()
         self.tensors.update({f"{prefix}{name}": tensor for name, tensor in own.items()})
         if isinstance(module, Layer):

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import rnn
 
 from fxquant.errors import FileError, UnsupportedError
 from fxquant.graph.expect import CHECKS
@@ -50,6 +51,7 @@ _MAKERS = """
 arange cartesian_prod complex empty_like eye full full_like hstack linspace meshgrid ones ones_like scalar_tensor stack
 vstack zeros zeros_like broadcast_tensors is_floating_point is_tensor
 """
+_SEQUENCES = "_pack_padded_sequence _pad_packed_sequence"
 _METHODS = """
 __and__ __eq__ __floordiv__ __ge__ __getitem__ __gt__ __invert__ __le__ __len__ __lt__ __matmul__ __mod__ __ne__ __or__
 __pow__ __rpow__ __truediv__ bool contiguous dim double element_size expand half int is_contiguous item long new_full
@@ -68,7 +70,8 @@ abs add and_ eq floordiv ge getitem gt index invert le lt matmul mod mul ne neg 
 """
 _TENSOR_FUNCTIONS = _ELEMENTWISE + _REDUCTIONS + _MOVES + _PRODUCTS
 _NAMES: dict[ModuleType, str] = {
-    torch: _TENSOR_FUNCTIONS + _MAKERS,
+    torch: _TENSOR_FUNCTIONS + _MAKERS + _SEQUENCES,
+    rnn: "PackedSequence",
     torch.linalg: "norm vector_norm matrix_norm",
     torch.special: "expit log_softmax logit softmax",
     F: _FUNCTIONAL,
@@ -78,7 +81,9 @@ _NAMES: dict[ModuleType, str] = {
 }
 _OWN: tuple[Any, ...] = (*CHECKS, joint_shape, shape_of_rows)
 # What getattr may ask for.
-ATTRIBUTES = frozenset(("H", "T", "device", "dtype", "imag", "mH", "mT", "ndim", "real", "shape"))
+ATTRIBUTES = frozenset(
+    ("H", "T", "device", "dtype", "imag", "mH", "mT", "ndim", "real", "shape", *rnn.PackedSequence._fields)
+)
 METHODS = frozenset((_TENSOR_FUNCTIONS + _METHODS).split())
 
 

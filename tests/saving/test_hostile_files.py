@@ -104,6 +104,21 @@ def test_what_is_no_document_is_refused(text: str, tmp_path: Path) -> None:
     refuses(tmp_path / "text")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [('"name":', '"name":"A","name":', "a key twice"), ('["output",', '[NaN,"output",', "NaN")],
+)
+def test_json_that_reads_in_two_ways_is_refused(
+    old: str, new: str, words: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["classifier"])
+    text = json.dumps(document, separators=(",", ":"))
+    assert old in text
+    text = text.replace(old, new, 1)
+    save_file(tensors, tmp_path / "text", {"fxquant": f"1 {container.checksum(text, tensors)} {text}"})
+    refuses(tmp_path / "text", words)
+
+
 def nodes_of(document: Document) -> list[Any]:
     return document["graph"]["nodes"]  # type: ignore[no-any-return]
 
@@ -294,6 +309,27 @@ def test_parameters_of_other_channels_are_refused_when_they_meet_them(
     model = fxquant.load(written(tmp_path / "edited", document, tensors))
     with pytest.raises(FxquantError, match=r"same shape|weights are not those of"):
         model(torch.zeros(3, 17, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda lstm: lstm["layers"].pop("l1"), ""),
+        (lambda lstm: lstm["layers"].update(l9=lstm["layers"].pop("l1")), ""),
+        (lambda lstm: lstm["layers"].update(l1={"nn": "ReLU", "arguments": {"dict": {}}}), "no known kind"),
+        (lambda lstm: lstm.update(sequences="LSTMCell"), "no known kind"),
+        (lambda lstm: lstm["options"]["dict"].update(num_layers=1 << 40), "has not 4 of them"),
+        (lambda lstm: lstm["options"]["dict"].update(num_layers=True), "options of a LSTM"),
+        (lambda lstm: lstm["options"]["dict"].update(forward="x"), "options of a LSTM"),
+        (lambda lstm: lstm["layers"]["l0"].update(layer="Int8Linear"), ""),
+    ],
+)
+def test_edited_recurrent_modules_are_refused(
+    edit: Callable[[Any], Any], words: str, saved: dict[str, Path], tmp_path: Path
+) -> None:
+    document, tensors = container.read(saved["islands"])
+    edit(document["graph"]["modules"]["lstm"])
+    refuses(written(tmp_path / "edited", document, tensors), words)
 
 
 def test_tensors_that_nothing_reads_are_refused(saved: dict[str, Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import MODELS, classifier, islands, pyramid
+from models import MODELS, Islands, classifier, islands, pyramid
 from random_models import INPUT, RandomModel
 from regions import assert_same, quantized, regions_of
 from safetensors.torch import load_file
@@ -156,7 +156,8 @@ def test_a_function_outside_the_table_is_refused_by_name(tmp_path: Path) -> None
 
 
 def test_a_module_that_was_changed_is_refused(tmp_path: Path) -> None:
-    model, _ = islands()
+    mapping = get_default_qconfig_mapping().set_object_type(nn.LSTM, None)
+    model = quantized(Islands(), torch.randn(2, 5, 8), mapping=mapping)
     model.lstm.dropout = 0.5
     model.lstm.extra = "mine"
     with pytest.raises(UnsupportedError, match="its LSTM was changed"):

@@ -41,6 +41,7 @@ from fxquant.runtime.layers.pool_volumes import Int8AdaptiveMaxPool2d as Int8Ada
 from fxquant.runtime.layers.pool_volumes import Int8AdaptiveMaxPool3d as Int8AdaptiveMaxPool3d
 from fxquant.runtime.layers.pool_volumes import Int8AvgPool3d as Int8AvgPool3d
 from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
+from fxquant.runtime.layers.projected import DynamicProjectedStates as DynamicProjectedStates
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
 from fxquant.runtime.layers.recurrent import DynamicRecurrenceStates as DynamicRecurrenceStates
