@@ -83,13 +83,15 @@ def _levels(gm: GraphModule) -> dict[Node, int]:
     What leads to others has the level of the first of them. A size that several levels read is computed in each, from
     the same shape, and so it is outside, if something there reads it.
     """
-    levels: dict[Node, int] = {}
     layers, leading = _native(gm)
     native = layers | leading
+    inside: dict[Node, int] = {}  # the first level that may have the node
+    behind: dict[Node, int] = {}  # the first one that may have what reads it outside of a region
     for node in gm.graph.nodes:
-        leaves = node not in native
-        levels[node] = max((levels[x] + (leaves and x in layers) for x in node.all_input_nodes), default=0)
-    own = {node: level for node, level in levels.items() if node in native}
+        levels = inside if node in native else behind
+        inside[node] = max((levels[x] for x in node.all_input_nodes), default=0)
+        behind[node] = inside[node] + 1 if node in layers else max((behind[x] for x in node.all_input_nodes), default=0)
+    own = {node: level for node, level in inside.items() if node in native}
     for node in [node for node in reversed(gm.graph.nodes) if node in leading and node.users]:
         first, *others = sorted({own.get(user, _OUTSIDE) for user in node.users})
         own[node] = first
