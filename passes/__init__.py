@@ -33,7 +33,6 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "convert_custom",
         "convert_activations",
         "convert_interface",
-        "convert_scales",
         "convert_biases",
         "convert_weights",
         "convert_float_reads",

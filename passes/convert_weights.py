@@ -15,8 +15,6 @@ from fxquant.graph.watching import is_statistic
 from fxquant.observer import ObserverBase
 from fxquant.qparams import QParams
 
-FITTED = "fitted"  # of node.meta: qparams that take the place of those of the observer, see convert_scales
-
 
 @register_pass(stage="convert")
 def convert_weights(gm: GraphModule) -> GraphModule:
@@ -39,12 +37,12 @@ def _convert(gm: GraphModule, node: Node) -> None:
 
 
 def learned(gm: GraphModule, node: Node) -> tuple[Tensor, QParams]:
-    """The float weight that the observer called by `node` is given, and the qparams that were found for it."""
+    """The float weight that the observer called by `node` is given, and the qparams that it finds for it."""
     observer: Any = gm.get_submodule(str(node.target))
     real = surgery.fetch(gm, node.all_input_nodes[0])
     if not (isinstance(observer, FakeQuantizeBase) and observer.observed):  # training has settled those
         observer(real)
-    q: QParams = node.meta.get(FITTED) or observer.qparams()
+    q: QParams = observer.qparams()
     return real, q
 
 

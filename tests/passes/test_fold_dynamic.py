@@ -25,7 +25,6 @@ from fxquant import (
     get_default_qconfig_mapping,
     prepare_fx,
     quantize_dynamic,
-    without,
 )
 from fxquant.demo.metrics import sqnr_db
 from fxquant.observer import (
@@ -42,9 +41,7 @@ from fxquant.qparams import Dynamic, FloatOutput
 
 
 def converted(model: nn.Module, qconfig: Any, *x: Tensor) -> Any:
-    """With the scales of weights that `expected` has."""
-    prepared = prepare_fx(model.eval(), QConfigMapping().set_global(qconfig), x)
-    return convert_fx(prepared, passes=[without("convert_scales")])
+    return convert_fx(prepare_fx(model.eval(), QConfigMapping().set_global(qconfig), x))
 
 
 def with_activation(observer: Any, **options: Any) -> QConfig:
