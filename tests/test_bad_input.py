@@ -196,10 +196,16 @@ def test_a_qconfig_whose_factory_fails() -> None:
             prepare_fx(small(), mapping, (X,))
 
 
-@pytest.mark.parametrize("indexes", [["x"], [7], [-1], [0.5]])
-def test_an_index_of_no_input(indexes: Any) -> None:
+@pytest.mark.parametrize(
+    ("indexes", "reason"),
+    [
+        *((indexes, "must be a list of different integers") for indexes in (["x"], [0.5])),
+        *((indexes, "the model has 1 of them, from 0") for indexes in ([7], [-1])),
+    ],
+)
+def test_an_index_of_no_input(indexes: Any, reason: str) -> None:
     custom = PrepareCustomConfig().set_input_quantized_indexes(indexes)
-    with pytest.raises(ConfigError, match="the model has 1 of them, from 0"):
+    with pytest.raises(ConfigError, match=reason):
         prepare_fx(small(), get_default_qconfig_mapping(), (X,), custom)
 
 

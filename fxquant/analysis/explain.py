@@ -106,8 +106,9 @@ def _gives_tensors(node: Node) -> bool:
 def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> Row:
     origin, layer = origin_of(node), layer_of(gm, node)
     boundary = layer is not None and layer.at_boundary
-    op = None if layer is None else OPS[layer.integer_op].name
-    dynamic = quant_of(node).dynamic is not None if op is None else op.startswith("dynamic_")
+    module = node.op == "call_module" and layer is None  # of several layers, as an LSTM
+    dynamic = layer is not None and OPS[layer.integer_op].name.startswith("dynamic_")
+    dynamic = dynamic or (module and quant_of(node).dynamic is not None)
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
     precision = "dynamic" if dynamic else "weight-only" if isinstance(layer, WeightOnlyLinear) else precision
     return Row(
