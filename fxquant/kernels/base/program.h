@@ -60,20 +60,21 @@ class Program {
   // Makes one step of the last `count` ones. Throws std::invalid_argument unless they are RowSteps of as many rows.
   void join(int64_t count);
 
-  // Runs all steps on `threads` threads. fill(bases) writes the addresses. With `seconds`, one entry a step, the time
-  // of each step is added to it. Throws std::out_of_range, when all have run, if an index of a gather was.
+  // Runs all steps on `threads` threads. fill(bases) writes the addresses. Throws std::out_of_range, when all have run,
+  // if an index of a gather was.
   template <class Fill>
-  void run(int threads, const Fill& fill, double* seconds = nullptr) {
+  void run(int threads, const Fill& fill) {
     std::unique_ptr<Arena> arena = take();
     fill(arena->bases.data() + 1);
     std::atomic<bool> out_of_range{false};
-    run_steps({arena->bases.data(), threads, &out_of_range}, seconds);
+    run_steps({arena->bases.data(), threads, &out_of_range}, nullptr);
     give(std::move(arena));
     if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
   }
 
   // As run, `parts` times: from one to the next, address i is distances[i] bytes further. So many `workers` share the
-  // runs, each on `threads` threads in an arena of its own; `seconds` are those of the first one.
+  // runs, each on `threads` threads in an arena of its own. With `seconds`, one entry a step, the time that the first
+  // worker takes for each step is added to it.
   void run_parts(int workers, int threads, int64_t parts, const std::vector<uintptr_t>& addresses,
                  const std::vector<int64_t>& distances, double* seconds = nullptr);
 

@@ -152,12 +152,30 @@ TEST(Program, RunsAtOnceHaveArenasOfTheirOwn) {
   EXPECT_LE(program.arenas(), kCallers);
 }
 
+TEST(Program, WorkersShareTheParts) {
+  constexpr int64_t kCount = 37, kParts = 6;
+  constexpr int kSteps = 50;
+  for (const int workers : {1, 2, 3, 4}) {
+    Program program(2 * kCount * 8, 2);
+    add_steps(program, kCount, kSteps);
+    std::vector<int64_t> x(kCount * kParts), y(kCount * kParts);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int64_t>(i);
+    const std::vector<uintptr_t> addresses = {reinterpret_cast<uintptr_t>(x.data()),
+                                              reinterpret_cast<uintptr_t>(y.data())};
+    program.run_parts(workers, 1, kParts, addresses, {kCount * 8, kCount * 8});
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i], x[i] + kSteps);
+    EXPECT_EQ(program.arenas(), workers);
+  }
+}
+
 TEST(Program, TimesEachStep) {
-  Program program(0, 0);
-  for (int i = 0; i < 3; ++i) program.add([](const Frame&) {});
-  double seconds[3] = {-1, -1, -1};
-  program.run(2, [](uintptr_t*) {}, seconds);
-  for (const double each : seconds) EXPECT_GE(each, 0);
+  for (const int workers : {1, 2}) {
+    Program program(0, 0);
+    for (int i = 0; i < 3; ++i) program.add([](const Frame&) {});
+    double seconds[3] = {1, 1, 1};
+    program.run_parts(workers, 2, 4, {}, {}, seconds);
+    for (const double each : seconds) EXPECT_GE(each, 1);
+  }
 }
 
 std::string names(const std::vector<Isa>& isas) {
