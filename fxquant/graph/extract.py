@@ -23,7 +23,7 @@ MakePart = Callable[[nn.Module, Graph], GraphModule]
 def extract(gm: GraphModule, parts: Sequence[Sequence[Node]], make: MakePart, name: str) -> GraphModule:
     """Each of `parts`, nodes in the graph's order, becomes the call of a submodule `make(root, graph)` called `name`.
 
-    No way may lead from a part to itself over nodes outside of it. Nodes keep their names and meta.
+    Nodes keep their names and meta. Raises ValueError if a way leads from a part to itself over nodes outside of it.
     """
     return _Extraction(gm, parts, make, name).run()
 
@@ -44,7 +44,7 @@ class _Extraction:
 
     def _visit(self, node: Node) -> None:
         """Copies `node`, or the call of its part, behind all that it reads: a part may need what came later before."""
-        waiting = [node]
+        waiting, met = [node], set()
         while waiting:
             node = waiting[-1]
             part = self.part_of.get(node)
@@ -54,6 +54,9 @@ class _Extraction:
                 waiting.pop()
             if node in self.visited:
                 continue
+            if missing and node in met:  # all that it read was to come first
+                raise ValueError(f"{node.name} depends on itself once parts are single nodes")
+            met.add(node)
             waiting += missing
             if not missing:
                 self._copy(node, part)

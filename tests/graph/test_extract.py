@@ -55,6 +55,11 @@ def diamond(x: Any, y: Any) -> Any:
     return a * y - a
 
 
+def test_a_way_out_of_a_part_and_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="add depends on itself once parts are single nodes"):
+        extracted(graph_of(diamond, 2), ["add", "sub"])
+
+
 def test_a_part_becomes_a_call() -> None:
     gm, inputs = marked(graph_of(diamond, 2)), (torch.randn(2, 3), torch.randn(2, 3))
     expected, before = gm(*inputs), lines(gm)
