@@ -14,6 +14,7 @@ from fxquant.demo.networks import EfficientNetLite0, MobileNetV2
 from fxquant.demo.resnet import resnet18, resnet50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [resnet18, resnet50, MobileNetV2, EfficientNetLite0])
 def test_everything_runs_in_int8(network: Callable[[], nn.Module], golden: Callable[[str, str], None]) -> None:
     model, x = network().eval(), torch.randn(1, 3, 64, 64)

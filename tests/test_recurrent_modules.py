@@ -114,6 +114,7 @@ def test_every_layer_and_direction_is_an_int8_layer(name: str) -> None:
         assert_same(converted(x), node_by_node(converted, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_states_that_are_given_and_read(name: str) -> None:
     make, shape = SEQUENCES[name]

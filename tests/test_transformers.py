@@ -142,6 +142,7 @@ def test_a_bias_that_a_mask_fills_has_no_scale() -> None:
     assert sqnr > 28
 
 
+@pytest.mark.slow
 def test_programs_compute_what_nodes_do(threads: int) -> None:
     quantized, _ = converted(Block(masked), lambda: inputs(True))
     x, mask = inputs(True)

@@ -165,6 +165,7 @@ class Rooted(nn.Module):
         return {"logits": self.head(y.mean((2, 3)))}
 
 
+@pytest.mark.slow
 def test_a_model_whose_own_code_runs_as_python() -> None:
     torch.manual_seed(0)
     model = Rooted().eval()

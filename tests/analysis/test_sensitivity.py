@@ -147,6 +147,7 @@ def test_suggest_changes_nothing_where_int8_is_good_enough(net: Net) -> None:
     assert suggestion.float_metric == 1.0
 
 
+@pytest.mark.slow
 def test_suggest_keeps_a_margin_and_says_where_the_data_are_too_few(net: Net) -> None:
     with pytest.raises(TargetError, match=r"8 examples are too few to expect 0.98 .* give 1\d\d or more"):
         suggest(net, BATCHES, max_drop=0.02, progress=False)
@@ -164,6 +165,7 @@ def test_suggest_keeps_a_margin_and_says_where_the_data_are_too_few(net: Net) ->
         suggest(net, BATCHES, max_drop=0.5, confidence=1.0, progress=False)
 
 
+@pytest.mark.slow
 def test_suggest_with_a_number_of_layers(net: Net) -> None:
     blocks = sensitivity(net, BATCHES, depth=1, progress=False)
     assert suggest(net, BATCHES, floats=1, ranking=blocks, progress=False).left_float == (blocks.rows[0].layer,)
@@ -189,6 +191,7 @@ class Linears(Net):
         return logits
 
 
+@pytest.mark.slow
 def test_wider_layers_keep_integer_weights_where_that_is_enough() -> None:
     torch.manual_seed(0)
     model = Linears().eval()
@@ -204,6 +207,7 @@ def test_wider_layers_keep_integer_weights_where_that_is_enough() -> None:
     assert sqnr_db(model(IMAGES), quantized(IMAGES)) == pytest.approx(wider.metric, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_layer_without_a_kernel_for_wider_stays_float(net: Net) -> None:
     base = sqnr_db(net(IMAGES), converted(net, get_default_qconfig_mapping())(IMAGES))
     suggestion = suggest(net, BATCHES, target=base + 5, wider=per_channel_weight_only_qconfig, progress=False)
@@ -272,6 +276,7 @@ def test_the_report_is_one_page_without_network_that_escapes_what_is_the_users(n
     assert [each.name for each in path.parent.iterdir()] == ["net.html"]
 
 
+@pytest.mark.slow
 def test_batches_may_be_a_tuple_as_split_gives_them(net: Net) -> None:
     def how_many(model: nn.Module, batches: list[Tensor]) -> float:
         return float(sum(len(model(batch)) for batch in batches))

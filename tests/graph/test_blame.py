@@ -276,6 +276,7 @@ BROKEN: dict[Callable[..., Any], tuple[str, str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
 def test_what_a_pass_breaks_is_one_error(broken: Callable[..., Any]) -> None:
     stage, node, reason = BROKEN[broken]

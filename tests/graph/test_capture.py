@@ -85,6 +85,7 @@ def sqnr(expected: Tensor, result: Tensor) -> float:
     return float(20 * torch.log10(expected.norm() / (expected - result).norm()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(
     "wrap", [lambda m: m, lambda m: nn.Sequential(nn.ReLU(), nn.Sequential(m))], ids=["root", "sub"]

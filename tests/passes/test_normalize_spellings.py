@@ -145,6 +145,7 @@ ADD: list[Code] = [
 ]
 
 
+@pytest.mark.slow
 def test_add_relu_is_one_graph() -> None:
     models = [
         Written(lambda m, x, a=add, r=relu: r(m, a(m, x)), sigmoid=nn.Sigmoid(), **relu_modules())

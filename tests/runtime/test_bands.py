@@ -78,6 +78,7 @@ def test_each_row_is_computed_once_and_after_what_it_reads() -> None:
     assert min(parts[name] for name in ("expand", "middle", "project")) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("seed", range(20))
 def test_random_models_in_bands(seed: int) -> None:
