@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +20,23 @@ from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.runtime.layers.projected import DynamicProjectedStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
 
-# What an nn.LSTM, GRU or RNN is told beside its weights.
-OPTIONS = {
-    "input_size": int,
-    "hidden_size": int,
-    "num_layers": int,
-    "bias": bool,
-    "batch_first": bool,
-    "dropout": float,
-    "bidirectional": bool,
-    "proj_size": int,
-}
 LAYER_QCONFIGS = "layer_qconfigs"  # what a module to be converted has besides its qconfig, if its layers differ
+
+
+class Options:
+    """What an nn.LSTM, GRU or RNN is told beside its weights."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int
+
+
+OPTIONS = get_type_hints(Options)
 
 
 class FloatLayer(nn.Module):
@@ -80,7 +85,7 @@ def limit(module: Any, qconfig: QConfig) -> str | None:
     return PROJECTED_LIMIT if module.proj_size and is_16bit(qconfig) else None
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module, Options):
     """Base: layers and directions of one kind, called as torch's modules are, PackedSequence included.
 
     `qconfigs` holds those of layers that have others than the module's, by their names: "l0", "l0_reverse" …
@@ -88,14 +93,6 @@ class Recurrent(nn.Module):
 
     kind: ClassVar[str] = ""
     refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    proj_size: int
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
