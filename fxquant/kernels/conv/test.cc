@@ -68,7 +68,6 @@ TEST(Conv, PointwiseReadsInPlace) {
   }
 }
 
-// Groups of 4 and 8 channels: one, two and many joined groups, in tiles of all sizes, reading up to the guard page.
 TEST(Conv, PointwiseIntoALargerImage) {
   Random random(10);
   for (const int64_t w : {3, 14, 29}) {
@@ -85,6 +84,7 @@ TEST(Conv, PointwiseIntoALargerImage) {
   }
 }
 
+// Groups of 4 and 8 channels: one, two and many joined groups, in tiles of all sizes, reading up to the guard page.
 TEST(Conv, GroupsThatFillAVectorTogether) {
   Random random(11);
   for (const int64_t inputs : {4, 8}) {
@@ -120,6 +120,24 @@ TEST(Conv, BatchesBeyondOneBlockOfScratch) {
   p.n = 5;
   p.threads = 2;
   expect_reference(p, random);
+}
+
+// Lines of an image with gaps between their inputs run in tiles that make up a line; threads begin in the midst of one.
+TEST(Conv, ThreadsSplitLines) {
+  Random random(12);
+  for (const int64_t size : {14, 21, 25, 48, 56}) {
+    for (const int64_t groups : {1, 4}) {
+      for (const int64_t stride : {1, 2}) {
+        Problem p = problem(64, size * stride, 64, 3, stride, 1, groups);
+        p.n = 3;
+        p.threads = 3;
+        p.table = size == 21;
+        expect_reference(p, random);
+        p.y_gaps = {16, 2, 1};
+        expect_reference(p, random);
+      }
+    }
+  }
 }
 
 TEST(Conv, ThreadsSplitPanels) {

@@ -74,18 +74,19 @@ inline Product flattened(Product p) {
   return p;
 }
 
-// The gap behind every `line` rows of a run.
+// The gaps behind every `line` rows of a run, in bytes.
 struct Gaps {
-  int64_t line = INT64_MAX, bytes = 0;
+  int64_t line = INT64_MAX, outputs = 0, inputs = 0;
 };
 
-// Where only the outputs have gaps between rows of the grid, as in an image that lies within a larger one, and rows are
-// `least` long: the same product with an image for a row.
-inline Gaps with_gaps(Product& p, int64_t least) {
+// Where rows of the grid have gaps between them, the same product with an image for a row, so that a call for some
+// tiles is one for many: if outputs alone have gaps, as in an image that lies within a larger one, and rows are longer
+// than a tile of `most`; and if tiles of no less than half of that make up a row.
+inline Gaps with_gaps(Product& p, int64_t most) {
   Nhwc<uint8_t>& y = p.y;
-  const bool even = p.a.stride_h == y.w * p.a.stride_w, bytes_alone = !p.residual.data && !p.packed->gives_floats;
-  if (y.h == 1 || y.w < least || !even || !bytes_alone) return {};
-  const Gaps gaps = {y.w, y.stride_h - y.w * y.stride_w};
+  const Gaps gaps = {y.w, y.stride_h - y.w * y.stride_w, p.a.stride_h - y.w * p.a.stride_w};
+  const bool fit = gaps.inputs == 0 ? y.w >= most : tile_of_line(y.w, most) >= most / 2;
+  if (y.h == 1 || !fit || p.residual.data || p.packed->gives_floats) return {};
   y.w *= y.h;
   y.h = 1;
   return gaps;
@@ -96,9 +97,15 @@ class RowCursor {
  public:
   RowCursor(const Product& p, const Gaps& gaps, int64_t row)
       : p_(p), gaps_(gaps), n_(row / p.y.w / p.y.h), h_(row / p.y.w % p.y.h), line_(line().from(row % p.y.w)) {}
-  // The next rows up to the end of a row of the grid, at most `limit`.
+  // The next rows up to the end of a row of the grid, at most `limit`. Where inputs have gaps, whole lines or a part of
+  // one.
   RowRun take(int64_t limit) {
-    const RowRun run = line_.first(line_.count < limit ? line_.count : limit);
+    int64_t count = line_.count < limit ? line_.count : limit;
+    if (gaps_.inputs != 0) {
+      if (line_.left < gaps_.line) count = count < line_.left ? count : line_.left;
+      if (count > gaps_.line) count -= count % gaps_.line;
+    }
+    const RowRun run = line_.first(count);
     line_ = line_.from(run.count);
     if (line_.count == 0) {
       if (++h_ == p_.y.h) {
@@ -118,8 +125,8 @@ class RowCursor {
   // The present row of the grid.
   RowRun line() const {
     const int64_t residual_step = p_.residual.data ? p_.residual.stride_w : 0;
-    return {at(p_.a),      at(p_.residual), at(p_.y),   p_.a.stride_w, residual_step,
-            p_.y.stride_w, p_.y.w,          gaps_.line, gaps_.bytes,   gaps_.line};
+    return {at(p_.a), at(p_.residual), at(p_.y),      p_.a.stride_w, residual_step, p_.y.stride_w,
+            p_.y.w,   gaps_.line,      gaps_.outputs, gaps_.inputs,  gaps_.line};
   }
 
   const Product& p_;
@@ -185,7 +192,7 @@ class Run {
     for (int64_t left = rows(); left > 0;) {
       const RowRun run = cursor.take(left);
       left -= run.count;
-      const int64_t block = whole_tiles(even_tile(run.count, rows_of_block()));
+      const int64_t block = whole_tiles(run, even_tile(run.count, rows_of_block()));
       for (int64_t row = 0; row < run.count; row += block) {
         const RowRun rows = run.from(row).first(run.count - row < block ? run.count - row : block);
         for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, panels[i]);
@@ -193,9 +200,10 @@ class Run {
     }
   }
   // What is left of a block behind its tiles is a tile of few rows, which is slow.
-  static int64_t whole_tiles(int64_t rows) {
+  static int64_t whole_tiles(const RowRun& run, int64_t rows) {
     constexpr int64_t kTile = Machine::template kPipelinedRows < 1 >> 0 ? Machine::template kPipelinedRows<1> : 1;
-    return (rows + kTile - 1) / kTile * kTile;
+    const int64_t tile = run.a_gap != 0 ? run.line : kTile;
+    return (rows + tile - 1) / tile * tile;
   }
   int64_t rows_of_block() const {
     const int64_t tile = Machine::kRows, cached = kCachedRows / (p_.taps.h * p_.taps.w * p_.taps.bytes) / tile;
@@ -233,7 +241,7 @@ class Run {
 
   template <class Of, int Vectors, int SpreadSteps>
   void multiply_panel(const RowRun& rows, const Panel& panel) {
-    const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows.count, p_.taps, panel);
+    const Tiling tiling = tiling_of<Of, Vectors, SpreadSteps>(rows, p_.taps, panel);
     const Ahead ahead = upcoming_.take((rows.count + tiling.rows - 1) / tiling.rows, tiling.rows, panels_.steps);
     const int64_t whole = header_.bounded ? rows_before_end(rows, panel.a_offset) : 0;
     if (rows.residual && !panel.dynamic) {

@@ -139,10 +139,19 @@ struct Tiling {
   bool pipelined;
 };
 
-// Of `rows` rows and products over `taps`. Where a product is long, stores are a small part, and high tiles load fewer
+// The largest tile of at most `most` rows that some of make up a line.
+inline int64_t tile_of_line(int64_t line, int64_t most) {
+  int64_t rows = line < most ? line : most;
+  while (line % rows != 0) --rows;
+  return rows;
+}
+
+// Of `run` and products over `taps`. Where a product is long, stores are a small part, and high tiles load fewer
 // weights.
 template <class Machine, int Vectors, int SpreadSteps>
-Tiling tiling_of(int64_t rows, [[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
+Tiling tiling_of(const RowRun& run, [[maybe_unused]] const Taps& taps, [[maybe_unused]] const Panel& panel) {
+  const int64_t rows = run.count;
+  if (run.a_gap != 0 && rows >= run.line) return {tile_of_line(run.line, Machine::kRows), false};
   constexpr int64_t kTile = SpreadSteps > 0 ? 0 : Machine::template kPipelinedRows<Vectors>;
   if constexpr (kTile > 0) {
     const int64_t stores = panel.float_bias ? kTile : kTile / Machine::template kStoredRows<Vectors>;

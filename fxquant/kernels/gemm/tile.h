@@ -40,12 +40,13 @@ namespace {
 enum class Finish { plain, any, careful, floats };
 
 // Output rows that follow each other at one distance, and so do their inputs and residuals. Outputs may have a gap
-// behind every `line` of them, as the lines of an image that lies within a larger one have.
+// behind every `line` of them, as the lines of an image that lies within a larger one have, and inputs too, if no tile
+// reaches over the end of a line.
 struct RowRun {
   const uint8_t *a, *residual;  // residual: or RowTerms of a dynamic layer, or null, then with step 0
   uint8_t* y;
   int64_t a_step, residual_step, y_step, count;
-  int64_t line = INT64_MAX, gap = 0, left = INT64_MAX;  // left: rows in front of the first gap, at least one
+  int64_t line = INT64_MAX, gap = 0, a_gap = 0, left = INT64_MAX;  // left: rows in front of the first gap, at least one
 
   FXQUANT_INLINE RowRun from(int64_t row) const {
     RowRun rest = *this;
@@ -54,7 +55,7 @@ struct RowRun {
     rest.y += row * y_step;
     rest.count -= row;
     rest.left -= row;
-    if (rest.left <= 0) rest.pass_gaps();
+    if (rest.left <= 0) rest.a += a_gap * rest.pass_gaps();
     return rest;
   }
   FXQUANT_INLINE RowRun first(int64_t rows) const {
@@ -66,10 +67,11 @@ struct RowRun {
   // Where the first Rows outputs go, from which `y` moves on.
   template <int Rows>
   FXQUANT_INLINE void take_outputs(uint8_t* (&to)[Rows]) {
-    if (left > Rows) {
+    if (left >= Rows) {
       unroll<Rows>([&](auto i) FXQUANT_UNROLLED { to[i] = y + i * y_step; });
       y += Rows * y_step;
       left -= Rows;
+      if (left == 0) pass_gaps();
       return;
     }
     unroll<Rows>([&](auto i) FXQUANT_UNROLLED {
@@ -80,10 +82,12 @@ struct RowRun {
   }
 
  private:
-  FXQUANT_INLINE void pass_gaps() {
+  // Moves outputs over the gaps in front of the next row, and gives how many these are.
+  FXQUANT_INLINE int64_t pass_gaps() {
     const int64_t gaps = -left / line + 1;
     y += gaps * gap;
     left += gaps * line;
+    return gaps;
   }
 };
 
