@@ -61,6 +61,7 @@ def converted(model: nn.Module, mapping: QConfigMapping) -> Any:
     return convert_fx(calibrate(prepare_fx(model, mapping, (IMAGES[:1],)), BATCHES, progress=False))
 
 
+@pytest.mark.slow
 def test_the_worst_layer_is_the_one_that_reads_the_bad_value(net: Net) -> None:
     result = sensitivity(net, BATCHES, how="both", progress=False)
     assert result.worst(1)[0].layer.name == "after"  # what it reads in float is not rounded either
@@ -127,6 +128,7 @@ def test_a_metric_of_the_users_own_with_labels(net: Net) -> None:
         sensitivity(net, labelled, lambda model, batches: "good", progress=False)  # type: ignore[arg-type,return-value]
 
 
+@pytest.mark.slow
 def test_suggest_meets_a_target_with_as_few_layers_as_it_can(net: Net) -> None:
     base = sqnr_db(net(IMAGES), converted(net, get_default_qconfig_mapping())(IMAGES))
     suggestion = suggest(net, BATCHES, target=base + 5, progress=False)
@@ -254,6 +256,7 @@ def test_arguments_of_sensitivity_that_make_no_sense(net: Net) -> None:
         sensitivity(net, BATCHES, qconfig_mapping=QConfigMapping(), progress=False)
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_without_network_that_escapes_what_is_the_users(net: Net, tmp_path: Path) -> None:
     Net.__name__, name = "Net<script>", Net.__name__
     try:

@@ -56,7 +56,9 @@ QPARAMS = [
 
 # The large ones on two threads.
 every_case = pytest.mark.parametrize(
-    ("operands", "threads"), [(name, 2 if "large" in name else 1) for name in OPERANDS], indirect=["threads"]
+    ("operands", "threads"),
+    [pytest.param(name, 2, marks=pytest.mark.slow) if "large" in name else (name, 1) for name in OPERANDS],
+    indirect=["threads"],
 )
 
 

@@ -58,7 +58,7 @@ def layouts(x: Tensor) -> list[Tensor]:
 # The large ones on two threads.
 every_shape = pytest.mark.parametrize(
     ("shape", "threads"),
-    [(shape, 2 if math.prod(shape) > 32768 else 1) for shape in SHAPES],
+    [pytest.param(shape, 2, marks=pytest.mark.slow) if math.prod(shape) > 32768 else (shape, 1) for shape in SHAPES],
     indirect=["threads"],
     ids=str,
 )

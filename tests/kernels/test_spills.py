@@ -52,6 +52,7 @@ def count(loop: list[str], pattern: str) -> int:
     return sum(re.match(pattern, text) is not None for text in loop)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(X86_OBJDUMP is None, reason="needs objdump and an x86-64 build")
 def test_avx512_tiles_leave_the_stack_alone() -> None:
     tiles, spread = set(), set()
@@ -68,6 +69,7 @@ def test_avx512_tiles_leave_the_stack_alone() -> None:
     assert spread == {rows * steps for rows in range(1, 15) for steps in (1, 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(X86_OBJDUMP is None, reason="needs objdump and an x86-64 build")
 def test_rows_of_a_table_are_asked_for_early() -> None:
     assert any(count(loop, "prefetcht0") for loop in innermost_loops(X86_OBJDUMP, _kernels.__file__))

@@ -127,6 +127,7 @@ def mixed_and_prepared() -> tuple[nn.Module, GraphModule]:
     return model, prepared(model, X)
 
 
+@pytest.mark.slow
 @given(st.lists(st.booleans(), min_size=16, max_size=16))
 @settings(max_examples=10, deadline=None)
 def test_every_mixture_runs_and_is_close_to_float(

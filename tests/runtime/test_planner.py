@@ -309,6 +309,7 @@ def test_a_border_wider_than_the_image_names_the_place() -> None:
         model(torch.randn(2, 3, 5, 8))
 
 
+@pytest.mark.slow
 def test_planning_imports_neither_torchs_compiler_nor_sympy() -> None:
     """torch's own functions for tensors without memory do, which takes a second or two."""
     code = """

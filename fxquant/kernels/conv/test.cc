@@ -125,10 +125,10 @@ TEST(Conv, BatchesBeyondOneBlockOfScratch) {
 // Lines of an image with gaps between their inputs run in tiles that make up a line; threads begin in the midst of one.
 TEST(Conv, ThreadsSplitLines) {
   Random random(12);
-  for (const int64_t size : {14, 21, 25, 48, 56}) {
-    for (const int64_t groups : {1, 4}) {
+  for (const int64_t size : {14, 21, 25}) {
+    for (const int64_t groups : {1, 2}) {
       for (const int64_t stride : {1, 2}) {
-        Problem p = problem(64, size * stride, 64, 3, stride, 1, groups);
+        Problem p = problem(32, size * stride, 32, 3, stride, 1, groups);
         p.n = 3;
         p.threads = 3;
         p.table = size == 21;
