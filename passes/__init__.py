@@ -7,6 +7,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "normalize_inplace",
         "normalize_spellings",
         "normalize_picked",
+        "normalize_constants",
         "normalize_sizes",
         "normalize_flatten",
         "normalize_activations",
