@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from fxquant.analysis.explain import explain
+from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import OPTIONS, Recurrent
 from fxquant.errors import UnsupportedError
 from fxquant.graph.origin import where
@@ -25,6 +26,7 @@ from fxquant.saving.targets import ATTRIBUTES, knows_method, name_of
 from fxquant.saving.values import encode
 
 
+@typed
 def save(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
     """Writes what `convert_fx` returned to the file `path`, for `fxquant.load`: one safetensors file, on any machine.
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from fxquant.arguments import typed
 from fxquant.plugin import (
     allowed,
     arguments_of,
@@ -40,6 +41,7 @@ _CHANNELS = {"linear": -1, "conv1d": 1, "conv2d": 1, "conv3d": 1}  # which dimen
 _DEVIATIONS, _ROOM = 3.0, 1.5
 
 
+@typed
 def absorb_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Lets layers absorb what is always there in the values that they read, in place, and returns the model.
 

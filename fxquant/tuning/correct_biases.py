@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from fxquant.arguments import typed
 from fxquant.plugin import (
     Layer,
     arguments_of,
@@ -36,6 +37,7 @@ _NEWTON_STEPS = 4
 _SATURATIONS = {"relu": (0.0, None), "clamp": (None, None)}
 
 
+@typed
 def correct_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Corrects the biases of the int8 layers of a calibrated model of prepare_fx, in place, and returns it.
 

@@ -23,6 +23,7 @@ from networkx.utils import UnionFind
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from fxquant.arguments import typed
 from fxquant.observer import QScheme
 from fxquant.plugin import (
     allowed,
@@ -44,6 +45,7 @@ Prepared = TypeVar("Prepared", bound=nn.Module)
 _DEPTHWISE, _DENSE, _ROOM, _LEAST = 0.5, 0.25, 1.5, 1 / 16
 
 
+@typed
 def equalize_channels(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Equalizes the channels between the 2-d convolutions of a model of prepare_fx, in place, and returns it.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.plugin import (
     allowed,
@@ -36,6 +37,7 @@ Prepared = TypeVar("Prepared", bound=nn.Module)
 _NORMS = ("layer_norm", "rms_norm")
 
 
+@typed
 def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) -> Prepared:
     """Moves outliers of activations into weights, in a model of prepare_fx, in place, and returns it.
 
