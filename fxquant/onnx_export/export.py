@@ -33,7 +33,7 @@ BATCH = "batch"
 
 
 @typed
-def export_onnx(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
+def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     """Writes what `convert_fx` returned as QDQ ONNX (opset 20) that takes any batch of inputs of the example's sizes.
 
     The inputs have the names of the model's arguments; the outputs are called output_0, output_1 … in the order of what

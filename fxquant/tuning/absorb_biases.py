@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.arguments import typed
 from fxquant.plugin import (
     allowed,
     arguments_of,
@@ -32,6 +31,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     set_bias,
+    typed,
     where,
 )
 

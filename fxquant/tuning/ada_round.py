@@ -22,7 +22,6 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.nn import functional as F
 
-from fxquant.arguments import typed
 from fxquant.plugin import (
     Layer,
     Paused,
@@ -36,6 +35,7 @@ from fxquant.plugin import (
     note_refusal,
     op_of,
     set_parameter,
+    typed,
 )
 from fxquant.qparams import QParams, dequantize, quantize
 

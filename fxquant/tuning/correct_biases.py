@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.arguments import typed
 from fxquant.plugin import (
     Layer,
     arguments_of,
@@ -29,6 +28,7 @@ from fxquant.plugin import (
     op_of,
     set_bias,
     set_parameter,
+    typed,
 )
 
 Prepared = TypeVar("Prepared", bound=nn.Module)

@@ -23,7 +23,6 @@ from networkx.utils import UnionFind
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.arguments import typed
 from fxquant.observer import QScheme
 from fxquant.plugin import (
     allowed,
@@ -37,6 +36,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     scale,
+    typed,
     where,
 )
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.plugin import (
     allowed,
@@ -29,6 +28,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     scale,
+    typed,
     where,
 )
 
