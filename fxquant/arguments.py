@@ -34,7 +34,8 @@ def typed(function: Function) -> Function:
 
     @functools.cache
     def hints() -> dict[str, Any]:
-        return typing.get_type_hints(function)
+        ours = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__=ours), function.__globals__)
 
     named = {name for name, parameter in signature.parameters.items() if parameter.kind not in _GATHERED}
 
