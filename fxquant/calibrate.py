@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from fxquant.arguments import typed
 from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, InputError
 from fxquant.observer import ObserverBase
 from fxquant.observer.merge import merged_statistics, modules_of, total
@@ -22,6 +23,7 @@ from fxquant.observer.merge import merged_statistics, modules_of, total
 Prepared = TypeVar("Prepared", bound=nn.Module)
 
 
+@typed
 def calibrate(
     prepared: Prepared, data: Iterable[Any], *, progress: bool = True, max_batches: int | None = None
 ) -> Prepared:
@@ -40,10 +42,7 @@ def calibrate(
     """
     if max_batches is not None and max_batches < 1:
         raise ConfigError(f"max_batches must be at least 1, got {max_batches}")
-    if isinstance(data, (Tensor, Mapping, str)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
-        raise InputError(
-            f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
-        )
+    check_data(data)
     observers = modules_of(prepared, ObserverBase)
     if not observers:
         warnings.warn("the model has no observers; calibrate what prepare_fx returns", CalibrationWarning, stacklevel=2)
@@ -55,6 +54,15 @@ def calibrate(
     if int(total(torch.tensor(count))) == 0:
         raise CalibrationError("data holds no batches, so nothing was observed; an iterator may be used up already")
     return prepared
+
+
+def check_data(data: Any) -> None:
+    """Raises InputError for what is no iterable of batches, such as a batch."""
+    several = hasattr(type(data), "__iter__") or hasattr(type(data), "__getitem__")
+    if isinstance(data, (Tensor, Mapping, str)) or not several:
+        raise InputError(
+            f"data must be an iterable of batches, not one {type(data).__name__}; for one batch pass [batch]"
+        )
 
 
 def _run(prepared: nn.Module, signature: inspect.Signature, batch: Any, name: str) -> None:

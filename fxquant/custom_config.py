@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.backend_config import BackendConfig
 from fxquant.errors import ConfigError
 from fxquant.qconfig_mapping import QConfigMapping
@@ -127,12 +128,14 @@ class PrepareCustomConfig:
         self.output_quantized_indexes = list(indexes)
         return self
 
+    @typed
     def set_preserved_attributes(self, attributes: Sequence[str]) -> PrepareCustomConfig:
         """Attributes that the prepared model has too, although its graph does not need them."""
         self.preserved_attributes = list(attributes)
         return self
 
     @classmethod
+    @typed
     def from_dict(cls, prepare_custom_config_dict: dict[str, Any]) -> PrepareCustomConfig:
         """The inverse of `to_dict`. Every key may be missing; ConfigError for an unknown one."""
         made = cls()
@@ -169,12 +172,14 @@ class ConvertCustomConfig:
         _set_class(self.observed_to_quantized_mapping, observed_class, quantized_class, quant_type, "from_observed")
         return self
 
+    @typed
     def set_preserved_attributes(self, attributes: Sequence[str]) -> ConvertCustomConfig:
         """Attributes that the converted model has too, although its graph does not need them."""
         self.preserved_attributes = list(attributes)
         return self
 
     @classmethod
+    @typed
     def from_dict(cls, convert_custom_config_dict: dict[str, Any]) -> ConvertCustomConfig:
         """The inverse of `to_dict`. Every key may be missing; ConfigError for an unknown one."""
         made = cls()
@@ -194,12 +199,14 @@ class FuseCustomConfig:
 
     preserved_attributes: list[str] = field(default_factory=list)
 
+    @typed
     def set_preserved_attributes(self, attributes: Sequence[str]) -> FuseCustomConfig:
         """Attributes that the fused model has too, although its graph does not need them."""
         self.preserved_attributes = list(attributes)
         return self
 
     @classmethod
+    @typed
     def from_dict(cls, fuse_custom_config_dict: dict[str, Any]) -> FuseCustomConfig:
         """The inverse of `to_dict`. The key may be missing; ConfigError for an unknown one."""
         made = cls()

@@ -1,5 +1,6 @@
 """All that a plug-in is made with: passes, rules, ops, kernels and corrections. How: docs/add_a_pass.md."""
 
+from fxquant.arguments import typed
 from fxquant.graph.annotation import activations, leave_float, quant_of
 from fxquant.graph.level import note_refusal
 from fxquant.graph.origin import origin_of, where
@@ -53,5 +54,6 @@ __all__ = [
     "set_bias",
     "set_parameter",
     "spelling",
+    "typed",
     "where",
 ]

@@ -20,8 +20,10 @@ from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.qconfig import (
     QConfig,
     QConfigAny,
+    default_embedding_qat_qconfig,
     default_symmetric_qnnpack_qat_qconfig,
     default_symmetric_qnnpack_qconfig,
+    float_qparams_weight_only_qconfig,
     get_default_qat_qconfig,
     get_default_qconfig,
 )
@@ -201,12 +203,17 @@ _TRANSPOSED = (
 )
 
 
-def _default_mapping(qconfig: QConfig) -> QConfigMapping:
+_BAGS = (nn.EmbeddingBag, F.embedding_bag)
+
+
+def _default_mapping(qconfig: QConfig, bags: QConfig = float_qparams_weight_only_qconfig) -> QConfigMapping:
     """`qconfig` for all ops; where it has a scale a channel, on the right axis of each weight.
 
-    The output channels of a transposed convolution's weight [in, out / groups, ...] are on axis 1.
+    The output channels of a transposed convolution's weight [in, out / groups, ...] are on axis 1. `bags`: for bags of
+    embeddings, whose rows alone can be integers.
     """
     mapping = QConfigMapping().set_global(qconfig)
+    mapping.object_type_qconfigs.update(dict.fromkeys(_BAGS, bags))
     weight: Any = qconfig.weight
     if getattr(weight(), "ch_axis", None) is not None:
         transposed = qconfig._replace(weight=weight.with_args(ch_axis=1))
@@ -217,20 +224,23 @@ def _default_mapping(qconfig: QConfig) -> QConfigMapping:
 def _is_default(kind: ObjectType, qconfig: QConfigAny) -> bool:
     """Whether a default mapping sets this, whatever the model has in it."""
     weight: Any = qconfig.weight if qconfig is not None else None
+    if kind in _BAGS:
+        return qconfig in (float_qparams_weight_only_qconfig, default_embedding_qat_qconfig)
     return kind in _TRANSPOSED and weight is not None and getattr(weight(), "ch_axis", None) == 1
 
 
 def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConfigMapping:
     """`get_default_qconfig(backend)` for all ops, with per-channel scales on the right axis of each weight.
 
-    Ops whose output range the maths gives (sigmoid, tanh …) need no setting. ConfigError if `backend` is not known.
+    Bags of embeddings have 8-bit rows, each with a scale of its own, and give real numbers. Ops whose output range the
+    maths gives (sigmoid, tanh …) need no setting. ConfigError if `backend` is not known.
     """
     return _default_mapping(get_default_qconfig(backend, version))
 
 
 def get_default_qat_qconfig_mapping(backend: str = "x86", version: int | None = 1) -> QConfigMapping:
     """`get_default_qat_qconfig(backend, version)` for all ops, otherwise as `get_default_qconfig_mapping`."""
-    return _default_mapping(get_default_qat_qconfig(backend, version))
+    return _default_mapping(get_default_qat_qconfig(backend, version), default_embedding_qat_qconfig)
 
 
 def get_default_qconfig_dict(backend: str = "x86", version: int = 0) -> dict[str, Any]:
@@ -256,7 +266,7 @@ def get_symmetric_qnnpack_qconfig_mapping() -> QConfigMapping:
 
 def get_symmetric_qnnpack_qat_qconfig_mapping() -> QConfigMapping:
     """As `get_symmetric_qnnpack_qconfig_mapping`, for training."""
-    return _default_mapping(default_symmetric_qnnpack_qat_qconfig)
+    return _default_mapping(default_symmetric_qnnpack_qat_qconfig, default_embedding_qat_qconfig)
 
 
 # The names that torch.ao.quantization.qconfig_mapping has for them.

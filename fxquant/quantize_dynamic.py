@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fxquant import dynamic, interop
+from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import LAYER_QCONFIGS, suffixes_of
 from fxquant.errors import ConfigError, ConfigWarning
 from fxquant.qconfig import (
@@ -57,6 +58,7 @@ def get_default_dynamic_quant_module_mappings() -> dict[type[nn.Module], Any]:
     return {**_PRODUCTS, **_CONVOLUTIONS, **_TABLES}
 
 
+@typed
 def quantize_dynamic(
     model: nn.Module,
     qconfig_spec: Mapping[Key, Any] | Collection[Key] | None = None,
@@ -86,7 +88,7 @@ def quantize_dynamic(
     elif isinstance(qconfig_spec, Mapping):
         spec = {key: interop.qconfig(value) for key, value in qconfig_spec.items()}
     else:
-        spec = dict.fromkeys(qconfig_spec, default)
+        spec = {_key(key): default for key in qconfig_spec}
     _check(spec, model)
     names = {id(module): name for name, module in model.named_modules()}
     spec = {names[id(key)] if isinstance(key, nn.Module) else key: value for key, value in spec.items()}
@@ -114,17 +116,23 @@ def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
     return _DEFAULTS[name]
 
 
+def _key(given: Any) -> Key:
+    """`given`; ConfigError if no setting can be for it."""
+    if not isinstance(given, (str, type, nn.Module)):
+        raise ConfigError(f"qconfig_spec has module classes, names and instances, not {given!r}")
+    return given
+
+
 def _check(spec: Mapping[Any, Any], model: nn.Module) -> None:
     names = {name for name, _ in model.named_modules()} | set(_layer_names(model))
     instances = {id(module) for module in model.modules()}
     for key, qconfig in spec.items():
+        _key(key)
         if isinstance(key, str) and key not in names:
             near = get_close_matches(key, names, 3)
             raise ConfigError(f"no module is called {key!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         if isinstance(key, nn.Module) and id(key) not in instances:
             raise ConfigError(f"a {type(key).__name__} that was given is no module of the model")
-        if not isinstance(key, (str, type, nn.Module)):
-            raise ConfigError(f"qconfig_spec has module classes, names and instances, not {key!r}")
         if qconfig is not None and not isinstance(qconfig, QConfig):
             raise ConfigError(f"the setting for {key!r} is no QConfig, but {qconfig!r}")
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxquant.arguments import typed
+
 __all__ = [
     "DeQuantStub",
     "FXFloatFunctional",
@@ -38,6 +40,7 @@ class DeQuantStub(QuantStub):
 class QuantWrapper(nn.Module):
     """Calls `module`, between two stubs."""
 
+    @typed
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.quant = QuantStub(getattr(module, "qconfig", None))

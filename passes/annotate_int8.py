@@ -55,7 +55,8 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     if row is None:
         return str(node.meta.get("reason") or f"{op_name(gm, node)} is not in the op table")
     if not (row.kernel or row.moves or is_table(node)):
-        return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}")
+        rows = "; float_qparams_weight_only_qconfig makes integers of its rows" if row.rows else ""
+        return str(node.meta.get("reason") or f"there is no int8 kernel for {row.name}{rows}")
     return (
         config_limit(node)
         or call_limit(gm, node, row)

@@ -1,7 +1,8 @@
 """Embeddings that give real numbers of a table whose rows are kept in integers.
 
 They do under a qconfig that asks for 8-bit or 4-bit weights, with a scale for each row or one for all, and for float32
-activations. Bags of rows have no other integer form, so that a qconfig of integer activations asks for it as well.
+activations. Bags of rows have no other integer form, and stay float under a qconfig of integer activations: the default
+mappings have one of float32 activations for them.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from fxquant.observer import PassiveObserver
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 
-from .annotate_int8 import backend_limit, config_limit, made_by
+from .annotate_int8 import backend_limit, made_by
 
 
 @register_pass(stage="annotate")
 def annotate_rows(gm: GraphModule) -> GraphModule:
     for node in gm.graph.nodes:
         row = op_of(node)
-        if row is None or row.rows is None or quant_of(node).int8 or not _asks(node, row):
+        if row is None or row.rows is None or quant_of(node).int8 or not _asks(node):
             continue
         reason = _limit(node, row) or backend_limit(gm, node, has_weight=True)
         decide(node, rows=reason is None, reason=reason or "it gives real numbers, of rows that are integers")
     return gm
 
 
-def _asks(node: Node, row: Op) -> bool:
+def _asks(node: Node) -> bool:
     """Whether the qconfig wants integers where the op may have them."""
     match = node.meta.get("qconfig")
     if match is None or not wants_integer_weights(match) or "custom" in node.meta:
         return False
-    return wants_real_activations(match) or (not row.kernel and config_limit(node) is None)
+    return wants_real_activations(match)
 
 
 def wants_integer_weights(match: Match) -> bool:

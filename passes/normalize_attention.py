@@ -1,4 +1,5 @@
 """matmul(q * c, k), q @ k / c, …               -> matmul(q, k, scale=c)
+scores - d                                   -> scores + (-d), if a softmax reads them and d would be a mask
 softmax(matmul(q, k, c) + mask)              -> softmax(matmul(q, k, c), mask)
 softmax(reshape(x + mask))                   -> reshape(softmax(x + mask)), if the last dimension stays as it is
 softmax(reshape(x) + mask)                   -> softmax(reshape(x), mask), if the mask is made of no activation
@@ -68,6 +69,42 @@ class DividedProduct(_Scaled):
 
     def rewrite(self, m: Match, a: Any, factor: Any, b: Any, scale: Any) -> Any:
         return ops.matmul(a, b, float(scale / factor))
+
+
+class MaskSubtracted(Rule):
+    """Distances, or 1e9 where a key is out: x - d is x + (-d) to the last bit, and the rules of what is added apply."""
+
+    def pattern(self, x: Any, d: Any) -> Any:
+        return ops.sub(x, d)
+
+    def check(self, m: Match) -> None:
+        if not (isinstance(m.x, Node) and isinstance(m.d, Node) and surgery.is_tensor(m.d)):
+            m.refuse("a number is no mask")
+        if not _reach_softmax(m.root):
+            m.refuse("no softmax reads the difference as scores")
+        if not (_is_product(m.x) or of_no_activation(m.d)):
+            m.refuse("what is subtracted is made of activations, and not from a product: no mask")
+        if surgery.depends(m.d, [m.x]):
+            m.refuse("what is subtracted is made of the scores themselves")
+
+    def rewrite(self, m: Match, x: Any, d: Any) -> Any:
+        return ops.add(x, exactly(MASK, torch.neg, d))
+
+
+def _reach_softmax(scores: Node) -> bool:
+    """Whether a softmax alone reads `scores`, be it after other masks and a reshape."""
+    (reader,) = scores.users if len(scores.users) == 1 else (None,)
+    if reader is None or reader.args[0] is not scores:
+        return False
+    return reader.target is ops.softmax or (reader.target in _BEFORE_SOFTMAX and _reach_softmax(reader))
+
+
+def _is_product(x: Node) -> bool:
+    """Whether `x` is a product of activations, to which masks may have been added."""
+    return x.target is ops.matmul or (x.target is ops.add and isinstance(x.args[0], Node) and _is_product(x.args[0]))
+
+
+_BEFORE_SOFTMAX = (ops.add, ops.sub, ops.reshape)
 
 
 class MaskAdded(Rule):
@@ -194,4 +231,5 @@ SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedPr
 def normalize_attention(gm: GraphModule) -> GraphModule:
     windows = (ReshapedScores(), ConstantAdded(), ConstantAddedToo())
     masks = (MaskAddedTwice(), MaskAdded(), MaskFilled())
-    return infer_shapes(apply_rules(infer_shapes(apply_rules(gm, [*SCALES, *windows, *masks])), [Attention()]))
+    scores = infer_shapes(apply_rules(gm, [*SCALES, MaskSubtracted()]))
+    return infer_shapes(apply_rules(infer_shapes(apply_rules(scores, [*windows, *masks])), [Attention()]))

@@ -17,6 +17,7 @@ from fxquant.analysis.measures import Error, outside
 from fxquant.analysis.pairing import Pairs, nodes_by_call, pairs_of
 from fxquant.analysis.replay import CallKey, Replay, run_watched
 from fxquant.analysis.weights import weight_error
+from fxquant.arguments import typed
 from fxquant.calibrate import bound_batch
 from fxquant.errors import ConfigError, InputError
 from fxquant.graph.extract import inlined
@@ -32,6 +33,7 @@ from fxquant.runtime.region import Int8Region
 Known = dict[CallKey, tuple[dict[Node, Tensor], list[Any]]]
 
 
+@typed
 def compare(float_model: nn.Module, quantized: nn.Module, batches: Any) -> Comparison:
     """Holds every value of `quantized` against that of `float_model` which it stands for.
 

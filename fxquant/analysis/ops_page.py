@@ -35,7 +35,8 @@ run in int8. `fxquant.explain` names the reason for each op that stays float. Op
 so do comparisons, since true and false have no scale.
 
 Under `float_qparams_weight_only_qconfig` and `float_qparams_weight_only_qconfig_4bit` embeddings and bags of them are
-"rows", of 8 or 4 bits; so they are under the QAT qconfigs for embeddings. The maximum of a bag stays float.
+"rows", of 8 or 4 bits; so they are under the QAT qconfigs for embeddings. The default mappings set these for bags,
+which stay float under a qconfig of integer activations. The maximum of a bag stays float.
 
 Under `default_weight_only_qconfig`, `per_channel_weight_only_qconfig` and `group_weight_only_qconfig` linear computes
 real numbers, of int8 weights.

@@ -15,6 +15,7 @@ from fxquant.analysis.comparison import Comparison, cells, decibels
 from fxquant.analysis.explain import Explanation, explain
 from fxquant.analysis.sensitivity import Sensitivity
 from fxquant.analysis.suggest import Suggestion
+from fxquant.arguments import typed
 from fxquant.drawing.describe import described
 from fxquant.drawing.heat import heats_of
 from fxquant.drawing.page import framed
@@ -30,6 +31,7 @@ JUDGED = ("layer", "op", "source", "alone in int8", "alone in float")
 Row = Sequence[object]
 
 
+@typed
 def report(
     float_model: nn.Module,
     quantized: nn.Module,

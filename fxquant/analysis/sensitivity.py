@@ -17,6 +17,7 @@ from torch import nn
 from fxquant.analysis.judge import Metric, Trial, trial_of
 from fxquant.analysis.layers import Layer, layers_of, left_float, with_int8_only
 from fxquant.analysis.printed import printed
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.qconfig_mapping import QConfigMapping
 from fxquant.quantize_fx import convert_fx
@@ -77,6 +78,7 @@ class Sensitivity:
         return f"{printed(table, width=140)}all in int8: {_number(self.int8)}"
 
 
+@typed
 def sensitivity(
     model: nn.Module,
     data: Iterable[Any],

@@ -17,6 +17,7 @@ from fxquant.analysis.judge import Metric, Trial, trial_of
 from fxquant.analysis.layers import Layer
 from fxquant.analysis.search import Goal, fewest_in_float, mixed, widened
 from fxquant.analysis.sensitivity import Sensitivity, sensitivity
+from fxquant.arguments import typed
 from fxquant.bench.timing import interleaved_medians
 from fxquant.errors import ConfigError
 from fxquant.qconfig import QConfig
@@ -74,6 +75,7 @@ def _names(layers: Iterable[Layer]) -> str:
     return ", ".join(layer.name for layer in layers) or "none"
 
 
+@typed
 def suggest(
     model: nn.Module,
     data: Iterable[Any],

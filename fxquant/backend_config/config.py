@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.backend_config.dtypes import DTypeConfig, known_keys
 
 Pattern = Any  # a module class, a function, a method's name, or a tuple of such
@@ -40,11 +41,13 @@ class BackendPatternConfig:
         self.observation_type = observation_type
         return self
 
+    @typed
     def add_dtype_config(self, dtype_config: DTypeConfig) -> BackendPatternConfig:
         """One more combination of dtypes."""
         self.dtype_configs.append(dtype_config)
         return self
 
+    @typed
     def set_dtype_configs(self, dtype_configs: Sequence[DTypeConfig]) -> BackendPatternConfig:
         """All combinations of dtypes, in place of those before."""
         self.dtype_configs = list(dtype_configs)
@@ -89,6 +92,7 @@ class BackendPatternConfig:
         }
 
     @classmethod
+    @typed
     def from_dict(cls, backend_pattern_config_dict: dict[str, Any]) -> BackendPatternConfig:
         """The inverse of `to_dict`."""
         given = known_keys(backend_pattern_config_dict, _PATTERN_KEYS, cls.__name__)
@@ -136,11 +140,13 @@ class BackendConfig:
         self.name = name
         return self
 
+    @typed
     def set_backend_pattern_config(self, config: BackendPatternConfig) -> BackendConfig:
         """One more pattern, in place of an equal one."""
         self.configs = [other for other in self.configs if other.pattern != config.pattern] + [config]
         return self
 
+    @typed
     def set_backend_pattern_configs(self, configs: Sequence[BackendPatternConfig]) -> BackendConfig:
         """More patterns, each in place of an equal one."""
         for config in configs:
@@ -172,6 +178,7 @@ class BackendConfig:
         ]
 
     @classmethod
+    @typed
     def from_dict(cls, backend_config_dict: dict[str, Any]) -> BackendConfig:
         """The inverse of `to_dict`."""
         given = known_keys(backend_config_dict, ("name", "configs"), cls.__name__)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.scheme import plain_dtype
 
@@ -100,6 +101,7 @@ class DTypeConfig:
         return None
 
     @classmethod
+    @typed
     def from_dict(cls, dtype_config_dict: dict[str, Any]) -> DTypeConfig:
         """The inverse of `to_dict`."""
         return cls(**known_keys(dtype_config_dict, _DTYPE_KEYS, cls.__name__))

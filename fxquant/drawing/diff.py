@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.drawing.boxes import boxes_around
 from fxquant.drawing.describe import drawing_of
 from fxquant.drawing.draw import as_bytes, format_of, write
@@ -24,6 +25,7 @@ from fxquant.drawing.model import Drawing, DrawnNode, Edge
 Stage = nn.Module | Drawing | str | Path
 
 
+@typed
 def diff(before: Stage, after: Stage, path: str | Path | None = None) -> Drawing:
     """The drawing of `after` with what was added in green, changed in yellow, and, in red, what was in `before` only.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.drawing.describe import described
 from fxquant.drawing.dot import dot_source, rendered
 from fxquant.drawing.heat import Heat, heats_of
@@ -17,6 +18,7 @@ from fxquant.errors import ConfigError
 FORMATS = ("html", "svg", "png", "pdf", "dot", "json", "graphml", "gexf")
 
 
+@typed
 def draw(model: nn.Module | Drawing, path: str | Path, *, heat: Any = None, inputs: Any = None) -> Path:
     """Writes the drawing of a model to `path` and returns the path. The model may come from any stage.
 

@@ -8,10 +8,12 @@ from typing import Any
 import networkx as nx
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.drawing.describe import drawing_of
 from fxquant.drawing.model import Drawing, Value
 
 
+@typed
 def to_networkx(model: nn.Module | Drawing) -> nx.DiGraph[str]:
     """The graph of a model after any stage, each node under its name, in running order.
 

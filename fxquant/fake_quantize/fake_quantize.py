@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fxquant import qparams
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer import (
     FixedQParamsObserver,
@@ -76,6 +77,7 @@ class FakeQuantize(FakeQuantizeBase):
     scale: Tensor
     zero_point: Tensor
 
+    @typed
     def __init__(
         self,
         observer: ObserverFactory = MovingAverageMinMaxObserver,
@@ -85,7 +87,11 @@ class FakeQuantize(FakeQuantizeBase):
         **observer_kwargs: Any,
     ) -> None:
         integers = {"quant_min": quant_min, "quant_max": quant_max, "is_dynamic": is_dynamic or None}
-        made: Any = observer(**observer_kwargs, **{key: value for key, value in integers.items() if value is not None})
+        given = {**observer_kwargs, **{key: value for key, value in integers.items() if value is not None}}
+        try:
+            made: Any = observer(**given)
+        except TypeError as error:
+            raise ConfigError(f"a FakeQuantize makes its observer with {given}, but {error}") from error
         if not isinstance(made, ObserverBase):
             raise ConfigError(f"a FakeQuantize observes with an observer of fxquant.observer; got {made!r}")
         super().__init__(made.dtype, made.is_dynamic)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 
 _NOTES = "_fxquant_notes"  # of a module that runs as Python
@@ -43,6 +44,7 @@ def attributes_of(model: nn.Module, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names}
 
 
+@typed
 def attach_preserved_attrs_to_model(model: nn.Module, preserved_attrs: dict[str, Any]) -> None:
     """Sets these attributes on a model, and on every deepcopy of it."""
     note(model, **{_KEPT: {**kept_attributes(model), **preserved_attrs}})

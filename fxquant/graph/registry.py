@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from torch.fx import GraphModule
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.graph.plugins import load_plugins
 
@@ -60,6 +61,7 @@ class Pass:
 PASSES: dict[str, Pass] = {}
 
 
+@typed
 def register_pass(
     stage: str,
     name: str | None = None,
@@ -94,8 +96,12 @@ def register_pass(
     return register
 
 
-def _names(names: str | Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def _names(names: Any) -> tuple[str, ...]:
+    """One name, or several."""
+    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
+    if strange := [name for name in given if not isinstance(name, str)]:
+        raise ConfigError(f"before and after are names of passes, not {strange[0]!r}")
+    return given
 
 
 def _default(declared: type, name: str) -> PassFunction:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node, Proxy
 from torch.fx.proxy import GraphAppendingTracer
 
+from fxquant.arguments import typed
 from fxquant.graph import surgery
 from fxquant.graph.level import note_refusal
 from fxquant.graph.pattern import Fit, Pattern, call
@@ -127,6 +128,7 @@ def rule(before: Callable[..., Any], after: Callable[..., Any]) -> Rule:
     return _OneLine(before, after)
 
 
+@typed
 def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
     """Rewrites until no rule matches anywhere, and returns `gm`, cleaned if any did.
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from fxquant.errors import ConfigError
 from fxquant.graph.registry import Pass, all_of, named, registered, with_options
 
@@ -35,7 +37,7 @@ _TAKES = (
 
 def select(passes: Iterable[Any], stages: Sequence[str], call: str) -> Selection:
     """The passes that `call` runs, which runs `stages`. Raises ConfigError for what it cannot be given."""
-    if isinstance(passes, (str, Without)) or not isinstance(passes, Iterable):
+    if isinstance(passes, (str, Tensor, Without)) or not isinstance(passes, Iterable):
         raise ConfigError(f"passes={passes!r} is no list; {_TAKES}")
     asked: dict[str, Pass] = {}
     left_out: set[str] = set()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fxquant.errors import FxquantError, InputError
 
 LIBRARY = torch.library.Library("fxquant", "DEF")
 
@@ -32,15 +35,30 @@ def like(x: Tensor, dtype: torch.dtype) -> Tensor:
 def torch_op(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers the decorated CPU implementation under `schema`; `fake` computes shapes and dtypes alone.
 
-    Returns the torch op (an OpOverload) in place of the function.
+    Returns the torch op (an OpOverload) in place of the function. Whatever the implementation raises for arguments that
+    it was not made for comes as an InputError.
     """
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         name = schema.split("(", 1)[0]
         LIBRARY.define(schema)
-        LIBRARY.impl(name, implementation, "CPU")
+        LIBRARY.impl(name, _refusing(schema, implementation), "CPU")
         torch.library.register_fake(f"fxquant::{name}", fake, lib=LIBRARY)
         overload: Callable[..., Any] = getattr(torch.ops.fxquant, name).default
         return overload
 
     return register
+
+
+def _refusing(schema: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(implementation)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return implementation(*args, **kwargs)
+        except FxquantError:
+            raise
+        except Exception as error:
+            reason = str(error).split("\n", 1)[0]
+            raise InputError(f"these arguments are none for fxquant::{schema}: {reason}") from error
+
+    return run

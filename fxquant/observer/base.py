@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fxquant.arguments import typed
 from fxquant.errors import CalibrationError, ConfigError
 from fxquant.observer.scheme import (
     QScheme,
@@ -149,6 +150,7 @@ class UniformQuantizationObserverBase(ObserverBase):
     min_val: Tensor
     max_val: Tensor
 
+    @typed
     def __init__(
         self,
         dtype: torch.dtype = torch.uint8,
@@ -226,6 +228,14 @@ def usual_qparams(observer: Any) -> QParams:
     return QParams(scale, zero_point, *integers, axis)
 
 
+def is_real(x: Tensor, place: str) -> bool:
+    """Whether `x` holds floating point numbers. CalibrationError naming `place` for what is no dense tensor."""
+    if not isinstance(x, Tensor) or x.layout is not torch.strided:
+        what = f"a tensor of layout {x.layout}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise CalibrationError(f"{place} got {what}; it observes dense tensors")
+    return x.is_floating_point()
+
+
 def value_range(x: Tensor, axis: int | None, place: str) -> tuple[Tensor, Tensor]:
     """The least and the greatest value of the float32 tensor `x`: scalars, or one pair for each index along `axis`.
 
@@ -237,6 +247,8 @@ def value_range(x: Tensor, axis: int | None, place: str) -> tuple[Tensor, Tensor
         raise CalibrationError(f"{place} got a tensor without elements, of shape {list(x.shape)}")
     if x.is_meta:
         raise CalibrationError(f"{place} got a tensor on the meta device, which holds no values; load them first")
+    if axis is not None and (x.dim() == 0 or (x.dim() > 1 and not -x.dim() <= axis < x.dim())):
+        raise CalibrationError(f"{place} got a tensor of shape {list(x.shape)}, which has no axis {axis} of channels")
     if axis is None:
         low, high = torch.aminmax(x)
     else:

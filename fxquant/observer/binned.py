@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
-from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, value_range
+from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, is_real, value_range
 from fxquant.observer.merge import maximum, minimum, total
 from fxquant.observer.scheme import QScheme
 
@@ -34,6 +35,7 @@ class BinnedObserver(UniformQuantizationObserverBase):
     zeros: Tensor
     bound: Tensor
 
+    @typed
     def __init__(
         self,
         bins: int = 2048,
@@ -64,7 +66,7 @@ class BinnedObserver(UniformQuantizationObserverBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns `x`. A tensor of integers is not looked at. CalibrationError for no elements, NaN or infinity."""
-        if x.is_floating_point():
+        if is_real(x, self.place):
             values = x.detach().float()
             low, high = value_range(values, None, self.place)
             self._widen(_power_above(float(torch.maximum(-low, high))))

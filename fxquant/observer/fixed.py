@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import ObserverBase, usual_qparams
 from fxquant.observer.scheme import QScheme, integer_dtype, integer_range
@@ -23,6 +24,7 @@ class FixedQParamsObserver(ObserverBase):
     scale: Tensor
     zero_point: Tensor
 
+    @typed
     def __init__(
         self,
         scale: float,

@@ -11,6 +11,7 @@ from enum import Enum, auto
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import ObserverBase
 
@@ -84,6 +85,7 @@ class TorchAODType(Enum):
     INT7 = auto()
 
 
+@typed
 def get_block_size(input_shape: tuple[int, ...], granularity: Granularity) -> tuple[int, ...]:
     """The shape of the blocks of one scale. Raises ConfigError where a tensor of this shape cannot be so divided."""
     shape = tuple(input_shape)

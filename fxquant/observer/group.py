@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import FLOAT32_EPS
 from fxquant.observer.granularity import PerGroup, get_block_size
@@ -23,6 +24,7 @@ class PerGroupMinMaxObserver(PerChannelMinMaxObserver):
     sees one, for a weight that the groups do not divide.
     """
 
+    @typed
     def __init__(
         self,
         group_size: int = 128,

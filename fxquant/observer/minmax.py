@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fxquant.errors import CalibrationError
-from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, value_range
+from fxquant.arguments import typed
+from fxquant.errors import CalibrationError, ConfigError
+from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, is_real, value_range
 from fxquant.observer.merge import maximum, mean_of_observed, minimum, same_shape
 from fxquant.observer.scheme import QScheme
 
@@ -26,7 +27,7 @@ class RangeObserver(UniformQuantizationObserverBase):
 
         Raises CalibrationError for no elements, NaN or infinity, or another number of channels than before.
         """
-        if x.is_floating_point():
+        if is_real(x, self.place):
             low, high = value_range(x.detach().float(), self.ch_axis, self.place)
             self._check_shape(low)
             self._store(*self.merged(low, high))
@@ -56,6 +57,13 @@ class RangeObserver(UniformQuantizationObserverBase):
         self.max_val.resize_(high.shape).copy_(high)
 
 
+def _share(constant: float) -> float:
+    """What a batch counts in a moving average; ConfigError unless it is in 0..1."""
+    if not 0 <= constant <= 1:
+        raise ConfigError(f"averaging_constant must be in 0..1, got {constant}")
+    return constant
+
+
 def moved(
     before: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor], averaging_constant: float
 ) -> tuple[Tensor, Tensor]:
@@ -82,6 +90,7 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
     values = 1
     warm_up = 1
 
+    @typed
     def __init__(
         self,
         averaging_constant: float = 0.01,
@@ -94,7 +103,7 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
         is_dynamic: bool = False,
     ) -> None:
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
-        self.averaging_constant = averaging_constant
+        self.averaging_constant = _share(averaging_constant)
         self._batches: float = 0
         self._seen = 0  # of the values of this batch
         self._range = self._before = (self.min_val, self.max_val)  # of this batch; of those before it
@@ -128,6 +137,7 @@ class PerChannelMinMaxObserver(RangeObserver):
 
     per_channel: ClassVar[bool] = True
 
+    @typed
     def __init__(
         self,
         ch_axis: int = 0,
@@ -155,6 +165,7 @@ class PerChannelMinMaxObserver(RangeObserver):
 class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
     """Follows the range of each index along `ch_axis`. Other arguments: see UniformQuantizationObserverBase."""
 
+    @typed
     def __init__(
         self,
         averaging_constant: float = 0.01,
@@ -168,7 +179,7 @@ class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
         is_dynamic: bool = False,
     ) -> None:
         super().__init__(ch_axis, dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
-        self.averaging_constant = averaging_constant
+        self.averaging_constant = _share(averaging_constant)
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         if not self.observed:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import FLOAT32_EPS
 from fxquant.observer.binned import BinnedObserver
@@ -71,6 +72,7 @@ class PNormObserver(_SearchingObserver):
     Raises ConfigError if `p` is not above 0.
     """
 
+    @typed
     def __init__(
         self,
         p: float = 2.4,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import FLOAT32_EPS, ObserverBase
 from fxquant.observer.scheme import QScheme
@@ -45,6 +46,7 @@ class PlaceholderObserver(PassiveObserver):
     each row of a dynamic activation may have a scale of its own.
     """
 
+    @typed
     def __init__(
         self,
         dtype: torch.dtype = torch.float32,
@@ -67,6 +69,7 @@ class PlaceholderObserver(PassiveObserver):
 class NoopObserver(PassiveObserver):
     """Stands for a dtype that values are cast to, without any qparams."""
 
+    @typed
     def __init__(self, dtype: torch.dtype = torch.float16, custom_op_name: str = "") -> None:
         super().__init__(dtype)
         self.custom_op = custom_op_name
@@ -82,6 +85,7 @@ class ReuseInputObserver(PassiveObserver):
 class RecordingObserver(PassiveObserver):
     """Keeps every tensor that it sees, for debugging: memory grows with the data."""
 
+    @typed
     def __init__(self, dtype: torch.dtype = torch.uint8) -> None:
         super().__init__(dtype)
         self.tensor_val: list[Tensor] = []

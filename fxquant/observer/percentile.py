@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import FLOAT32_EPS
 from fxquant.observer.binned import BinnedObserver
@@ -27,6 +28,7 @@ class PercentileObserver(BinnedObserver):
     Raises ConfigError if `percentile` is not above 50 and at most 100, which is the whole range.
     """
 
+    @typed
     def __init__(
         self,
         percentile: float = 99.99,

@@ -8,16 +8,19 @@ from typing import Any
 
 from torch import nn
 
+from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import ObserverBase
 
 
+@typed
 def get_observer_state_dict(mod: nn.Module) -> dict[str, Any]:
     """The entries of `mod.state_dict()` that belong to observers and fake-quantizes."""
     prefixes = tuple(_prefixes(mod))
     return OrderedDict((key, value) for key, value in mod.state_dict().items() if key.startswith(prefixes))
 
 
+@typed
 def load_observer_state_dict(mod: nn.Module, obs_dict: dict[str, Any]) -> None:
     """Gives the observers of `mod` what `get_observer_state_dict` read from one prepared in the same way.
 

@@ -14,6 +14,7 @@ import fxquant.onnx_export.dynamic
 import fxquant.onnx_export.norms
 import fxquant.onnx_export.recurrent
 import fxquant.onnx_export.transformers  # noqa: F401  all of them add to the tables of ONNX forms
+from fxquant.arguments import typed
 from fxquant.errors import UnsupportedError
 from fxquant.graph import surgery
 from fxquant.graph.extract import inlined
@@ -31,7 +32,8 @@ from fxquant.runtime.region import Int8Region
 BATCH = "batch"
 
 
-def export_onnx(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
+@typed
+def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     """Writes what `convert_fx` returned as QDQ ONNX (opset 20) that takes any batch of inputs of the example's sizes.
 
     The inputs have the names of the model's arguments; the outputs are called output_0, output_1 … in the order of what

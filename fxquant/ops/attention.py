@@ -60,6 +60,8 @@ def attention(
         kept = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
         mask = mask & kept if mask.dtype is torch.bool else mask.masked_fill(~kept, -math.inf)
         causal = False
+    if mask is not None:
+        mask = torch.atleast_2d(mask)  # which torch asks for
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale)
 
 

@@ -18,6 +18,7 @@ from torch.fx import Graph, GraphModule, Node
 
 import fxquant.runtime.layers  # noqa: F401  fills LAYERS
 from fxquant.analysis.explain import Row
+from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import GRU, LSTM, RNN, Recurrent
 from fxquant.errors import FileError
 from fxquant.graph import surgery
@@ -36,6 +37,7 @@ from fxquant.saving.targets import ATTRIBUTES, function_called, knows_method
 from fxquant.saving.values import decode, shortened
 
 
+@typed
 def load(path: str | os.PathLike[str]) -> QuantizedModule:
     """The model that `fxquant.save` wrote to the file `path`, in eval mode. It runs no code from the file.
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from fxquant.analysis.explain import explain
+from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import OPTIONS, Recurrent
 from fxquant.errors import UnsupportedError
 from fxquant.graph.origin import where
 from fxquant.graph.parts import captures_of
 from fxquant.runtime.layer import Layer
-from fxquant.runtime.quantized_module import QuantizedModule, as_one_graph
+from fxquant.runtime.quantized_module import as_one_graph
 from fxquant.runtime.region import Int8Region, outer_prefix
 from fxquant.saving import container
 from fxquant.saving.document import BUFFER, PARAMETER, UNSAVED
@@ -25,7 +26,8 @@ from fxquant.saving.targets import ATTRIBUTES, knows_method, name_of
 from fxquant.saving.values import encode
 
 
-def save(model: QuantizedModule, path: str | os.PathLike[str]) -> None:
+@typed
+def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Writes what `convert_fx` returned to the file `path`, for `fxquant.load`: one safetensors file, on any machine.
 
     The file holds the graph and the tensors of `model.state_dict()`, and no code.

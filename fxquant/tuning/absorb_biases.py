@@ -31,6 +31,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     set_bias,
+    typed,
     where,
 )
 
@@ -40,6 +41,7 @@ _CHANNELS = {"linear": -1, "conv1d": 1, "conv2d": 1, "conv3d": 1}  # which dimen
 _DEVIATIONS, _ROOM = 3.0, 1.5
 
 
+@typed
 def absorb_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Lets layers absorb what is always there in the values that they read, in place, and returns the model.
 

@@ -35,6 +35,7 @@ from fxquant.plugin import (
     note_refusal,
     op_of,
     set_parameter,
+    typed,
 )
 from fxquant.qparams import QParams, dequantize, quantize
 
@@ -44,6 +45,7 @@ _OVERSHOOT, _LAMBDA, _RATE = 0.1, 10.0, 0.1
 _BETAS = (20.0, 2.0)
 
 
+@typed
 def ada_round(prepared: Prepared, data: Iterable[Any], iterations: int = 200) -> Prepared:
     """Learns the rounding of the weights of 2-d convolutions and linear layers; in place, and returns the model.
 

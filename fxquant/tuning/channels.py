@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from fxquant.calibrate import bound_batch, in_order
+from fxquant.calibrate import bound_batch, check_data, in_order
 from fxquant.errors import CalibrationError
 from fxquant.observer import ObserverBase
 
@@ -31,6 +31,7 @@ def by_channel(
     The first dimension of a value is that of the examples. `data`: batches as for calibrate; nothing is observed.
     Raises CalibrationError if it holds none, InputError if one does not fit.
     """
+    check_data(data)
     signature, runner, index = inspect.signature(gm.forward), _Measuring(gm, axes, statistic), -1
     for index, batch in enumerate(data):
         args, kwargs = bound_batch(signature, batch, f"batch {index}")

@@ -28,6 +28,7 @@ from fxquant.plugin import (
     op_of,
     set_bias,
     set_parameter,
+    typed,
 )
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
@@ -36,6 +37,7 @@ _NEWTON_STEPS = 4
 _SATURATIONS = {"relu": (0.0, None), "clamp": (None, None)}
 
 
+@typed
 def correct_biases(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Corrects the biases of the int8 layers of a calibrated model of prepare_fx, in place, and returns it.
 

@@ -36,6 +36,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     scale,
+    typed,
     where,
 )
 
@@ -44,6 +45,7 @@ Prepared = TypeVar("Prepared", bound=nn.Module)
 _DEPTHWISE, _DENSE, _ROOM, _LEAST = 0.5, 0.25, 1.5, 1 / 16
 
 
+@typed
 def equalize_channels(prepared: Prepared, data: Iterable[Any]) -> Prepared:
     """Equalizes the channels between the 2-d convolutions of a model of prepare_fx, in place, and returns it.
 

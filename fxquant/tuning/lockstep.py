@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from fxquant.calibrate import bound_batch, in_order
-from fxquant.errors import CalibrationError, InputError
+from fxquant.calibrate import bound_batch, check_data, in_order
+from fxquant.errors import CalibrationError
 from fxquant.graph.annotation import quant_of
 from fxquant.ops.op import op_of
 from fxquant.quantize_fx import convert_to_reference_fx
@@ -85,8 +85,7 @@ def _at(run: Paused, node: Node) -> Paused:
 
 
 def _inputs(prepared: GraphModule, data: Iterable[Any]) -> Iterator[list[Any]]:
-    if isinstance(data, Tensor) or not hasattr(data, "__iter__"):
-        raise InputError(f"data must be an iterable of batches, not one {type(data).__name__}; for one pass [batch]")
+    check_data(data)
     signature = inspect.signature(prepared.forward)
     for index, batch in enumerate(data):
         args, kwargs = bound_batch(signature, batch, f"batch {index}")

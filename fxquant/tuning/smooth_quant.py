@@ -28,6 +28,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     scale,
+    typed,
     where,
 )
 
@@ -36,6 +37,7 @@ Prepared = TypeVar("Prepared", bound=nn.Module)
 _NORMS = ("layer_norm", "rms_norm")
 
 
+@typed
 def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) -> Prepared:
     """Moves outliers of activations into weights, in a model of prepare_fx, in place, and returns it.
 

@@ -17,6 +17,7 @@ from fxquant.errors import InputError
 from fxquant.qconfig import (
     default_embedding_qat_qconfig,
     default_embedding_qat_qconfig_4bit,
+    default_qconfig,
     default_weight_only_qconfig,
     float_qparams_weight_only_qconfig,
     float_qparams_weight_only_qconfig_4bit,
@@ -127,13 +128,21 @@ def test_training_computes_what_is_computed_afterwards(qconfig: Any) -> None:
     torch.testing.assert_close(convert_fx(prepared)(IDS, OFFSETS), trained)
 
 
-def test_one_scale_for_all_rows_and_rows_under_a_static_qconfig() -> None:
+def test_one_scale_for_all_rows_and_rows_under_the_default_mapping() -> None:
     model = Bags(mode="sum")
     for mapping in (QConfigMapping().set_global(default_weight_only_qconfig), get_default_qconfig_mapping()):
         prepared = prepare_fx(model.eval(), mapping, (IDS, OFFSETS))
         quantized = convert_fx(prepared)
         assert [row.op for row in explain(quantized).rows] == ["RowsEmbeddingBag"]
         assert (quantized(IDS, OFFSETS) - model(IDS, OFFSETS)).abs().max() < 0.06
+
+
+def test_bags_stay_float_under_a_qconfig_of_integer_activations() -> None:
+    model = Bags(mode="sum")
+    quantized = converted(model, default_qconfig, IDS, OFFSETS)
+    (row,) = explain(quantized).float_rows
+    assert row.reason.endswith("embedding_bag; float_qparams_weight_only_qconfig makes integers of its rows")
+    assert torch.equal(quantized(IDS, OFFSETS), model(IDS, OFFSETS))
 
 
 def test_what_stays_float_says_why() -> None:

@@ -46,11 +46,17 @@ def twice(m: nn.Module, scores: Tensor) -> Tensor:
     return scores.view(-1, HEADS, LENGTH, LENGTH).softmax(-1)
 
 
+def subtracted(m: nn.Module, scores: Tensor) -> Tensor:
+    scores = scores.view(-1, WINDOWS, HEADS, LENGTH, LENGTH) - -m.mask.unsqueeze(1).unsqueeze(0)
+    scores = scores - m.bias
+    return scores.view(-1, HEADS, LENGTH, LENGTH).softmax(-1)
+
+
 def not_at_all(m: nn.Module, scores: Tensor) -> Tensor:
     return (scores + m.bias).softmax(-1)
 
 
-@pytest.mark.parametrize("shifted", [once, twice, not_at_all])
+@pytest.mark.parametrize("shifted", [once, twice, subtracted, not_at_all])
 def test_no_mask_is_rounded_with_the_scores(shifted: Callable[[nn.Module, Tensor], Tensor]) -> None:
     model = Windows(shifted).eval()
     prepared = calibrate(prepare_fx(model, get_default_qconfig_mapping(), (X,)), [X], progress=False)
@@ -72,10 +78,22 @@ def test_no_mask_is_rounded_with_the_scores(shifted: Callable[[nn.Module, Tensor
         lambda m, scores: (scores + scores.flip(-1)).softmax(-1),
         lambda m, scores: (scores[:, :1] + m.bias.expand(-1, HEADS, -1, -1)).softmax(-1),
         lambda m, scores: (scores + 2.0).softmax(-1),
+        lambda m, scores: (scores - 2.0).softmax(-1),
+        lambda m, scores: (scores - scores.amax(-1, keepdim=True)).softmax(-1),
+        lambda m, scores: (m.mask[0] - scores).softmax(-1),
         lambda m, scores: (scores + m.mask[0]).view(-1, HEADS, LENGTH * LENGTH).softmax(-1).view_as(scores),
         lambda m, scores: (scores + (m.mask[0] < 0)).softmax(-1),
     ],
-    ids=["another activation", "larger than the scores", "a number", "rows that the reshape joins", "not of float32"],
+    ids=[
+        "another activation",
+        "larger than the scores",
+        "a number",
+        "a number less",
+        "of the scores",
+        "the scores subtracted",
+        "rows that the reshape joins",
+        "not of float32",
+    ],
 )
 def test_what_is_no_mask_is_added_as_before(shifted: Callable[[nn.Module, Tensor], Tensor]) -> None:
     model = Windows(shifted).eval()
@@ -84,3 +102,42 @@ def test_what_is_no_mask_is_added_as_before(shifted: Callable[[nn.Module, Tensor
     torch.testing.assert_close(traced(X), model(X))
     quantized = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (X,)), [X], progress=False))
     assert sqnr_db(model(X), quantized(X)) > 10
+
+
+class Distances(nn.Module):
+    """Attention to `kept` [L] of the keys, the scores of the others lowered by 1e4: the mask is an input."""
+
+    def __init__(self, lowered: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.q, self.k, self.v = (nn.Linear(SIZE, SIZE) for _ in range(3))
+        self.lowered = lowered
+
+    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
+        return self.lowered(self.q(x) @ self.k(x).mT, kept).softmax(-1) @ self.v(x)
+
+
+def in_place(scores: Tensor, kept: Tensor) -> Tensor:
+    scores -= (1.0 - kept) * 1e4
+    return scores
+
+
+@pytest.mark.parametrize(
+    "lowered",
+    [
+        lambda scores, kept: scores - (1.0 - kept) * 1e4,
+        lambda scores, kept: torch.sub(scores, 1.0 - kept, alpha=1e4),
+        lambda scores, kept: (scores - (1.0 - kept) * 5e3).sub((1.0 - kept) * 5e3),
+        in_place,
+    ],
+    ids=["minus", "sub with a factor", "twice", "in place"],
+)
+def test_a_mask_that_is_subtracted_is_one_that_is_added(lowered: Callable[[Tensor, Tensor], Tensor]) -> None:
+    model, kept = Distances(lowered).eval(), (torch.arange(LENGTH) < LENGTH - 2).float()
+    inputs = (X, kept)
+    torch.testing.assert_close(fuse_fx(model, example_inputs=inputs)(*inputs), model(*inputs))
+    quantized = convert_fx(
+        calibrate(prepare_fx(model, get_default_qconfig_mapping(), inputs), [inputs], progress=False)
+    )
+    assert "Int8Attention" in [row.op for row in explain(quantized).rows]
+    assert sqnr_db(model(*inputs), quantized(*inputs)) > 30
