@@ -18,7 +18,6 @@ from fxquant.backend_config import BackendConfig
 from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, PrepareCustomConfig
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.graph.annotation import quant_of
-from fxquant.graph.copied import copied, with_plain_weights
 from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of, note, renote
 from fxquant.graph.observed import ObservedGraphModule, observed
 from fxquant.graph.origin import Origin, origin_of
@@ -110,8 +109,6 @@ def _prepare(
     model = unwrapped(model)
     _check_float(model)
     model = _settled(model)
-    if isinstance(model, nn.Module) and not trains:
-        model = with_plain_weights(model)
     if example_inputs is None:
         raise InputError("example_inputs is None; pass a tuple of what the model is called with, as forward(x) takes x")
     mapping = interop.qconfig_mapping(qconfig_mapping)
@@ -241,7 +238,7 @@ def prepare_qat_fx(
     """
     selection = select(passes, PREPARE, "prepare_qat_fx")
     model = unwrapped(model)
-    settled = in_eval_mode(copied(model)) if isinstance(model, nn.Module) else model
+    settled = in_eval_mode(copy.deepcopy(model)) if isinstance(model, nn.Module) else model
     prepared = _prepare(
         settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection, trains=True
     )
@@ -326,7 +323,7 @@ def _settled(model: nn.Module) -> nn.Module:
         return model
     if any(isinstance(module, _DIFFERENT_IN_TRAINING) for module in model.modules()):
         return model  # which the tracer refuses
-    return in_eval_mode(copied(model))
+    return in_eval_mode(copy.deepcopy(model))
 
 
 _DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)

@@ -9,6 +9,7 @@ that it calls (see capture.py for the ladder, parts.py for what the stages make 
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -17,9 +18,8 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from fxquant.errors import ConfigError
+from fxquant.errors import ConfigError, TraceError
 from fxquant.graph.capture import capture, part
-from fxquant.graph.copied import copied
 from fxquant.graph.inputs import bind_inputs
 from fxquant.graph.kept import meta_of
 from fxquant.graph.plain_tracer import PlainTracer
@@ -47,7 +47,7 @@ def trace(
     inner = unwrapped(model)
     _check_model(inner)
     _check_leaves(inner, leaf_names, leaf_classes)
-    root = copied(inner)
+    root = _copy(inner)
     for module in root.modules():
         for note in ("part", "standalone"):
             meta_of(module).pop(note, None)  # what was finished before is the user's module by now
@@ -113,3 +113,10 @@ def _check_leaves(model: nn.Module, leaf_names: Collection[str], leaf_classes: C
         if leaf not in names:
             near = difflib.get_close_matches(leaf, names, 3, 0.5) or names[:8]
             raise ConfigError(f"there is no module called {leaf!r} to keep as it is; names are {', '.join(near)}")
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise TraceError(f"the model cannot be copied, so it cannot be left untouched: {error}") from error
