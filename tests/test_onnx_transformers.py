@@ -100,9 +100,9 @@ def tensors(value: Any) -> list[Tensor]:
 def test_onnx_runtime_computes_a_network_of_any_batch(name: str, kind: str, tmp_path: Path) -> None:
     model, inputs = network(name)
     example = inputs(2)
-    prepared = fxquant.prepare_fx(model, MAPPINGS[kind], example)
+    prepared: Any = fxquant.prepare_fx(model, MAPPINGS[kind], example)
     prepared(**example)
-    quantized = fxquant.convert_fx(prepared)
+    quantized: Any = fxquant.convert_fx(prepared)
     fxquant.export_onnx(quantized, tmp_path / "model.onnx")
     for each in (example, inputs(3)):
         found, expected = run(tmp_path / "model.onnx", each), tensors(quantized(**each))
@@ -120,7 +120,8 @@ class Speaker(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _, (hidden, _) = self.lstm(x)
         raw = F.relu(self.linear(hidden[-1]))
-        return raw / torch.norm(raw, dim=1, keepdim=True)
+        y: Tensor = raw / torch.norm(raw, dim=1, keepdim=True)
+        return y
 
 
 class Listener(nn.Module):
@@ -139,8 +140,8 @@ class Listener(nn.Module):
 
 
 def assert_exported(model: nn.Module, path: Path, least: float, *inputs: Tensor) -> None:
-    prepared = fxquant.prepare_fx(model.eval(), MAPPINGS["dynamic"], inputs)
-    quantized = fxquant.convert_fx(prepared)
+    prepared: Any = fxquant.prepare_fx(model.eval(), MAPPINGS["dynamic"], inputs)
+    quantized: Any = fxquant.convert_fx(prepared)
     fxquant.export_onnx(quantized, path / "model.onnx")
     more = [torch.cat([x, x.flip(0)]) for x in inputs]
     names = [node.name for node in quantized.graph.nodes if node.op == "placeholder"]
@@ -188,6 +189,6 @@ class Counted(nn.Module):
 
 
 def test_a_number_that_follows_the_batch_is_refused(tmp_path: Path) -> None:
-    model = fxquant.convert_fx(fxquant.prepare_fx(Counted().eval(), MAPPINGS["dynamic"], (torch.randn(2, 4),)))
+    model: Any = fxquant.convert_fx(fxquant.prepare_fx(Counted().eval(), MAPPINGS["dynamic"], (torch.randn(2, 4),)))
     with pytest.raises(UnsupportedError, match="a number that follows the size of the batch"):
         fxquant.export_onnx(model, tmp_path / "model.onnx")

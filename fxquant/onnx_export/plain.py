@@ -36,6 +36,9 @@ def plain(node: Node) -> Export | None:
         return lambda b, x, *_: b.operand(x)
     if name in _REDUCTIONS or name in ("norm", "vector_norm"):
         return _reduction(node, name)
+    if name in ("clamp", "clip"):
+        bounds = [_option(node, 1, "min", None), _option(node, 2, "max", None)]
+        return lambda b, x, *_: b.add("Clip", b.operand(x), *("" if end is None else b.operand(end) for end in bounds))
     if name in ("cumsum", "argmax", "argmin"):
         return _along(node, name)
     if name == "normalize" and _option(node, 1, "p", 2.0) == 2 and isinstance(_option(node, 2, "dim", 1), int):
