@@ -1,6 +1,7 @@
 """add(a, b)                           -> float_add(a, b)
 embedding(i, w)                     -> float_embedding(i, w)
-gelu(x)                             -> float_gelu(x)
+mul(silu(a), b)                     -> float_mul(float_silu(a), b)      the gate of a GLU; of gelu likewise
+gelu(x), silu(x)                    -> float_gelu(x), float_silu(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
 
@@ -65,6 +66,8 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
         return table and isinstance(indices, Node) and indices.meta.get("dtype") is torch.int64
     if node.target is ops.add:
         return len(inputs) == 2
+    if node.target is ops.mul:
+        return len(inputs) == 2 and any(x.target in (ops.gelu, ops.silu) for x in inputs)
     if node.target is ops.gelu:
         return bool(arguments["approximate"] == "none")
     if node.target is ops.attention:
@@ -74,19 +77,15 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
     return True
 
 
-def _add(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
-    new: Node = surgery.emit(node, ops.float_add, arguments["a"], arguments["b"], sources=[node])
+def _same(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    """Of the same arguments, as far as the kernel has them."""
+    new: Node = surgery.emit(node, _KERNELS[node.target], *activations(node), sources=[node])
     return new
 
 
 def _embedding(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     vectors = surgery.own_constant(gm, node, "vectors", surgery.fetch(gm, arguments["weight"]).detach())
     new: Node = surgery.emit(node, ops.float_embedding, arguments["indices"], vectors, sources=[node])
-    return new
-
-
-def _gelu(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
-    new: Node = surgery.emit(node, ops.float_gelu, arguments["x"], sources=[node])
     return new
 
 
@@ -119,10 +118,15 @@ _JOINED = (
     ops.dynamic_conv_transpose3d,
     ops.weight_only_linear,
 )
+_KERNELS: dict[Any, Any] = {
+    ops.add: ops.float_add,
+    ops.mul: ops.float_mul,
+    ops.gelu: ops.float_gelu,
+    ops.silu: ops.float_silu,
+}
 _LOWERED = {
-    ops.add: _add,
+    **dict.fromkeys(_KERNELS, _same),
     ops.embedding: _embedding,
-    ops.gelu: _gelu,
     ops.layer_norm: _layer_norm,
     ops.attention: _attention,
 }

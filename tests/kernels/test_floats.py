@@ -24,6 +24,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def test_add(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     x, y = torch.randn(a), torch.randn(b)
     assert torch.equal(kernels.float_add(x, y), x + y)
+    assert torch.equal(kernels.float_mul(x, y), x * y)
     assert torch.equal(kernels.float_add(x.mT, x.mT) if x.dim() == 2 else x, 2 * x.mT if x.dim() == 2 else x)
 
 
@@ -31,6 +32,12 @@ def test_add(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_gelu(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape) * 4
     close(kernels.float_gelu(x), F.gelu(x))
+    close(kernels.float_silu(x), F.silu(x))
+
+
+def test_silu_of_large_numbers_nan_and_infinity() -> None:
+    x = torch.tensor([math.nan, math.inf, -math.inf, 0.0, -90.0, -1e30, 1e30])
+    torch.testing.assert_close(kernels.float_silu(x), F.silu(x), rtol=1e-6, atol=1e-25, equal_nan=True)
 
 
 def test_gelu_of_nan_and_infinity() -> None:
@@ -68,7 +75,9 @@ def test_a_query_without_keys_is_0() -> None:
     "call",
     [
         lambda x: kernels.float_gelu(x.double()),
+        lambda x: kernels.float_silu(x.int()),
         lambda x: kernels.float_add(x, x.int()),
+        lambda x: kernels.float_mul(x, x[:, :3]),
         lambda x: kernels.float_add(x, x[:, :3]),
         lambda x: kernels.float_layer_norm(x, torch.ones(5), torch.ones(5), 0.0),
         lambda x: kernels.float_attention(x, x[:, :3], x, None, False, 1.0),

@@ -1,4 +1,4 @@
-"""What stands between dynamic layers: add, gelu, layer_norm and attention of float32 tensors."""
+"""What stands between dynamic layers: add, mul, gelu, silu, layer_norm and attention of float32 tensors."""
 
 from __future__ import annotations
 
@@ -18,23 +18,33 @@ def _check(name: str, *tensors: Tensor) -> None:
             raise InputError(f"{name} takes float32 tensors, not {x.dtype}")
 
 
-def _sum(a: Tensor, b: Tensor) -> Tensor:
-    """The empty result of a + b."""
-    _check("add", a, b)
+def _pair(name: str, a: Tensor, b: Tensor) -> Tensor:
+    """The empty result of an op of two tensors that broadcast."""
+    _check(name, a, b)
     try:
         return a.new_empty(torch.broadcast_shapes(a.shape, b.shape))
     except RuntimeError:
         raise InputError(f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast") from None
 
 
-@torch_op("float_add(Tensor a, Tensor b) -> Tensor", _sum)
-def float_add(a: Tensor, b: Tensor) -> Tensor:
-    """a + b of float32, broadcast; contiguous. Raises InputError for other dtypes or shapes."""
-    y = _sum(a, b)
+def _of_pair(name: str, a: Tensor, b: Tensor) -> Tensor:
+    y = _pair(name, a, b)
     if y.numel() > 0:
         views = [view(x) for x in (y, a.expand(y.shape), b.expand(y.shape))]
-        _kernels.float_add(torch.get_num_threads(), *views, active_isa())
+        getattr(_kernels, f"float_{name}")(torch.get_num_threads(), *views, active_isa())
     return y
+
+
+@torch_op("float_add(Tensor a, Tensor b) -> Tensor", lambda a, b: _pair("add", a, b))
+def float_add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b of float32, broadcast; contiguous. Raises InputError for other dtypes or shapes."""
+    return _of_pair("add", a, b)
+
+
+@torch_op("float_mul(Tensor a, Tensor b) -> Tensor", lambda a, b: _pair("mul", a, b))
+def float_mul(a: Tensor, b: Tensor) -> Tensor:
+    """a * b of float32, broadcast; contiguous. Raises InputError for other dtypes or shapes."""
+    return _of_pair("mul", a, b)
 
 
 def _like(name: str, x: Tensor) -> Tensor:
@@ -47,14 +57,24 @@ def _matrix(x: Tensor, length: int) -> Tensor:
     return x.contiguous().reshape(-1, length)
 
 
+def _of_each(name: str, x: Tensor) -> Tensor:
+    y = _like(name, x)
+    if y.numel() > 0:
+        rows = [view(_matrix(each, x.shape[-1] if x.dim() else 1)) for each in (y, x)]
+        getattr(_kernels, f"float_{name}")(torch.get_num_threads(), *rows, active_isa())
+    return y
+
+
 @torch_op("float_gelu(Tensor x) -> Tensor", lambda x: _like("gelu", x))
 def float_gelu(x: Tensor) -> Tensor:
-    """x * Phi(x) within 1e-6 of float32 `x` of any shape; contiguous. Raises InputError for another dtype."""
-    y = _like("gelu", x)
-    if y.numel() > 0:
-        length = x.shape[-1] if x.dim() else 1
-        _kernels.float_gelu(torch.get_num_threads(), view(_matrix(y, length)), view(_matrix(x, length)), active_isa())
-    return y
+    """x * Phi(x) within 1.2e-6 of float32 `x` of any shape; contiguous. Raises InputError for another dtype."""
+    return _of_each("gelu", x)
+
+
+@torch_op("float_silu(Tensor x) -> Tensor", lambda x: _like("silu", x))
+def float_silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x) of float32 `x` of any shape, off by 1e-6 of it at most; contiguous. Raises as `float_gelu`."""
+    return _of_each("silu", x)
 
 
 def _normalized(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

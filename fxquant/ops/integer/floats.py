@@ -18,6 +18,12 @@ def float_add(a: Tensor, b: Tensor) -> Tensor:
     return a + b
 
 
+@op(activations=("a", "b"))
+def float_mul(a: Tensor, b: Tensor) -> Tensor:
+    """a * b of float32, broadcast."""
+    return a * b
+
+
 @op(activations=(), at_run_time=("indices",))
 def float_embedding(indices: Tensor, vectors: Tensor) -> Tensor:
     """indices int [...], vectors float32 [V, E] -> [..., E]."""
@@ -28,6 +34,12 @@ def float_embedding(indices: Tensor, vectors: Tensor) -> Tensor:
 def float_gelu(x: Tensor) -> Tensor:
     """x * Phi(x) of float32."""
     return F.gelu(x)
+
+
+@op()
+def float_silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x) of float32."""
+    return F.silu(x)
 
 
 @op()

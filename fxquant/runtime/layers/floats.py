@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,25 +31,39 @@ class Floats(Layer):
             check_real(x)
 
 
-@computes(ops.float_add)
-class FloatAdd(Floats):
-    """float32 + float32, broadcast."""
+class FloatPair(Floats):
+    """float32 and float32, broadcast, by `kernel`."""
 
     inputs = ("a", "b")
     overwrites = (0, 1)
+    kernel: ClassVar[str]
 
     def derive(self) -> None:
         pass
 
     def run(self, a: Tensor, b: Tensor) -> Any:
-        return kernels.float_add(a, b)
+        return getattr(kernels, self.kernel)(a, b)
 
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
         check_float32(a, b)
-        emitter.call("float_add", (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
+        emitter.call(self.kernel, (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return inputs[0].dim() != inputs[1].dim()
+
+
+@computes(ops.float_add)
+class FloatAdd(FloatPair):
+    """The sum."""
+
+    kernel = "float_add"
+
+
+@computes(ops.float_mul)
+class FloatMul(FloatPair):
+    """The product."""
+
+    kernel = "float_mul"
 
 
 @computes(ops.float_embedding)
@@ -88,21 +102,35 @@ class FloatEmbedding(Floats):
         return wide
 
 
-@computes(ops.float_gelu)
-class FloatGelu(Floats):
-    """float32 of any shape."""
+class FloatFunction(Floats):
+    """float32 of any shape, each number by itself, by `kernel`."""
 
     overwrites = (0,)
+    kernel: ClassVar[str]
 
     def derive(self) -> None:
         pass
 
     def run(self, x: Tensor) -> Any:
-        return kernels.float_gelu(x)
+        return getattr(kernels, self.kernel)(x)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
-        emitter.call("float_gelu", (emitter.rows(y), emitter.rows(x)), active_isa())
+        emitter.call(self.kernel, (emitter.rows(y), emitter.rows(x)), active_isa())
+
+
+@computes(ops.float_gelu)
+class FloatGelu(FloatFunction):
+    """gelu, the exact one."""
+
+    kernel = "float_gelu"
+
+
+@computes(ops.float_silu)
+class FloatSilu(FloatFunction):
+    """silu."""
+
+    kernel = "float_silu"
 
 
 @computes(ops.float_layer_norm)
