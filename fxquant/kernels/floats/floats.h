@@ -2,7 +2,8 @@
 //   add, mul    y = a + b, y = a * b
 //   gelu        y = max(x, 0) + n * (n + 5.25)^3 * polynomial(n)     n = max(-|x|, -5.25), see arithmetic.h
 //               within 1.2e-6; 0 for -inf
-//   silu        y = (max(x, 0) + min(x, 0) * e) / (1 + e)      e = exp2(-|x| * log2(e)); within 1e-6 of x's size
+//   silu        y = (max(x, 0) + min(x, 0) * e) / (1 + e)      e = exp2(-|x| * log2(e))
+//               off by (3 + |x|) * 1e-7 of itself; NaN for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
 //               y = ((x - mean) * inverse) * weight + bias
 //   embedding   y[r] = table[index[r]], whole rows
