@@ -73,7 +73,7 @@ def float_gelu(x: Tensor) -> Tensor:
 
 @torch_op("float_silu(Tensor x) -> Tensor", lambda x: _like("silu", x))
 def float_silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x) of float32 `x` of any shape, contiguous, off by (3 + |x|) * 1e-7 of itself. Raises as `float_gelu`."""
+    """x * sigmoid(x) of float32 `x` of any shape, off by (3 + |x|) * 1e-7 of itself. Raises as `float_gelu`."""
     return _of_each("silu", x)
 
 
