@@ -109,6 +109,11 @@ def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
 
 def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
     name = str(dtype).removeprefix("torch.").removeprefix("q")
+    if name == "float16":
+        raise ConfigError(
+            "quantize_dynamic knows no torch.float16; per_channel_weight_only_qconfig keeps weights in half as many "
+            "bits, and computes in float32 as well"
+        )
     if name not in _DEFAULTS:
         raise ConfigError(f"quantize_dynamic knows no {dtype}; it knows {', '.join(_DEFAULTS)}, each with q before it")
     return _DEFAULTS[name]

@@ -96,9 +96,10 @@ def _with_mask(b: Builder, scores: str, mask: Node | None) -> str:
     """With the mask added: of booleans, True keeps a score."""
     if mask is None:
         return scores
-    added = b.name(mask)
     if b.examples[mask].dtype is torch.bool:
-        added = b.add("Where", added, b.constant(np.float32(0)), b.constant(np.float32(-np.inf)))
+        added = b.add("Where", b.name(mask), b.constant(np.float32(0)), b.constant(np.float32(-np.inf)))
+    else:
+        added = b.operand(mask, torch.float32)
     return str(b.add("Add", scores, added))
 
 
