@@ -40,6 +40,10 @@ def text(batch: int) -> dict[str, Tensor]:
     return {"input_ids": torch.randint(3, 50, (batch, 12)), "attention_mask": mask}
 
 
+def tokens(batch: int) -> dict[str, Tensor]:
+    return {"input_ids": text(batch)["input_ids"]}
+
+
 def images(batch: int) -> dict[str, Tensor]:
     return {"pixel_values": torch.randn(batch, 3, 32, 32)}
 
@@ -70,6 +74,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "GPT2LMHeadModel": ("GPT2Config", GPT2, text),
     "LlamaForCausalLM": ("LlamaConfig", LLAMA, text),
     "MistralForCausalLM": ("MistralConfig", LLAMA, text),
+    "Qwen2ForCausalLM": ("Qwen2Config", {**LLAMA, "use_cache": False}, tokens),
     "ViTModel": ("ViTConfig", {**SMALL, "image_size": 32, "patch_size": 8}, images),
     "SwinModel": ("SwinConfig", SWIN, images),
     "WhisperModel": ("WhisperConfig", WHISPER, spectra),
