@@ -9,6 +9,7 @@ import pytest
 import torch
 from notes_blocks import BLOCKS
 
+from fxquant import dynamic
 from fxquant.errors import ConfigError, InputError
 
 IMPORTS = {
@@ -60,6 +61,8 @@ def test_the_formula_of_integers() -> None:
     names, failed = ran("formula", IMPORTS)
     assert not failed
     torch.testing.assert_close(names["y1"], names["y2"], rtol=1e-5, atol=1e-6)
+    most = 3 * float(names["qw"].dequantize().abs().max()) * names["sq"] / 2  # off by the rounding of three inputs
+    assert 0 < float((names["y1"] - names["y3"]).detach().abs().max()) < most
 
 
 def test_both_modes() -> None:
@@ -70,6 +73,7 @@ def test_both_modes() -> None:
     for part in ("3 (Linear) failed", "(32x64 and 16x10)", "the model itself"):
         assert part in str(refusal)
     assert list(failed) == ["model_quantized"], "which names what the line before did not give"
+    assert [type(module) for module in names["model_quantized"]][3:] == [dynamic.Linear, dynamic.LSTM]
     with pytest.raises(InputError, match=r"linear of \[32, 64\]"):
         names["model_quantized"](torch.rand(32, 2, 8, 8))  # the one of eager mode
     names, failed = ran("modes", IMPORTS, {"nn.Linear(16,10)": "nn.Linear(64,10)"})

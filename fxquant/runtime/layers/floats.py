@@ -31,18 +31,23 @@ class Floats(Layer):
             check_real(x)
 
 
-class FloatPair(Floats):
-    """float32 and float32, broadcast, by `kernel`."""
+class ByKernel(Floats):
+    """A layer without constants, which is what `kernel` computes."""
 
-    inputs = ("a", "b")
-    overwrites = (0, 1)
     kernel: ClassVar[str]
 
     def derive(self) -> None:
         pass
 
-    def run(self, a: Tensor, b: Tensor) -> Any:
-        return getattr(kernels, self.kernel)(a, b)
+    def run(self, *inputs: Tensor) -> Any:
+        return getattr(kernels, self.kernel)(*inputs)
+
+
+class FloatPair(ByKernel):
+    """float32 and float32, broadcast."""
+
+    inputs = ("a", "b")
+    overwrites = (0, 1)
 
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
         check_float32(a, b)
@@ -102,17 +107,10 @@ class FloatEmbedding(Floats):
         return wide
 
 
-class FloatFunction(Floats):
-    """float32 of any shape, each number by itself, by `kernel`."""
+class FloatFunction(ByKernel):
+    """float32 of any shape, each number by itself."""
 
     overwrites = (0,)
-    kernel: ClassVar[str]
-
-    def derive(self) -> None:
-        pass
-
-    def run(self, x: Tensor) -> Any:
-        return getattr(kernels, self.kernel)(x)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
