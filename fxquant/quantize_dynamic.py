@@ -14,6 +14,7 @@ from torch import nn
 from fxquant import dynamic, interop
 from fxquant.dynamic.recurrent import LAYER_QCONFIGS, suffixes_of
 from fxquant.errors import ConfigError, ConfigWarning
+from fxquant.graph.settled_weights import computes_weights, settle_weights, settled_copy
 from fxquant.qconfig import (
     QConfig,
     default_dynamic_qconfig,
@@ -90,6 +91,8 @@ def quantize_dynamic(
     _check(spec, model)
     names = {id(module): name for name, module in model.named_modules()}
     spec = {names[id(key)] if isinstance(key, nn.Module) else key: value for key, value in spec.items()}
+    if computes_weights(model):
+        model, inplace = _settled(model, inplace), True
     replacements = _Replacements(spec, dict(mapping or get_default_dynamic_quant_module_mappings()))
     replacements.find(model, "", None)
     for reason, left in replacements.left.items():
@@ -98,6 +101,13 @@ def quantize_dynamic(
     for module in reversed(list(made.modules())):  # layers before what has them
         _leave_fast_path(module)
     return made.eval()
+
+
+def _settled(model: nn.Module, inplace: bool) -> nn.Module:
+    if not inplace:
+        return settled_copy(model)
+    settle_weights(model)
+    return model
 
 
 def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:

@@ -5,6 +5,7 @@ In eval mode nothing of it changes from call to call, so a module can be capture
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -16,16 +17,33 @@ from torch.nn.utils.weight_norm import WeightNorm
 _REMOVERS = {WeightNorm: remove_weight_norm, SpectralNorm: remove_spectral_norm}
 
 
+def computes_weights(model: nn.Module) -> bool:
+    """Whether any module of `model` does."""
+    return any(parametrize.is_parametrized(module) or _hooks(module) for module in model.modules())
+
+
+def settled_copy(model: nn.Module) -> nn.Module:
+    """A copy of `model`, with weights in place of what computes them."""
+    held = [vars(module).get(hook.name) for module in model.modules() for hook in _hooks(module)]
+    memo = {id(x): x.detach().clone() for x in held if isinstance(x, Tensor)}  # which torch refuses to copy
+    root = copy.deepcopy(model, memo)
+    settle_weights(root)
+    return root
+
+
 @torch.no_grad()
 def settle_weights(root: nn.Module) -> None:
-    """Computes the weights of all modules of `root`, a copy of the user's model, and leaves nothing that does again."""
+    """Computes the weights of all modules of `root`, and leaves nothing that does again."""
     for module in list(root.modules()):
         if parametrize.is_parametrized(module):
             _settle(module)
-        hooks: list[Any] = list(module._forward_pre_hooks.values())
-        for hook in hooks:
-            if type(hook) in _REMOVERS:
-                _REMOVERS[type(hook)](module, hook.name)
+        for hook in _hooks(module):
+            _REMOVERS[type(hook)](module, hook.name)
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    hooks: list[Any] = list(module._forward_pre_hooks.values())
+    return [hook for hook in hooks if type(hook) in _REMOVERS]
 
 
 def _settle(module: nn.Module) -> None:
@@ -40,9 +58,3 @@ def _settle(module: nn.Module) -> None:
             module.register_parameter(name, nn.Parameter(value))
         else:
             module.register_buffer(name, value)
-
-
-def computed_weights(model: nn.Module) -> dict[int, Tensor]:
-    """Copies of the tensors that such modules hold and torch refuses to copy, by id: a memo for deepcopy."""
-    held = (value for module in model.modules() for value in vars(module).values())
-    return {id(x): x.detach().clone() for x in held if isinstance(x, Tensor) and not x.is_leaf}

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import utils
 from torch.nn.utils import parametrizations, parametrize
 
-from fxquant import QConfigMapping, convert_fx, explain, per_channel_dynamic_qconfig, prepare_fx
+from fxquant import (
+    QConfigMapping,
+    convert_fx,
+    dynamic,
+    explain,
+    per_channel_dynamic_qconfig,
+    prepare_fx,
+    quantize_dynamic,
+)
 from fxquant.graph.trace import trace
 
 
@@ -58,3 +66,17 @@ def test_it_becomes_a_plain_module(name: str) -> None:
     assert torch.equal(model(x), expected)
     assert model.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["weight_norm", "weight_norm by hooks"])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_module_by_module(name: str, inplace: bool) -> None:
+    model = nn.Sequential(MAKERS[name](nn.Conv1d(6, 6, 6)), nn.Flatten(), nn.Linear(60, 4)).eval()
+    x = torch.randn(2, 6, 15)
+    expected = model(x)
+    quantized = quantize_dynamic(model, {model[0], nn.Linear}, inplace=inplace)
+    assert [type(module) for module in quantized] == [dynamic.Conv1d, nn.Flatten, dynamic.Linear]
+    torch.testing.assert_close(quantized(x), expected, rtol=0, atol=0.05)
+    assert (quantized is model) == inplace
+    assert inplace or torch.equal(model(x), expected)
