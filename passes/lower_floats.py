@@ -3,6 +3,7 @@ embedding(i, w)                     -> float_embedding(i, w)
 mul(silu(a), b)                     -> float_mul(float_silu(a), b)      the gate of a GLU; of gelu likewise
 gelu(x), silu(x)                    -> float_gelu(x), float_silu(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
+rms_norm(x, shape, w, eps)          -> float_rms_norm(x, w, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
 
 of floats next to dynamic or weight-only layers, or next to others of these, also over data movement: so that one native
@@ -98,6 +99,12 @@ def _layer_norm(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     return new
 
 
+def _rms_norm(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    gain = _parameter(gm, node, "gain", arguments["weight"], torch.ones(arguments["normalized_shape"]))
+    new: Node = surgery.emit(node, ops.float_rms_norm, arguments["x"], gain, float32(arguments["eps"]), sources=[node])
+    return new
+
+
 def _parameter(gm: GraphModule, node: Node, name: str, parameter: Node | None, default: Tensor) -> Node:
     tensor = default if parameter is None else surgery.fetch(gm, parameter).detach().float()
     return surgery.own_constant(gm, node, name, tensor)
@@ -128,5 +135,6 @@ _LOWERED = {
     **dict.fromkeys(_KERNELS, _same),
     ops.embedding: _embedding,
     ops.layer_norm: _layer_norm,
+    ops.rms_norm: _rms_norm,
     ops.attention: _attention,
 }

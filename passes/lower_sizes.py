@@ -4,6 +4,7 @@ float_embedding(i, w).shape      -> shape_of_rows(i.shape, w.shape[1])
 float_gelu(x).shape              -> x.shape
 float_silu(x).shape              -> x.shape
 float_layer_norm(x, …).shape     -> x.shape
+float_rms_norm(x, …).shape       -> x.shape
 mask_nonzero(x).shape            -> x.shape
 
 where that leads to values that no such layer computes, and x.size() likewise. What is computed of a shape, such as an
@@ -26,7 +27,8 @@ from fxquant.runtime.layer import LAYERS
 _OF_TWO = (ops.float_add, ops.float_mul)
 _SHAPES_OF_INPUTS = (
     *_OF_TWO,
-    *(ops.float_embedding, ops.float_gelu, ops.float_silu, ops.float_layer_norm, ops.mask_nonzero),
+    *(ops.float_embedding, ops.float_gelu, ops.float_silu, ops.float_layer_norm, ops.float_rms_norm),
+    ops.mask_nonzero,
 )
 
 

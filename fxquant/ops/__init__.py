@@ -126,6 +126,7 @@ from fxquant.ops.integer.floats import (
     float_gelu as float_gelu,
     float_layer_norm as float_layer_norm,
     float_mul as float_mul,
+    float_rms_norm as float_rms_norm,
     float_silu as float_silu,
 )
 from fxquant.ops.integer.linear import (

@@ -49,6 +49,7 @@ def test_gelu_of_nan_and_infinity() -> None:
 def test_layer_norm(leading: tuple[int, ...], shape: tuple[int, ...]) -> None:
     x, weight, bias = torch.randn(*leading, *shape) * 3 + 1, torch.randn(shape), torch.randn(shape)
     close(kernels.float_layer_norm(x, weight, bias, 1e-5), F.layer_norm(x, shape, weight, bias, 1e-5))
+    close(kernels.float_rms_norm(x, weight, 1e-5), F.rms_norm(x, shape, weight, 1e-5))
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -80,6 +81,7 @@ def test_a_query_without_keys_is_0() -> None:
         lambda x: kernels.float_mul(x, x[:, :3]),
         lambda x: kernels.float_add(x, x[:, :3]),
         lambda x: kernels.float_layer_norm(x, torch.ones(5), torch.ones(5), 0.0),
+        lambda x: kernels.float_rms_norm(x, torch.ones(5), 0.0),
         lambda x: kernels.float_attention(x, x[:, :3], x, None, False, 1.0),
         lambda x: kernels.float_attention(x, x, x, torch.ones(3, 3), False, 1.0),
         lambda x: kernels.float_attention(x.half(), x, x, None, False, 1.0),

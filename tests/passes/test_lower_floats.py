@@ -189,9 +189,11 @@ class Gated(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gate, self.up, self.down = nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(64, 32)
+        self.norm = nn.RMSNorm(32)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.down(F.silu(self.gate(x)) * self.up(x))
+        z = self.norm(x)
+        y: Tensor = x + self.down(F.silu(self.gate(z)) * self.up(z))
         return y
 
 
@@ -201,6 +203,7 @@ def test_a_gated_part_is_one_program(qconfig: QConfig) -> None:
     quantized = converted(model, x, qconfig=qconfig)
     assert len(regions(quantized)) == 1
     assert [row.op for row in explain(quantized).rows if row.precision == "float"] == [
+        "FloatRmsNorm",
         "FloatSilu",
         "FloatMul",
         "FloatAdd",

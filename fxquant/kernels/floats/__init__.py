@@ -1,4 +1,4 @@
-"""What stands between dynamic layers: add, mul, gelu, silu, layer_norm and attention of float32 tensors."""
+"""What stands between dynamic layers: add, mul, gelu, silu, norms and attention of float32 tensors."""
 
 from __future__ import annotations
 
@@ -77,25 +77,49 @@ def float_silu(x: Tensor) -> Tensor:
     return _of_each("silu", x)
 
 
-def _normalized(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    _check("layer_norm", x, weight, bias)
+def _normalized(name: str, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
+    _check(name, x, weight, *bias)
     dims = weight.dim()
-    if weight.shape != bias.shape or x.dim() < dims or x.shape[x.dim() - dims :] != weight.shape:
-        raise InputError(f"layer_norm over {list(weight.shape)} takes a tensor that ends so, not {list(x.shape)}")
+    fits = all(each.shape == weight.shape for each in bias)
+    if not fits or x.dim() < dims or x.shape[x.dim() - dims :] != weight.shape:
+        raise InputError(f"{name} over {list(weight.shape)} takes a tensor that ends so, not {list(x.shape)}")
     return x.new_empty(x.shape)
 
 
-@torch_op("float_layer_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> Tensor", lambda *a: _normalized(*a[:3]))
+def _run_norm(kernel: str, y: Tensor, x: Tensor, weight: Tensor, bias: int, eps: float) -> None:
+    """Of a `bias` at that address, into `y`."""
+    if y.numel() > 0:
+        rows = [view(_matrix(each, weight.numel())) for each in (y, x)]
+        parameters = (weight.data_ptr(), bias, eps)
+        getattr(_kernels, kernel)(torch.get_num_threads(), *rows, *parameters, active_isa())
+
+
+@torch_op(
+    "float_layer_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> Tensor",
+    lambda x, weight, bias, _: _normalized("layer_norm", x, weight, bias),
+)
 def float_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """F.layer_norm of float32 `x` over weight.shape; weight and bias are contiguous, and so is the result.
 
     Raises InputError for other dtypes or shapes.
     """
-    y = _normalized(x, weight, bias)
-    if y.numel() > 0:
-        rows = [view(_matrix(each, weight.numel())) for each in (y, x)]
-        parameters = (weight.data_ptr(), bias.data_ptr(), eps)
-        _kernels.float_layer_norm(torch.get_num_threads(), *rows, *parameters, active_isa())
+    y = _normalized("layer_norm", x, weight, bias)
+    _run_norm("float_layer_norm", y, x, weight, bias.data_ptr(), eps)
+    return y
+
+
+def _by_squares(x: Tensor, weight: Tensor) -> Tensor:
+    return _normalized("rms_norm", x, weight)
+
+
+@torch_op("float_rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", lambda x, weight, _: _by_squares(x, weight))
+def float_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """F.rms_norm of float32 `x` over weight.shape; weight is contiguous, and so is the result.
+
+    Raises InputError for other dtypes or shapes.
+    """
+    y = _by_squares(x, weight)
+    _run_norm("float_rms_norm", y, x, weight, 0, eps)
     return y
 
 

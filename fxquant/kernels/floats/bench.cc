@@ -18,6 +18,7 @@ void bench_rows(int64_t rows) {
     report("gelu", isa, 8 * rows * 1536, [&] { float_gelu(wide, floats_of(y), floats_of(x), isa, 1); });
     report("silu", isa, 8 * rows * 1536, [&] { float_silu(wide, floats_of(y), floats_of(x), isa, 1); });
     report("layer_norm", isa, 8 * rows * 384, [&] { float_layer_norm(norm, floats_of(y), floats_of(x), isa, 1); });
+    report("rms_norm", isa, 8 * rows * 384, [&] { float_rms_norm(norm, floats_of(y), floats_of(x), isa, 1); });
   });
 }
 

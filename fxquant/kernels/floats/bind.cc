@@ -35,12 +35,13 @@ RowStep function_step(const View& y, const View& x, int isa) {
           }};
 }
 
-RowStep layer_norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
+template <auto Kernel>
+RowStep norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
   const FloatLayerNorm p = {float_rows(y, x), pointer<const float>(weight), pointer<const float>(bias), eps};
   const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
   return {p.rows.count, 8 * p.rows.length,
           [=, &kernels, to = y.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
-            kernels.layer_norm(p, frame.at<float>(to), frame.at<const float>(from), begin, end);
+            (kernels.*Kernel)(p, frame.at<float>(to), frame.at<const float>(from), begin, end);
           }};
 }
 
@@ -62,7 +63,8 @@ void bind_floats(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "float_mul", pair_step<&FloatKernels::mul>);
   bind_step(m, program, "float_gelu", function_step<&FloatKernels::gelu>);
   bind_step(m, program, "float_silu", function_step<&FloatKernels::silu>);
-  bind_step(m, program, "float_layer_norm", layer_norm_step);
+  bind_step(m, program, "float_layer_norm", norm_step<&FloatKernels::layer_norm>);
+  bind_step(m, program, "float_rms_norm", norm_step<&FloatKernels::rms_norm>);
   program.def("float_embedding", [](Program& p, const View& y, const View& index, uintptr_t table, int64_t size) {
     p.add(embedding_step(y, index, table, size));
   });

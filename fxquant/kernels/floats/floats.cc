@@ -81,6 +81,12 @@ void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa
            [&](int64_t begin, int64_t end) { kernels.layer_norm(p, y, x, begin, end); });
 }
 
+void float_rms_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
+  const FloatKernels& kernels = float_kernels(isa);
+  for_rows(p.rows.count, p.rows.length, threads,
+           [&](int64_t begin, int64_t end) { kernels.rms_norm(p, y, x, begin, end); });
+}
+
 void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                      int threads) {
   const FloatKernels& kernels = float_kernels(isa);

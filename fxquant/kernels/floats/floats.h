@@ -6,6 +6,7 @@
 //               off by (3 + |x|) * 1e-7 of itself; NaN for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
 //               y = ((x - mean) * inverse) * weight + bias
+//   rms_norm    y = (x * (1 / sqrt(sum(x^2) / n + eps))) * weight
 //   embedding   y[r] = table[index[r]], whole rows
 //   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
 //               p[i, j] = exp2((s[i, j] - max over j of s[i, j]) * log2(e))
@@ -13,7 +14,7 @@
 // Every operation rounds to float32 by itself, but for gelu's sums of a product and another number, which round once.
 // Products are summed in order, from 0 on; sum() has kPartials partial
 // sums, element i in number i % kPartials, of which then the upper half is added to the lower one until one is left.
-// So every ISA gives the same bits. A NaN gives NaN in its element or its row (layer_norm).
+// So every ISA gives the same bits. A NaN gives NaN in its element or its row (the norms).
 #pragma once
 #include <cstdint>
 
@@ -30,7 +31,7 @@ struct FloatRows {
   int64_t count = 0, length = 0, y_stride = 0, x_stride = 0;
 };
 
-// weight and bias have an element for each of a row.
+// weight and bias have an element for each of a row; an rms_norm has no bias.
 struct FloatLayerNorm {
   FloatRows rows;
   const float *weight = nullptr, *bias = nullptr;
@@ -59,6 +60,7 @@ struct FloatKernels {
   void (*gelu)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
   void (*silu)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
   void (*layer_norm)(const FloatLayerNorm& params, float* y, const float* x, int64_t begin, int64_t end);
+  void (*rms_norm)(const FloatLayerNorm& params, float* y, const float* x, int64_t begin, int64_t end);
   int64_t (*attention_scratch)(const FloatAttention& params);
   void (*attention)(const FloatAttention& params, const FloatAttentionOperands& operands, const MatmulPart& part);
 };
@@ -78,6 +80,7 @@ void float_mul(const Rows<3>& rows, float* y, const float* a, const float* b, Is
 void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
 void float_silu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
 void float_layer_norm(const FloatLayerNorm& params, float* y, const float* x, Isa isa, int threads);
+void float_rms_norm(const FloatLayerNorm& params, float* y, const float* x, Isa isa, int threads);
 void float_attention(const FloatAttention& params, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,
                      int threads);
 

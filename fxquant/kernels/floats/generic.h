@@ -66,8 +66,9 @@ void float_function_rows(const FloatRows& rows, float* y, const float* x, int64_
 
 // Each step takes a few rows before the next one begins, so that a CPU works on several while it waits for the sum of
 // one.
-template <class L>
-void float_layer_norm_rows(const FloatLayerNorm& p, float* y, const float* x, int64_t begin, int64_t end) {
+// kCentered: less their mean, and plus a bias.
+template <class L, bool kCentered>
+void float_norm_rows(const FloatLayerNorm& p, float* y, const float* x, int64_t begin, int64_t end) {
   constexpr int64_t kTogether = 4;
   const float *weight = p.weight, *bias = p.bias;
   const int64_t length = p.rows.length;
@@ -75,12 +76,13 @@ void float_layer_norm_rows(const FloatLayerNorm& p, float* y, const float* x, in
     const int64_t rows = end - first < kTogether ? end - first : kTogether;
     const auto from = [&](int64_t m) { return x + (first + m) * p.rows.x_stride; };
     float means[kTogether], inverses[kTogether];
-    for (int64_t m = 0; m < rows; ++m) means[m] = mean_of_row<L>(from(m), length);
+    for (int64_t m = 0; m < rows; ++m) means[m] = kCentered ? mean_of_row<L>(from(m), length) : 0.0F;
     for (int64_t m = 0; m < rows; ++m) inverses[m] = inverse_of_row<L>(from(m), length, means[m], p.eps);
     for (int64_t m = 0; m < rows; ++m) {
       const float* row = from(m);
       const auto mean = L::set(means[m]), inverse = L::set(inverses[m]);
       for_row<L>(y + (first + m) * p.rows.y_stride, length, [=](const auto& load) FXQUANT_UNROLLED {
+        if constexpr (!kCentered) return L::mul(L::mul(load(row), inverse), load(weight));
         return normalized<L>(load(row), mean, inverse, load(weight), load(bias));
       });
     }

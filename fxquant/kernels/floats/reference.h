@@ -35,6 +35,17 @@ inline void reference_float_layer_norm(const FloatLayerNorm& p, float* y, const 
   }
 }
 
+inline void reference_float_rms_norm(const FloatLayerNorm& p, float* y, const float* x) {
+  for (int64_t row = 0; row < p.rows.count; ++row) {
+    const float* from = x + row * p.rows.x_stride;
+    std::vector<float> squares(static_cast<size_t>(p.rows.length));
+    for (int64_t i = 0; i < p.rows.length; ++i) squares[static_cast<size_t>(i)] = from[i] * from[i];
+    const float mean = reference_sum(squares.data(), p.rows.length) / static_cast<float>(p.rows.length);
+    const float inverse = 1.0F / std::sqrt(mean + p.eps);
+    for (int64_t i = 0; i < p.rows.length; ++i) y[row * p.rows.y_stride + i] = from[i] * inverse * p.weight[i];
+  }
+}
+
 inline float reference_float_mask(const FloatAttention& p, const uint8_t* mask, int64_t i, int64_t j) {
   const int64_t at = i * p.mask_strides.row + j * p.mask_strides.column;
   if (p.mask == Mask::none) return 0.0F;

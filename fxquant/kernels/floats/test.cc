@@ -117,7 +117,8 @@ void expect_pairs(const Kernel& kernel, const Op& op) {
 TEST(FloatAdd, EqualsTheReference) { expect_pairs(float_add, std::plus<float>()); }
 TEST(FloatMul, EqualsTheReference) { expect_pairs(float_mul, std::multiplies<float>()); }
 
-TEST(FloatLayerNorm, EqualsTheReference) {
+template <class Kernel, class Reference>
+void expect_norm(const Kernel& kernel, const Reference& reference) {
   Random random(3);
   for (const int64_t length : {1, 7, 16, 31, 32, 33, 100, 384}) {
     Guarded<float> weight(static_cast<size_t>(length)), bias(static_cast<size_t>(length));
@@ -129,15 +130,18 @@ TEST(FloatLayerNorm, EqualsTheReference) {
     randomize(x, random);
     x[static_cast<size_t>(p.rows.x_stride)] = kNan;
     std::vector<float> expected(y.size(), kGap);
-    reference_float_layer_norm(p, expected.data(), x.data());
+    reference(p, expected.data(), x.data());
     for (const Isa isa : supported_isas()) {
       SCOPED_TRACE(named(isa, std::to_string(length)));
       y.fill(kGap);
-      float_layer_norm(p, y.data(), x.data(), isa, 2);
+      kernel(p, y.data(), x.data(), isa, 2);
       expect_same(y, expected);
     }
   }
 }
+
+TEST(FloatLayerNorm, EqualsTheReference) { expect_norm(float_layer_norm, reference_float_layer_norm); }
+TEST(FloatRmsNorm, EqualsTheReference) { expect_norm(float_rms_norm, reference_float_rms_norm); }
 
 TEST(FloatLayerNorm, MayOverwriteItsInput) {
   Random random(4);

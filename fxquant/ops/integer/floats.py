@@ -48,6 +48,12 @@ def float_layer_norm(x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tens
     return F.layer_norm(x, gain.shape, gain, shift, eps)
 
 
+@op()
+def float_rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """x float32 [..., *gain.shape], divided by the root of its mean square over the shape of `gain`, and times it."""
+    return F.rms_norm(x, gain.shape, gain, eps)
+
+
 @op(activations=("query", "key", "value"), at_run_time=("mask",))
 def float_attention(
     query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float, mask: Tensor | None = None

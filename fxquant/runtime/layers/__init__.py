@@ -21,6 +21,7 @@ from fxquant.runtime.layers.floats import FloatEmbedding as FloatEmbedding
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu
 from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
 from fxquant.runtime.layers.floats import FloatMul as FloatMul
+from fxquant.runtime.layers.floats import FloatRmsNorm as FloatRmsNorm
 from fxquant.runtime.layers.floats import FloatSilu as FloatSilu
 from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
 from fxquant.runtime.layers.linear import DynamicLinearGrouped as DynamicLinearGrouped

@@ -131,28 +131,43 @@ class FloatSilu(FloatFunction):
     kernel = "float_silu"
 
 
-@computes(ops.float_layer_norm)
-class FloatLayerNorm(Floats):
-    """float32 [..., *gain.shape]."""
+class FloatNorm(Floats):
+    """float32 [..., *gain.shape], by `kernel` with the constants `weights`."""
 
     overwrites = (0,)
+    kernel: ClassVar[str]
+    weights: ClassVar[tuple[str, ...]]
 
     def derive(self) -> None:
-        self.derived_parameters = [self.constant(name).contiguous() for name in ("gain", "shift")]
+        self.derived_parameters = [self.constant(name).contiguous() for name in self.weights]
         self.derived_eps = self.constant("eps")
 
     def run(self, x: Tensor) -> Any:
-        return kernels.float_layer_norm(x, *self.derived_parameters, self.derived_eps)
+        return getattr(kernels, self.kernel)(x, *self.derived_parameters, self.derived_eps)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
         dims = self.derived_parameters[0].dim()
-        parameters = [emitter.constant(t) for t in self.derived_parameters]
+        gain, shift = [*map(emitter.constant, self.derived_parameters), 0][:2]
         rows = (emitter.rows(y, dims), emitter.rows(x, dims))
-        emitter.call("float_layer_norm", rows, *parameters, self.derived_eps, active_isa())
+        emitter.call(self.kernel, rows, gain, shift, self.derived_eps, active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return bool(inputs[0].dim() == self.constant("gain").dim())
+
+
+@computes(ops.float_layer_norm)
+class FloatLayerNorm(FloatNorm):
+    """layer_norm."""
+
+    kernel, weights = "float_layer_norm", ("gain", "shift")
+
+
+@computes(ops.float_rms_norm)
+class FloatRmsNorm(FloatNorm):
+    """rms_norm."""
+
+    kernel, weights = "float_rms_norm", ("gain",)
 
 
 class AttentionOfFloats(Floats):
