@@ -15,6 +15,7 @@ from fxquant import dynamic, interop
 from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import LAYER_QCONFIGS, suffixes_of
 from fxquant.errors import ConfigError, ConfigWarning
+from fxquant.graph.settled_weights import computes_weights, settle_weights, settled_copy
 from fxquant.qconfig import (
     QConfig,
     default_dynamic_qconfig,
@@ -92,6 +93,8 @@ def quantize_dynamic(
     _check(spec, model)
     names = {id(module): name for name, module in model.named_modules()}
     spec = {names[id(key)] if isinstance(key, nn.Module) else key: value for key, value in spec.items()}
+    if computes_weights(model):
+        model, inplace = _settled(model, inplace), True
     replacements = _Replacements(spec, dict(mapping or get_default_dynamic_quant_module_mappings()))
     replacements.find(model, "", None)
     for reason, left in replacements.left.items():
@@ -100,6 +103,13 @@ def quantize_dynamic(
     for module in reversed(list(made.modules())):  # layers before what has them
         _leave_fast_path(module)
     return made.eval()
+
+
+def _settled(model: nn.Module, inplace: bool) -> nn.Module:
+    if not inplace:
+        return settled_copy(model)
+    settle_weights(model)
+    return model
 
 
 def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
@@ -111,6 +121,11 @@ def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
 
 def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
     name = str(dtype).removeprefix("torch.").removeprefix("q")
+    if name == "float16":
+        raise ConfigError(
+            "quantize_dynamic knows no torch.float16; per_channel_weight_only_qconfig keeps weights in half as many "
+            "bits, and computes in float32 as well"
+        )
     if name not in _DEFAULTS:
         raise ConfigError(f"quantize_dynamic knows no {dtype}; it knows {', '.join(_DEFAULTS)}, each with q before it")
     return _DEFAULTS[name]

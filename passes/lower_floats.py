@@ -1,7 +1,9 @@
 """add(a, b)                           -> float_add(a, b)
 embedding(i, w)                     -> float_embedding(i, w)
-gelu(x)                             -> float_gelu(x)
+mul(silu(a), b)                     -> float_mul(float_silu(a), b)      the gate of a GLU; of gelu likewise
+gelu(x), silu(x)                    -> float_gelu(x), float_silu(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
+rms_norm(x, shape, w, eps)          -> float_rms_norm(x, w, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
 
 of floats next to dynamic or weight-only layers, or next to others of these, also over data movement: so that one native
@@ -65,6 +67,8 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
         return table and isinstance(indices, Node) and indices.meta.get("dtype") is torch.int64
     if node.target is ops.add:
         return len(inputs) == 2
+    if node.target is ops.mul:
+        return len(inputs) == 2 and any(x.target in (ops.gelu, ops.silu) for x in inputs)
     if node.target is ops.gelu:
         return bool(arguments["approximate"] == "none")
     if node.target is ops.attention:
@@ -74,8 +78,9 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
     return True
 
 
-def _add(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
-    new: Node = surgery.emit(node, ops.float_add, arguments["a"], arguments["b"], sources=[node])
+def _same(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    """Of the same arguments, as far as the kernel has them."""
+    new: Node = surgery.emit(node, _KERNELS[node.target], *activations(node), sources=[node])
     return new
 
 
@@ -85,17 +90,18 @@ def _embedding(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     return new
 
 
-def _gelu(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
-    new: Node = surgery.emit(node, ops.float_gelu, arguments["x"], sources=[node])
-    return new
-
-
 def _layer_norm(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     shape = arguments["normalized_shape"]
     gain = _parameter(gm, node, "gain", arguments["weight"], torch.ones(shape))
     shift = _parameter(gm, node, "shift", arguments["bias"], torch.zeros(shape))
     eps = float32(arguments["eps"])
     new: Node = surgery.emit(node, ops.float_layer_norm, arguments["x"], gain, shift, eps, sources=[node])
+    return new
+
+
+def _rms_norm(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    gain = _parameter(gm, node, "gain", arguments["weight"], torch.ones(arguments["normalized_shape"]))
+    new: Node = surgery.emit(node, ops.float_rms_norm, arguments["x"], gain, float32(arguments["eps"]), sources=[node])
     return new
 
 
@@ -119,10 +125,16 @@ _JOINED = (
     ops.dynamic_conv_transpose3d,
     ops.weight_only_linear,
 )
+_KERNELS: dict[Any, Any] = {
+    ops.add: ops.float_add,
+    ops.mul: ops.float_mul,
+    ops.gelu: ops.float_gelu,
+    ops.silu: ops.float_silu,
+}
 _LOWERED = {
-    ops.add: _add,
+    **dict.fromkeys(_KERNELS, _same),
     ops.embedding: _embedding,
-    ops.gelu: _gelu,
     ops.layer_norm: _layer_norm,
+    ops.rms_norm: _rms_norm,
     ops.attention: _attention,
 }

@@ -1,7 +1,10 @@
 """float_add(a, b).shape            -> joint_shape(a.shape, b.shape)
+float_mul(a, b).shape            -> joint_shape(a.shape, b.shape)
 float_embedding(i, w).shape      -> shape_of_rows(i.shape, w.shape[1])
 float_gelu(x).shape              -> x.shape
+float_silu(x).shape              -> x.shape
 float_layer_norm(x, …).shape     -> x.shape
+float_rms_norm(x, …).shape       -> x.shape
 mask_nonzero(x).shape            -> x.shape
 
 where that leads to values that no such layer computes, and x.size() likewise. What is computed of a shape, such as an
@@ -21,7 +24,12 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.graph.shapes import joint_shape, shape_of_rows
 from fxquant.runtime.layer import LAYERS
 
-_SHAPES_OF_INPUTS = (ops.float_add, ops.float_embedding, ops.float_gelu, ops.float_layer_norm, ops.mask_nonzero)
+_OF_TWO = (ops.float_add, ops.float_mul)
+_SHAPES_OF_INPUTS = (
+    *_OF_TWO,
+    *(ops.float_embedding, ops.float_gelu, ops.float_silu, ops.float_layer_norm, ops.float_rms_norm),
+    ops.mask_nonzero,
+)
 
 
 @register_pass(stage="lower")
@@ -51,7 +59,7 @@ def _leads_out(x: Node) -> bool:
 
 
 def _read(x: Node) -> list[Node]:
-    return surgery.tensors(x.args if x.target is ops.float_add else x.args[:1])
+    return surgery.tensors(x.args if x.target in _OF_TWO else x.args[:1])
 
 
 def _shape_of(gm: GraphModule, before: Node, x: Any) -> Any:
@@ -62,7 +70,7 @@ def _shape_of(gm: GraphModule, before: Node, x: Any) -> Any:
     if x.target not in _SHAPES_OF_INPUTS:
         return surgery.emit(before, operator.attrgetter("shape"), x, sources=[before])
     shapes = [_shape_of(gm, before, each) for each in _read(x)]
-    if x.target is ops.float_add:
+    if x.target in _OF_TWO:
         return surgery.emit(before, joint_shape, *shapes, sources=[before])
     if x.target is ops.float_embedding:
         return surgery.emit(before, shape_of_rows, *shapes, surgery.fetch(gm, x.args[1]).shape[1], sources=[before])

@@ -39,9 +39,10 @@ def _native(gm: GraphModule) -> tuple[set[Node], set[Node]]:
     """What a program can have: layers and nodes that move their values; and what leads to these."""
     values = program_values(gm)
     layers = {n for n in _calls(gm) if (n in values or layer_of(gm, n) is not None) and can_plan(gm, n)}
-    leading = (sizes(gm) | tensors_of_sizes(gm) | {n for n in _calls(gm) if _moves_indices(gm, n)}) - layers
+    known = tensors_of_sizes(gm)
+    leading = (sizes(gm) | known | {n for n in _calls(gm) if _moves_indices(gm, n)}) - layers
     native = layers | leading
-    while stray := {n for n in native if not _fits(n, native, leading)}:
+    while stray := {n for n in native if not (_fits(n, native, leading) and (n not in known or _is_known(n, native)))}:
         native -= stray
     return native - leading, native & leading
 
@@ -67,6 +68,11 @@ def _fits(node: Node, native: set[Node], leading: set[Node]) -> bool:
     return reads and (node not in leading or not node.users or wanted(user in native for user in node.users))
 
 
+def _is_known(node: Node, native: set[Node]) -> bool:
+    """Whether a tensor of sizes, none of whose numbers come from outside, follows from what the program knows."""
+    return native.issuperset(node.all_input_nodes)
+
+
 def _regions(gm: GraphModule) -> list[list[Node]]:
     """The native nodes by level, each level in the graph's order, where a level has a layer at all."""
     regions: dict[int, list[Node]] = {}
@@ -80,11 +86,12 @@ def _regions(gm: GraphModule) -> list[list[Node]]:
 def _levels(gm: GraphModule) -> dict[Node, int]:
     """The level of every native node.
 
-    What leads to others has the level of the first of them. A size that several levels read is computed in each, from
-    the same shape, and so it is outside, if something there reads it.
+    What leads to others has the level of the first of them. What follows from sizes alone, and is read by several
+    levels, is computed in each, from the same shape, and so it is outside, if something there reads it.
     """
     layers, leading = _native(gm)
     native = layers | leading
+    known = sizes(gm) | tensors_of_sizes(gm)
     inside: dict[Node, int] = {}  # the first level that may have the node
     behind: dict[Node, int] = {}  # the first one that may have what reads it outside of a region
     for node in gm.graph.nodes:
@@ -95,7 +102,7 @@ def _levels(gm: GraphModule) -> dict[Node, int]:
     for node in [node for node in reversed(gm.graph.nodes) if node in leading and node.users]:
         first, *others = sorted({own.get(user, _OUTSIDE) for user in node.users})
         own[node] = first
-        for level in () if surgery.is_tensor(node) else others:
+        for level in others if node in known else ():
             copy = surgery.duplicate(node)
             surgery.replace_in(copy, node, [user for user in node.users if own.get(user, _OUTSIDE) == level])
             if level != _OUTSIDE:

@@ -1,4 +1,4 @@
-"""The code blocks of the notes that fxquant grew from, their imports changed: torch.quantization is fxquant."""
+"""What the code blocks of the notes that fxquant grew from compute in both modes. test_notes_blocks runs their text."""
 
 from __future__ import annotations
 
@@ -9,40 +9,7 @@ from torch import nn
 import fxquant
 from fxquant import dynamic
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:a dict as qconfig_mapping")
-needs_quantized_tensors = pytest.mark.skipif(
-    not hasattr(torch, "quantize_per_tensor_dynamic"), reason="this torch has no quantized tensors"
-)
-
-
-@needs_quantized_tensors
-def test_the_formula_of_integers_by_hand() -> None:
-    """Equal to float rounding, and off by a rounding of the input if the input is not quantized."""
-    model = torch.nn.Sequential(torch.nn.Linear(3, 10, bias=False))
-    qmodel = fxquant.quantize_dynamic(model, qconfig_spec={torch.nn.Linear}, dtype=torch.qint8)
-    model2 = torch.nn.Sequential(torch.nn.Linear(3, 10, bias=False))
-    model2[0].weight.data = qmodel[0].weight().dequantize().clone()
-
-    x = torch.rand(1, 3)
-    y1 = qmodel(x)
-
-    qw = qmodel[0].weight()
-    qx = torch.quantize_per_tensor_dynamic(x, dtype=torch.qint8, reduce_range=False)
-
-    intw = qw.int_repr().to(torch.int64).T  # (3, 10)
-    intx = qx.int_repr().to(torch.int64)  # (1, 3)
-
-    zw = qw.q_zero_point()
-    zx = qx.q_zero_point()
-    sw = qw.q_scale()
-    sq = qx.q_scale()
-
-    ones = torch.ones_like(intx)
-    y2 = sw * sq * (intx @ intw - zx * ones @ intw - intx @ (zw * torch.ones_like(intw)) + zx * zw)
-    y3 = model2(x)
-
-    torch.testing.assert_close(y1, y2, rtol=1e-5, atol=1e-6)
-    assert 0 < float((y1 - y3).abs().max()) < 3 * float(qw.dequantize().abs().max()) * sq / 2
+pytestmark = pytest.mark.filterwarnings("ignore:a dict as qconfig_mapping")
 
 
 def mixed() -> nn.Module:
@@ -81,24 +48,6 @@ def test_the_mixed_model_in_both_modes() -> None:
         "DynamicLinear",
         "DynamicRecurrentStates",
     ]
-
-
-def test_the_blocks_of_eager_mode_as_they_stand() -> None:
-    """The model of the notes has a Linear of 16 inputs: it is converted, and never called."""
-    m = nn.Sequential(nn.Conv2d(2, 64, 8), nn.ReLU(), nn.Flatten(), nn.Linear(16, 10), nn.LSTM(10, 10))
-    m.eval()
-    model_quantized = fxquant.quantize_dynamic(
-        model=m, qconfig_spec={nn.LSTM, nn.Linear}, dtype=torch.qint8, inplace=False
-    )
-    assert [type(module) for module in model_quantized][3:] == [dynamic.Linear, dynamic.LSTM]
-
-    mapping = {
-        torch.nn.modules.linear.Linear: dynamic.Linear,
-        torch.nn.modules.rnn.LSTM: dynamic.LSTM,
-    }
-    mod: torch.nn.modules.linear.Linear = torch.nn.Linear(4, 5)
-    new_mod = mapping[type(mod)].from_float(mod)  # type: ignore[index,attr-defined]
-    assert new_mod(torch.rand(2, 4)).shape == (2, 5)
 
 
 def test_rounding_to_nearest_is_the_baseline() -> None:

@@ -154,7 +154,7 @@ def test_own_classes_take_part_by_from_float() -> None:
     ("spec", "dtype", "message"),
     [
         ({"encodr"}, torch.int8, "no module is called 'encodr'; did you mean encoder"),
-        (None, torch.float16, "knows no torch.float16"),
+        (None, torch.float16, "knows no torch.float16; per_channel_weight_only_qconfig"),
         ({"head": 3}, torch.int8, "expected a QConfig"),
         ({nn.Linear(1, 1)}, torch.int8, "is no module of the model"),
         ({3}, torch.int8, "module classes, names and instances, not 3"),

@@ -11,9 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant import calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
+from fxquant import (
+    QConfigMapping,
+    calibrate,
+    convert_fx,
+    explain,
+    get_default_qconfig_mapping,
+    per_channel_dynamic_qconfig,
+    prepare_fx,
+)
 from fxquant.demo.metrics import sqnr_db
 from fxquant.errors import InputError
+from fxquant.qconfig import per_channel_weight_only_qconfig
 from fxquant.runtime.region import Int8Region
 
 BATCH, LENGTH, WIDTH, HEADS = 2, 13, 48, 4
@@ -321,3 +330,37 @@ def test_other_lengths_and_batches() -> None:
         if x.numel():
             (region,) = regions(quantized)
             assert torch.equal(y, region.node_by_node(x))
+
+
+class Shared(nn.Module):
+    """Attention whose mask torch itself takes in float32 or bool alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return F.scaled_dot_product_attention(q, k, v, mask)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        get_default_qconfig_mapping(),
+        QConfigMapping().set_global(per_channel_dynamic_qconfig),
+        QConfigMapping().set_global(per_channel_weight_only_qconfig),
+    ],
+    ids=["static", "dynamic", "weights alone"],
+)
+@torch.no_grad()
+def test_a_mask_may_be_of_16_bit_floats(mapping: QConfigMapping) -> None:
+    x, mask = torch.randn(BATCH, LENGTH, WIDTH), torch.zeros(LENGTH, LENGTH)
+    mask[:, 9:] = -torch.inf
+    prepared = prepare_fx(Shared().eval(), mapping, (x, mask))
+    prepared(x, mask)
+    quantized = convert_fx(prepared)
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.equal(quantized(x, mask.to(dtype)), quantized(x, mask))
+    with pytest.raises(InputError, match=r"at most 32 bits, not torch\.float64"):
+        quantized(x, mask.double())

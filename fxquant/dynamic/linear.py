@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from fxquant.dynamic import weight_only
 from fxquant.dynamic.features import Features
 from fxquant.dynamic.grouped import GroupedLinear, limit
-from fxquant.dynamic.weight import IntegerWeight, checked_qconfig, integers_of, levels_of, refusal, scales_of
+from fxquant.dynamic.weight import (
+    IntegerWeight,
+    checked_qconfig,
+    given_integers,
+    integers_of,
+    levels_of,
+    refusal,
+    scales_of,
+)
+from fxquant.errors import ConfigError
 from fxquant.kernels.dynamic import Packed, dynamic_linear_now
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
@@ -27,6 +36,13 @@ class Linear(Features, DynamicLinear):
     """float32 [..., in_features] -> [..., out_features]."""
 
     refusal, limit = staticmethod(linear_refusal), staticmethod(limit)
+
+    def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: Any = torch.int8) -> None:
+        """Of zeros, for `set_weight_bias`; `bias_` has no effect. Raises ConfigError for a dtype but int8 and qint8."""
+        if str(dtype) not in ("torch.int8", "torch.qint8"):
+            raise ConfigError(f"a dynamic Linear has weights of int8, not of {dtype}")
+        weight = torch.zeros(out_features, in_features, dtype=torch.int8)
+        super().__init__(_constants(weight, torch.ones(out_features), None, Dynamic()))
 
     @classmethod
     def from_float(cls, module: nn.Linear, use_precomputed_fake_quant: bool = False) -> Features:
@@ -45,16 +61,22 @@ class Linear(Features, DynamicLinear):
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, qconfig: QConfig) -> Linear:
         """From a float `weight` [N, K] and `bias` [N]."""
-        integers = integers_of(weight, qconfig)
-        return cls(
-            {
-                "weight": integers.codes,
-                "multiplier": scales_of(integers),
-                "bias": torch.zeros(len(weight)) if bias is None else bias.detach().float() + 0.0,
-                "dynamic": levels_of(qconfig),
-                "output": FloatOutput(),
-            }
-        )
+        integers, made = integers_of(weight, qconfig), cls.__new__(cls)
+        DynamicLinear.__init__(made, _constants(integers.codes, scales_of(integers), bias, levels_of(qconfig)))
+        return made
+
+    def set_weight_bias(self, weight: Any, bias: Tensor | None) -> None:
+        """Takes another `weight`: what `weight()` gives, or a quantized tensor of torch with zero points of 0.
+
+        Raises ConfigError if it is neither, or does not fit.
+        """
+        integers = given_integers(weight)
+        shapes = [list(integers.codes.shape), None if bias is None else list(bias.shape)]
+        if shapes not in ([[self.out_features, self.in_features], end] for end in (None, [self.out_features])):
+            raise ConfigError(f"weight and bias of {shapes[0]} and {shapes[1]} are not those of {self}")
+        for name, value in _constants(integers.codes, scales_of(integers), bias, self.constant("dynamic")).items():
+            self._keep(name, value)
+        self.derive()
 
     def derive(self) -> None:
         super().derive()
@@ -74,3 +96,13 @@ class Linear(Features, DynamicLinear):
         dynamic: Dynamic = self.constant("dynamic")
         activations = "row" if dynamic.by_row else "tensor"
         return f"{self._features(self.constant('multiplier'))}, activations per {activations}"
+
+
+def _constants(weight: Tensor, multiplier: Tensor, bias: Tensor | None, dynamic: Dynamic) -> dict[str, Any]:
+    return {
+        "weight": weight,
+        "multiplier": multiplier,
+        "bias": torch.zeros(len(weight)) if bias is None else bias.detach().float() + 0.0,
+        "dynamic": dynamic,
+        "output": FloatOutput(),
+    }

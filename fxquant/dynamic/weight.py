@@ -104,6 +104,22 @@ def integers_of(weight: Tensor, qconfig: QConfig, axis: int = 0) -> IntegerWeigh
     return IntegerWeight(*rounded(qconfig.weight, weight, axis))
 
 
+def given_integers(weight: Any) -> IntegerWeight:
+    """What a user gives as a weight in integers: one of ours, or an int8 tensor of torch's quantized ones."""
+    if isinstance(weight, IntegerWeight):
+        return weight
+    if not hasattr(weight, "int_repr") or not getattr(weight, "is_quantized", False):
+        raise ConfigError(
+            f"a weight in integers is what weight() gives, or a quantized tensor; not a {type(weight).__name__}"
+        )
+    by_channel = "per_channel" in str(weight.qscheme())
+    zero_points = weight.q_per_channel_zero_points() if by_channel else torch.tensor(weight.q_zero_point())
+    if weight.int_repr().dtype is not torch.int8 or zero_points.any() or (by_channel and weight.q_per_channel_axis()):
+        raise ConfigError("weights are int8 with zero points of 0, and one scale or one for each output (axis 0)")
+    scale: Any = weight.q_per_channel_scales().float() if by_channel else weight.q_scale()
+    return IntegerWeight(weight.int_repr(), QParams(scale, 0, -128, 127, torch.int8, 0 if by_channel else None))
+
+
 def scales_of(weight: IntegerWeight) -> Tensor:
     """float32, one for each output."""
     return weight.q_per_channel_scales().float().contiguous()

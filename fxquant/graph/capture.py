@@ -237,7 +237,7 @@ def _runs_with(module: nn.Module, call: Call, replaced: Sequence[tuple[nn.Module
 def _check_runs(module: nn.Module, call: Call, error: InputError) -> None:
     """Raises `error`, which recording the module met, if the module itself fails on the example too."""
     if not _runs(module, call):
-        raise error
+        raise InputError(f"{error}\n  the model itself fails on them as well") from error
 
 
 def _children(module: nn.Module, call: Call) -> list[Call]:

@@ -9,7 +9,6 @@ that it calls (see capture.py for the ladder, parts.py for what the stages make 
 from __future__ import annotations
 
 import contextlib
-import copy
 import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -23,6 +22,7 @@ from fxquant.graph.capture import capture, part
 from fxquant.graph.inputs import bind_inputs
 from fxquant.graph.kept import meta_of
 from fxquant.graph.plain_tracer import PlainTracer
+from fxquant.graph.settled_weights import settled_copy
 from fxquant.graph.shapes import propagate_shapes as propagate_shapes
 
 
@@ -117,6 +117,6 @@ def _check_leaves(model: nn.Module, leaf_names: Collection[str], leaf_classes: C
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return settled_copy(model)
     except Exception as error:
         raise TraceError(f"the model cannot be copied, so it cannot be left untouched: {error}") from error

@@ -13,7 +13,15 @@ from fxquant.kernels.dynamic_attention import dynamic_attention
 from fxquant.kernels.dynamic_matmul import dynamic_matmul
 from fxquant.kernels.elementwise import add, div, maximum, minimum, mul
 from fxquant.kernels.embedding import embedding_bag
-from fxquant.kernels.floats import float_add, float_attention, float_gelu, float_layer_norm
+from fxquant.kernels.floats import (
+    float_add,
+    float_attention,
+    float_gelu,
+    float_layer_norm,
+    float_mul,
+    float_rms_norm,
+    float_silu,
+)
 from fxquant.kernels.gemm import linear, pack_linear
 from fxquant.kernels.geometry import ConvGeometry
 from fxquant.kernels.grouped import dynamic_grouped_linear, grouped_linear, pack_grouped
@@ -53,6 +61,9 @@ __all__ = [
     "float_attention",
     "float_gelu",
     "float_layer_norm",
+    "float_mul",
+    "float_rms_norm",
+    "float_silu",
     "group_norm",
     "grouped_linear",
     "interpolate_bilinear",

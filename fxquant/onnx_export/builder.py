@@ -27,11 +27,14 @@ def onnx_package() -> Any:
 
 
 class Builder:
-    """Appends ONNX nodes. `examples`: of every node of the graph, the value that the example inputs gave."""
+    """Appends ONNX nodes. `examples`: of every node of the graph, the value that the example inputs gave.
 
-    def __init__(self, gm: GraphModule, examples: dict[Node, Any]) -> None:
+    `others`: the value of inputs of another batch, {} where the model takes no other.
+    """
+
+    def __init__(self, gm: GraphModule, examples: dict[Node, Any], others: dict[Node, Any]) -> None:
         self.gm = gm
-        self.examples = examples
+        self.examples, self.others = examples, others
         self.onnx = onnx_package()
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
@@ -48,24 +51,56 @@ class Builder:
             raise UnsupportedError("several tensors are read as one")
         return name
 
-    def real(self, value: Any) -> str:
-        """An operand of a float op: a value of the graph or a number."""
-        return self.name(value) if isinstance(value, Node) else self.constant(np.float32(value))
+    def operand(self, value: Any, dtype: torch.dtype | None = None) -> str:
+        """A value of the graph, or a number, in `dtype`, if not in that of the result of the current node."""
+        dtype = dtype or self.examples[self.node].dtype
+        if not isinstance(value, Node) or not isinstance(self.examples[value], Tensor):
+            return self.constant(torch.tensor(self.known(value), dtype=dtype))
+        return self.cast(self.name(value), self.examples[value].dtype, dtype)
+
+    def cast(self, x: str, before: torch.dtype, after: torch.dtype) -> str:
+        """`x` of another dtype."""
+        return x if before is after else str(self.add("Cast", x, to=self.type_of(after)))
+
+    def type_of(self, dtype: torch.dtype) -> int:
+        """ONNX's number for `dtype`. Raises UnsupportedError for those that numpy has not."""
+        try:
+            return int(self.onnx.helper.np_dtype_to_tensor_dtype(torch.empty(0, dtype=dtype).numpy().dtype))
+        except TypeError:
+            raise UnsupportedError(f"{dtype} has no ONNX form here") from None
 
     def known(self, value: Any) -> Any:
-        """`value` with what the example gave in place of nodes, for sizes that become constants."""
-        return torch.fx.node.map_arg(value, lambda node: self.examples[node])
+        """`value` with what the example gave in place of nodes, for sizes that become constants.
+
+        Raises UnsupportedError for one that is another for another batch.
+        """
+        return torch.fx.node.map_arg(value, self._known)
+
+    def _known(self, node: Node) -> Any:
+        value, other = self.examples[node], self.others.get(node)
+        if other is not None and not isinstance(value, Tensor) and value != other:
+            raise UnsupportedError("a number that follows the size of the batch is computed with")
+        return value
 
     def shape(self, node: Node) -> tuple[int, ...]:
         """The shape that the example gave."""
         return tuple(self.examples[node].shape)
 
+    @property
+    def node(self) -> Node:
+        """The node whose form is being written."""
+        assert self.current is not None
+        return self.current
+
+    def scales_of(self, node: Node) -> list[float]:
+        """Of the integers that `node` reads."""
+        return [self.scales[x] for x in node.all_input_nodes if x in self.scales]
+
     # Building.
 
     def add(self, op: str, *inputs: str, outputs: Any = 1, **attributes: Any) -> Any:
         """Appends a node; returns the name of its output, or a list if it has several."""
-        assert self.current is not None
-        base = f"{self.current.name}/{op}_{len(self.nodes)}"
+        base = f"{self.node.name}/{op}_{len(self.nodes)}"
         names = [base] if outputs == 1 else [f"{base}.{i}" for i in range(outputs)]
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), names, base, **attributes))
         return names[0] if outputs == 1 else names

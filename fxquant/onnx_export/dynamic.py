@@ -199,6 +199,16 @@ def _float_add(b: Builder, layer: Layer, x: Node, y: Node) -> str:
     return str(b.add("Add", b.name(x), b.name(y)))
 
 
+@_exports(ops.float_mul)
+def _float_mul(b: Builder, layer: Layer, x: Node, y: Node) -> str:
+    return str(b.add("Mul", b.name(x), b.name(y)))
+
+
+@_exports(ops.float_silu)
+def _float_silu(b: Builder, layer: Layer, x: Node) -> str:
+    return str(b.add("Mul", b.name(x), b.add("Sigmoid", b.name(x))))
+
+
 @_exports(ops.float_gelu)
 def _float_gelu(b: Builder, layer: Layer, x: Node) -> str:
     return str(b.add("Gelu", b.name(x)))

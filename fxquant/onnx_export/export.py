@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,21 +12,25 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
 
+import fxquant.onnx_export.choices
 import fxquant.onnx_export.dynamic
 import fxquant.onnx_export.norms
 import fxquant.onnx_export.recurrent
 import fxquant.onnx_export.transformers  # noqa: F401  all of them add to the tables of ONNX forms
 from fxquant.arguments import typed
-from fxquant.errors import UnsupportedError
+from fxquant.errors import InputError, UnsupportedError
 from fxquant.graph import surgery
+from fxquant.graph.assemble import Assemble
 from fxquant.graph.extract import inlined
 from fxquant.graph.integers import layer_of
 from fxquant.graph.interface import inputs_of
 from fxquant.graph.origin import where
 from fxquant.onnx_export.builder import IR_VERSION, OPSET, Builder
-from fxquant.onnx_export.floats import FLOAT_EXPORTS, plain
+from fxquant.onnx_export.floats import FLOAT_EXPORTS
 from fxquant.onnx_export.layers import export_layer
 from fxquant.onnx_export.moves import MOVE_EXPORTS
+from fxquant.onnx_export.plain import plain
+from fxquant.onnx_export.sizes import of_sizes, written_of_sizes
 from fxquant.ops.op import op_name, op_of
 from fxquant.runtime.quantized_module import QuantizedModule, as_one_graph
 from fxquant.runtime.region import Int8Region
@@ -48,9 +54,10 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     model = as_one_graph(model, "export_onnx")
     b = built(model)
     onnx = b.onnx
-    graph = onnx.helper.make_graph(
-        b.nodes, type(model).__name__, _inputs(b), _outputs(b), list(b.initializers.values())
-    )
+    outputs = _outputs(b)
+    read = {name for node in b.nodes for name in node.input}
+    constants = [tensor for name, tensor in b.initializers.items() if name in read]
+    graph = onnx.helper.make_graph(b.nodes, type(model).__name__, _inputs(b), outputs, constants)
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fxquant")
     onnx.checker.check_model(proto)
@@ -60,23 +67,35 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
 def built(model: QuantizedModule) -> Builder:
     """The ONNX graph of `model`."""
     gm = inlined(model, Int8Region)
-    b = Builder(gm, _examples(gm, model.meta["inputs"]))
+    b = Builder(gm, _examples(gm, model.meta["inputs"]), _of_another_batch(gm, model.meta["inputs"]))
+    sizes = of_sizes(gm)
     for node in gm.graph.nodes:
         b.current = node
         try:
-            _export(b, node)
+            _export(b, node, node in sizes)
         except UnsupportedError as error:
             raise UnsupportedError(f"{where(node)} cannot be exported: {error}") from None
     return b
 
 
-def _export(b: Builder, node: Node) -> None:
+def _export(b: Builder, node: Node, is_of_sizes: bool) -> None:
     if node.op == "placeholder":
         b.names[node] = node.name
     elif node.op == "get_attr":
         b.names[node] = b.constant(surgery.fetch(b.gm, node))
-    elif node.op != "output" and _is_tensors(b.examples[node]):
+    elif node.op == "output" or _puts_together(b.gm, node) or not _is_tensors(b.examples[node]):
+        return
+    elif is_of_sizes and isinstance(b.examples[node], Tensor) and not b.scales_of(node):
+        b.names[node] = written_of_sizes(b, node)
+    else:
         b.names[node] = _computed(b, node)
+
+
+def _puts_together(gm: GraphModule, node: Node) -> bool:
+    """Whether `node` only makes an object that holds results."""
+    if node.op == "call_module":
+        return isinstance(gm.get_submodule(str(node.target)), Assemble)
+    return isinstance(node.target, type) and dataclasses.is_dataclass(node.target)
 
 
 def _computed(b: Builder, node: Node) -> Any:
@@ -86,9 +105,8 @@ def _computed(b: Builder, node: Node) -> Any:
     export = plain(node) if row is None else MOVE_EXPORTS.get(row.call) or FLOAT_EXPORTS.get(row.call)
     if export is None:
         raise UnsupportedError(f"there is no ONNX form of {op_name(b.gm, node)}")
-    scales = [b.scales[x] for x in node.all_input_nodes if x in b.scales]
-    if row is not None and row.moves and scales:
-        b.scales[node] = scales[0]
+    if row is not None and row.moves and b.scales_of(node):
+        b.scales[node] = b.scales_of(node)[0]
     return export(b, *(node.args if row is None else row.bind(node).values()))
 
 
@@ -103,6 +121,15 @@ def _examples(gm: GraphModule, inputs: Any) -> dict[Node, Any]:
     with torch.no_grad():
         recorder.run(*values)
     return recorder.values
+
+
+def _of_another_batch(gm: GraphModule, inputs: Any) -> dict[Node, Any]:
+    """The same of one example more; {} if the model does not take it."""
+    larger = [(shape and torch.Size([shape[0] + 1, *shape[1:]]), dtype) for shape, dtype in inputs]
+    try:
+        return _examples(gm, larger)
+    except (InputError, RuntimeError):
+        return {}
 
 
 class _Recorder(Interpreter):
@@ -129,12 +156,22 @@ def _outputs(b: Builder) -> list[Any]:
     [output] = [node for node in b.gm.graph.nodes if node.op == "output"]
     b.current = output
     found = []
-    for i, node in enumerate(n for n in pytree.tree_leaves(output.args[0]) if n is not None):
-        if not isinstance(node, Node):
+    for i, node in enumerate(_results(b, output.args[0])):
+        if not (isinstance(node, Node) and isinstance(b.examples[node], Tensor)):
             raise UnsupportedError(f"the model returns {node!r}, and ONNX models return tensors")
         b.nodes.append(b.onnx.helper.make_node("Identity", [b.name(node)], [f"output_{i}"]))
         found.append(_info(b, f"output_{i}", b.examples[node], batch=False))
     return found
+
+
+def _results(b: Builder, value: Any) -> Iterator[Any]:
+    """What a returned value holds, in order, without None; and without the numbers that a cache holds."""
+    for leaf in pytree.tree_leaves(value):
+        if not (isinstance(leaf, Node) and _puts_together(b.gm, leaf)):
+            yield from () if leaf is None else (leaf,)
+            continue
+        within = _results(b, (leaf.args, dict(leaf.kwargs)))
+        yield from (each for each in within if isinstance(each, Node) and isinstance(b.examples[each], Tensor))
 
 
 def _info(b: Builder, name: str, example: Tensor, batch: bool = True) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,7 +67,7 @@ def _elementwise(call: Callable[..., Any], op: str, *names: str, **attributes: A
 
     @_exports(call)
     def export(b: Builder, x: Any, *values: Any) -> Any:
-        return b.add(op, b.real(x), **dict(zip(names, values, strict=False)), **attributes)
+        return b.add(op, b.operand(x), **dict(zip(names, values, strict=False)), **attributes)
 
 
 _elementwise(ops.relu, "Relu")
@@ -81,55 +80,6 @@ _elementwise(ops.gelu, "Gelu", "approximate")
 _elementwise(ops.elu, "Elu", "alpha")
 _elementwise(ops.leaky_relu, "LeakyRelu", "alpha")
 _elementwise(ops.mish, "Mish")
-
-
-# Functions outside the op table that are one ONNX node; as methods of tensors they have the same names.
-_UNARY = "abs acos acosh asin asinh atan atanh ceil cos cosh erf exp floor log reciprocal round sign sin sinh sqrt tan"
-_COMPARISONS = {"eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "lt": "Less"}
-_NEGATIONS = ("logical_not", "bitwise_not", "invert")
-
-
-def plain(node: Node) -> Export | None:
-    """How a function outside the op table is exported, if `node` calls one that has a form."""
-    name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
-    known = node.op == "call_method" or any(getattr(m, name, None) is node.target for m in (torch, operator))
-    if not known or node.kwargs:
-        return None
-    if node.target is operator.getitem:
-        return _picked
-    if len(node.args) == 1 and name in _UNARY.split():
-        return lambda b, x: b.add(name.capitalize(), b.name(x))
-    if len(node.args) == 1 and name in _NEGATIONS:
-        return _negated
-    if len(node.args) == 2 and name in _COMPARISONS:
-        return lambda b, x, y: b.add(_COMPARISONS[name], b.name(x), _beside(b, x, y))
-    return None
-
-
-def _picked(b: Builder, x: Any, index: Any) -> Any:
-    """One of several tensors."""
-    names = b.names[x]
-    if isinstance(names, str) or not isinstance(index, int):
-        raise UnsupportedError("it picks elements by what is no constant")
-    return names[index]
-
-
-def _negated(b: Builder, x: Any) -> Any:
-    if b.examples[x].dtype is not torch.bool:
-        raise UnsupportedError(f"a negation of {b.examples[x].dtype} has no ONNX form here")
-    return b.add("Not", b.name(x))
-
-
-def _beside(b: Builder, x: Node, y: Any) -> str:
-    """What `x` is compared with, in the dtype of `x`."""
-    example = b.examples[x]
-    if isinstance(y, Node):
-        same = isinstance(b.examples[y], Tensor) and b.examples[y].dtype is example.dtype
-    else:
-        same = example.is_floating_point() or isinstance(y, int)
-    if not same:
-        raise UnsupportedError("a comparison of two dtypes has no ONNX form here")
-    return b.name(y) if isinstance(y, Node) else b.constant(np.array(y, example.numpy().dtype))
 
 
 @_exports(ops.silu)
@@ -157,7 +107,7 @@ def _prelu(b: Builder, x: Any, weight: Any) -> Any:
 def _binary(call: Callable[..., Any], op: str) -> None:
     @_exports(call)
     def export(b: Builder, x: Any, y: Any) -> Any:
-        return b.add(op, b.real(x), b.real(y))
+        return b.add(op, b.operand(x), b.operand(y))
 
 
 _binary(ops.add, "Add")

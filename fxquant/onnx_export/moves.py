@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.fx import Node
 
 from fxquant import ops
 from fxquant.errors import UnsupportedError
 from fxquant.onnx_export.builder import Builder, Export, registering
+from fxquant.onnx_export.sizes import reshaped, shape_of
 
 MOVE_EXPORTS: dict[Callable[..., Any], Export] = {}
 _exports = registering(MOVE_EXPORTS)
@@ -18,8 +21,7 @@ _exports = registering(MOVE_EXPORTS)
 
 @_exports(ops.flatten, ops.reshape, ops.unflatten)
 def _reshape(b: Builder, x: Any, *_: Any) -> Any:
-    assert b.current is not None
-    return _shaped(b, b.name(x), b.shape(x), b.shape(b.current))
+    return reshaped(b, b.name(x), x, b.node)
 
 
 def _shaped(b: Builder, x: str, before: Any, after: Any) -> Any:
@@ -55,8 +57,7 @@ def _cat(b: Builder, tensors: Any, dim: int) -> Any:
 
 @_exports(ops.chunk, ops.split)
 def _split(b: Builder, x: Any, _: Any, dim: int) -> Any:
-    assert b.current is not None
-    sizes = [piece.shape[dim] for piece in b.examples[b.current]]
+    sizes = [piece.shape[dim] for piece in b.examples[b.node]]
     pieces = b.add("Split", b.name(x), b.integers(sizes), outputs=len(sizes), axis=dim)
     return [pieces] if isinstance(pieces, str) else pieces
 
@@ -68,12 +69,7 @@ def _unbind(b: Builder, x: Any, dim: int) -> Any:
 
 @_exports(ops.expand)
 def _expand(b: Builder, x: Any, _: Any) -> Any:
-    assert b.current is not None
-    after = b.shape(b.current)
-    before = [1] * (len(after) - len(b.shape(x))) + list(b.shape(x))
-    return b.add(
-        "Expand", b.name(x), b.integers([1 if old == new else new for old, new in zip(before, after, strict=True)])
-    )
+    return b.add("Expand", b.name(x), shape_of(b, b.node))
 
 
 @_exports(ops.flip)
@@ -111,11 +107,17 @@ def _pixel_unshuffle(b: Builder, x: Any, r: int) -> Any:
 
 @_exports(ops.getitem)
 def _getitem(b: Builder, x: Any, index: Any) -> Any:
-    names = b.names[x]
-    if not isinstance(names, str):
-        return names[index]
-    entries = _entries(b, x, index)
-    y, axis = names, 0
+    if not isinstance(b.names[x], str):
+        return b.names[x][index]
+    entries = _entries(b, x, index if isinstance(index, tuple) else (index,))
+    if any(isinstance(entry, Node) for entry in entries):
+        return _by_tensors(b, b.name(x), entries)
+    return picked(b, b.name(x), entries)
+
+
+def picked(b: Builder, y: str, entries: Sequence[Any]) -> str:
+    """`y` at one entry for each dimension, an integer or a slice, and None for each new one."""
+    axis = 0
     for entry in entries:
         if entry is None:
             y = b.add("Unsqueeze", y, b.integers([axis]))
@@ -128,15 +130,38 @@ def _getitem(b: Builder, x: Any, index: Any) -> Any:
     return y
 
 
-def _entries(b: Builder, x: Node, index: Any) -> list[Any]:
-    """One entry for each dimension of `x`, and None for each new one."""
-    entries = list(b.known(index)) if isinstance(index, tuple) else [b.known(index)]
-    if not all(entry is None or entry is Ellipsis or isinstance(entry, (int, slice)) for entry in entries):
-        raise UnsupportedError("it picks elements by a tensor")
+def _entries(b: Builder, x: Node, index: tuple[Any, ...]) -> list[Any]:
+    """One entry for each dimension of `x`, and None for each new one; tensors are nodes."""
+    entries = [each if _is_tensor(b, each) else b.known(each) for each in index]
+    if not all(each is None or each is Ellipsis or isinstance(each, (int, slice, Node)) for each in entries):
+        raise UnsupportedError("it picks elements by lists or by masks")
     given = sum(entry is not None and entry is not Ellipsis for entry in entries)
     rest = [slice(None)] * (len(b.shape(x)) - given)
-    at = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
+    at = next((i for i, entry in enumerate(entries) if entry is Ellipsis), len(entries))
     return [*entries[:at], *rest, *entries[at + 1 :]]
+
+
+def _is_tensor(b: Builder, value: Any) -> bool:
+    return isinstance(value, Node) and isinstance(b.examples[value], Tensor)
+
+
+def _by_tensors(b: Builder, x: str, entries: list[Any]) -> Any:
+    """`x` at tensors of indices, one of them, or several from the first dimension on."""
+    indices = [entry for entry in entries if isinstance(entry, Node)]
+    plain = [entry for entry in entries if not isinstance(entry, Node)]
+    if any(entry != slice(None) for entry in plain) or any(b.examples[i].dtype is torch.bool for i in indices):
+        raise UnsupportedError("it picks elements by tensors beside other indices, or by masks")
+    if len(indices) == 1:
+        return b.add("Gather", x, b.name(indices[0]), axis=entries.index(indices[0]))
+    if entries[: len(indices)] != indices:
+        raise UnsupportedError("it picks elements by tensors for others than the first dimensions")
+    zeros = [b.add("Mul", b.operand(each, torch.int64), b.constant(np.int64(0))) for each in indices]
+    shape = zeros[0]
+    for each in zeros[1:]:
+        shape = b.add("Add", shape, each)
+    columns = [b.add("Add", b.operand(each, torch.int64), shape) for each in indices]
+    last = b.integers([-1])
+    return b.add("GatherND", x, b.add("Concat", *(b.add("Unsqueeze", each, last) for each in columns), axis=-1))
 
 
 def _sliced(b: Builder, x: str, entry: slice, axis: int) -> Any:

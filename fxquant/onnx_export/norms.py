@@ -48,6 +48,12 @@ def _rms_norm(b: Builder, x: Any, shape: Any, weight: Any, eps: float) -> Any:
     return y if weight is None else b.add("Mul", y, b.name(weight))
 
 
+@_int8(ops.float_rms_norm)
+def _float_rms_norm(b: Builder, layer: Layer, x: Node) -> Any:
+    gain = layer.constant("gain")
+    return b.add("Mul", _by_mean_square(b, b.name(x), gain.dim(), layer.constant("eps")), b.constant(gain))
+
+
 @_int8(ops.int8_rms_norm)
 def _int8_rms_norm(b: Builder, layer: Layer, x: Node) -> str:
     [gain] = _parameters(layer, "gain")

@@ -1,4 +1,4 @@
-"""Products of activations, softmax and embeddings in ONNX: on real numbers, and between Dequantize- and QuantizeLinear.
+"""Products of activations and softmax in ONNX: on real numbers, and between Dequantize- and QuantizeLinear.
 
 Of int8 attention the rounding of the probabilities is a part of what it computes, so that is written out.
 """
@@ -16,7 +16,6 @@ from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.floats import FLOAT_EXPORTS
 from fxquant.onnx_export.layers import LAYER_EXPORTS, output_scale, scale_of
 from fxquant.ops.integer.attention import dither
-from fxquant.ops.integer.embedding import unpacked
 from fxquant.ops.integer.exponential import LOG2_E
 from fxquant.runtime.layer import Layer
 
@@ -97,9 +96,10 @@ def _with_mask(b: Builder, scores: str, mask: Node | None) -> str:
     """With the mask added: of booleans, True keeps a score."""
     if mask is None:
         return scores
-    added = b.name(mask)
     if b.examples[mask].dtype is torch.bool:
-        added = b.add("Where", added, b.constant(np.float32(0)), b.constant(np.float32(-np.inf)))
+        added = b.add("Where", b.name(mask), b.constant(np.float32(0)), b.constant(np.float32(-np.inf)))
+    else:
+        added = b.operand(mask, torch.float32)
     return str(b.add("Add", scores, added))
 
 
@@ -133,44 +133,6 @@ def _int8_log_softmax(b: Builder, layer: Layer, x: Node) -> str:
 
 def _scores(b: Builder, layer: Layer, x: Node) -> str:
     return b.dequantize(b.name(x), layer.constant("x_scale"), layer.constant("x_zero_point"))
-
-
-# Choices and rows.
-
-
-@_float(ops.masked_fill)
-def _masked_fill(b: Builder, x: Any, mask: Any, value: Any) -> Any:
-    dtype = b.examples[x].numpy().dtype
-    return b.add("Where", b.name(mask), b.constant(np.array(value, dtype)), b.name(x))
-
-
-@_float(ops.where)
-def _where(b: Builder, condition: Any, x: Any, y: Any) -> Any:
-    return b.add("Where", *map(b.name, (condition, x, y)))
-
-
-@_float(ops.embedding)
-def _embedding(b: Builder, indices: Any, weight: Any) -> Any:
-    return b.add("Gather", b.name(weight), b.name(indices), axis=0)
-
-
-@_int8(ops.float_embedding)
-def _float_embedding(b: Builder, layer: Layer, indices: Node) -> Any:
-    return b.add("Gather", b.constant(layer.constant("vectors")), b.name(indices), axis=0)
-
-
-@_int8(ops.int8_embedding)
-def _int8_embedding(b: Builder, layer: Layer, indices: Node) -> str:
-    return str(b.add("Gather", b.constant(layer.constant("rows")), b.name(indices), axis=0))
-
-
-@_int8(ops.rows_embedding)
-def _rows_embedding(b: Builder, layer: Layer, indices: Node) -> str:
-    codes = unpacked(layer.constant("rows"), layer.constant("width"))
-    tables = [codes, *(layer.constant(name).unsqueeze(1) for name in ("zero_point", "scale"))]
-    rows, zero_point, scale = (b.add("Gather", b.constant(t), b.name(indices), axis=0) for t in tables)
-    real = b.add("Cast", rows, to=b.onnx.TensorProto.FLOAT)
-    return str(b.add("Mul", b.add("Sub", real, zero_point), scale))
 
 
 def quantized(b: Builder, layer: Layer, real: str) -> str:

@@ -125,6 +125,9 @@ from fxquant.ops.integer.floats import (
     float_embedding as float_embedding,
     float_gelu as float_gelu,
     float_layer_norm as float_layer_norm,
+    float_mul as float_mul,
+    float_rms_norm as float_rms_norm,
+    float_silu as float_silu,
 )
 from fxquant.ops.integer.linear import (
     dynamic_linear as dynamic_linear,

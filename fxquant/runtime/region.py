@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from fxquant.kernels.matmul import HALVES
 from fxquant.runtime.batches import plan_for
 from fxquant.runtime.failure import complain
 from fxquant.runtime.plan import Plan
@@ -86,7 +87,7 @@ def run(self: Int8Region, *inputs: Any) -> Any:
         key = (key, x.shape, x.stride(), x.dtype)
     plan = self.programs.plans.get(key)
     if plan is None:
-        if any(x.numel() == 0 for x in inputs):
+        if any(x.numel() == 0 or x.dtype in HALVES for x in inputs):
             return self.node_by_node(*inputs)
         plan = self.programs.make(key, lambda: self.plan(*inputs))
     try:

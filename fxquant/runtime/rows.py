@@ -15,7 +15,11 @@ from itertools import product
 from fxquant.runtime.call import Call
 from fxquant.runtime.value import Value
 
-ROW_BY_ROW = ("float_add", "float_embedding", "float_gelu", "float_layer_norm", "dynamic_rows")
+ROW_BY_ROW = (
+    *("float_add", "float_embedding", "float_gelu", "float_layer_norm", "float_mul"),
+    *("float_rms_norm", "float_silu"),
+    "dynamic_rows",
+)
 
 
 def joined_rows(calls: Sequence[Call]) -> list[Call]:

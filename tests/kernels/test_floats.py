@@ -24,6 +24,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def test_add(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     x, y = torch.randn(a), torch.randn(b)
     assert torch.equal(kernels.float_add(x, y), x + y)
+    assert torch.equal(kernels.float_mul(x, y), x * y)
     assert torch.equal(kernels.float_add(x.mT, x.mT) if x.dim() == 2 else x, 2 * x.mT if x.dim() == 2 else x)
 
 
@@ -31,6 +32,12 @@ def test_add(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_gelu(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape) * 4
     close(kernels.float_gelu(x), F.gelu(x))
+    close(kernels.float_silu(x), F.silu(x))
+
+
+def test_silu_of_large_numbers_nan_and_infinity() -> None:
+    x = torch.tensor([math.nan, math.inf, -math.inf, 0.0, -90.0, -1e30, 1e30])
+    torch.testing.assert_close(kernels.float_silu(x), F.silu(x), rtol=1e-6, atol=1e-25, equal_nan=True)
 
 
 def test_gelu_of_nan_and_infinity() -> None:
@@ -42,6 +49,7 @@ def test_gelu_of_nan_and_infinity() -> None:
 def test_layer_norm(leading: tuple[int, ...], shape: tuple[int, ...]) -> None:
     x, weight, bias = torch.randn(*leading, *shape) * 3 + 1, torch.randn(shape), torch.randn(shape)
     close(kernels.float_layer_norm(x, weight, bias, 1e-5), F.layer_norm(x, shape, weight, bias, 1e-5))
+    close(kernels.float_rms_norm(x, weight, 1e-5), F.rms_norm(x, shape, weight, 1e-5))
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -68,9 +76,12 @@ def test_a_query_without_keys_is_0() -> None:
     "call",
     [
         lambda x: kernels.float_gelu(x.double()),
+        lambda x: kernels.float_silu(x.int()),
         lambda x: kernels.float_add(x, x.int()),
+        lambda x: kernels.float_mul(x, x[:, :3]),
         lambda x: kernels.float_add(x, x[:, :3]),
         lambda x: kernels.float_layer_norm(x, torch.ones(5), torch.ones(5), 0.0),
+        lambda x: kernels.float_rms_norm(x, torch.ones(5), 0.0),
         lambda x: kernels.float_attention(x, x[:, :3], x, None, False, 1.0),
         lambda x: kernels.float_attention(x, x, x, torch.ones(3, 3), False, 1.0),
         lambda x: kernels.float_attention(x.half(), x, x, None, False, 1.0),

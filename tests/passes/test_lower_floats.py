@@ -181,3 +181,45 @@ def test_another_dtype_is_refused() -> None:
     model, x = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)), torch.randn(3, 8)
     with pytest.raises(InputError, match="float32"):
         converted(model, x)(x.double())
+
+
+class Gated(nn.Module):
+    """The feed-forward part of Llama: a gate beside what it lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(64, 32)
+        self.norm = nn.RMSNorm(32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm(x)
+        y: Tensor = x + self.down(F.silu(self.gate(z)) * self.up(z))
+        return y
+
+
+@pytest.mark.parametrize("qconfig", [per_channel_dynamic_qconfig, per_channel_weight_only_qconfig])
+def test_a_gated_part_is_one_program(qconfig: QConfig) -> None:
+    model, x = Gated().eval(), torch.randn(2, 9, 32)
+    quantized = converted(model, x, qconfig=qconfig)
+    assert len(regions(quantized)) == 1
+    assert [row.op for row in explain(quantized).rows if row.precision == "float"] == [
+        "FloatRmsNorm",
+        "FloatSilu",
+        "FloatMul",
+        "FloatAdd",
+    ]
+    torch.testing.assert_close(quantized(x), model(x), rtol=0, atol=0.05)
+
+
+def test_other_products_of_activations_stay_as_they_are() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(32, 32), nn.Linear(32, 32)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.a(x) * self.b(x)
+            return y
+
+    quantized = converted(Scaled().eval(), torch.randn(2, 32))
+    assert "mul" in [row.op for row in explain(quantized).rows]

@@ -37,6 +37,9 @@ struct Several {
   static FXQUANT_UNROLLED inline F32 mul(const F32& a, const F32& b) {
     return each([&](auto i) FXQUANT_UNROLLED { return L::mul(a.v[i], b.v[i]); });
   }
+  static FXQUANT_UNROLLED inline F32 div(const F32& a, const F32& b) {
+    return each([&](auto i) FXQUANT_UNROLLED { return L::div(a.v[i], b.v[i]); });
+  }
   static FXQUANT_UNROLLED inline F32 greater(const F32& a, const F32& b) {
     return each([&](auto i) FXQUANT_UNROLLED { return L::greater(a.v[i], b.v[i]); });
   }

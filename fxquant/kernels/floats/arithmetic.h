@@ -43,6 +43,30 @@ FXQUANT_UNROLLED inline typename L::F32 gelu_of(const typename L::F32& x) {
   return L::multiply_add(n, tail, L::greater(x, zero));
 }
 
+// silu(x) = x / (1 + exp(-x)) = (max(x, 0) + min(x, 0) * e) / (1 + e), e = exp(-|x|), which cannot overflow.
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 silu_of(const typename L::F32& x) {
+  const auto zero = L::set(0.0F);
+  const auto e = float_exp2<L>(L::mul(L::lesser(x, L::sub(zero, x)), L::set(kLog2OfE)));
+  const auto weighted = L::add(L::greater(x, zero), L::mul(L::lesser(x, zero), e));
+  return L::div(weighted, L::add(L::set(1.0F), e));
+}
+
+// The functions of one number, as classes.
+struct Gelu {
+  template <class L>
+  static FXQUANT_UNROLLED inline typename L::F32 of(const typename L::F32& x) {
+    return gelu_of<L>(x);
+  }
+};
+
+struct Silu {
+  template <class L>
+  static FXQUANT_UNROLLED inline typename L::F32 of(const typename L::F32& x) {
+    return silu_of<L>(x);
+  }
+};
+
 template <class L>
 FXQUANT_UNROLLED inline typename L::F32 normalized(typename L::F32 x, typename L::F32 mean, typename L::F32 inverse,
                                                    typename L::F32 weight, typename L::F32 bias) {

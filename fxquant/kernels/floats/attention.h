@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kVectors = 2;
 template <class L>
-constexpr int64_t kColumns = kVectors * L::kCount;
+constexpr int64_t kColumns = kVectors* L::kCount;
 
 inline int64_t up_to(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -188,7 +188,13 @@ void float_attention_part(const FloatAttention& p, const FloatAttentionOperands&
 
 template <class L, int MostRows>
 constexpr FloatKernels float_table() {
-  return {float_add_rows<L>, float_gelu_rows<L>, float_layer_norm_rows<L>, float_attention_scratch_of<L, MostRows>,
+  return {float_pair_rows<L, Add>,
+          float_pair_rows<L, Mul>,
+          float_function_rows<L, Gelu>,
+          float_function_rows<L, Silu>,
+          float_norm_rows<L, true>,
+          float_norm_rows<L, false>,
+          float_attention_scratch_of<L, MostRows>,
           float_attention_part<L, MostRows>};
 }
 

@@ -8,13 +8,14 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-RowStep add_step(const View& y, const View& a, const View& b, int isa) {
+template <auto Kernel>
+RowStep pair_step(const View& y, const View& a, const View& b, int isa) {
   const auto rows = rows_of(walk_of<3>({&y, &a, &b}));
   const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
   return {rows.length > 0 ? rows.count : 0, 12 * rows.length,
           [=, &kernels, to = y.place, at_a = a.place, at_b = b.place](const Frame& frame, int64_t begin, int64_t end) {
-            kernels.add(rows, frame.at<float>(to), frame.at<const float>(at_a), frame.at<const float>(at_b), begin,
-                        end);
+            (kernels.*Kernel)(rows, frame.at<float>(to), frame.at<const float>(at_a), frame.at<const float>(at_b),
+                              begin, end);
           }};
 }
 
@@ -24,21 +25,23 @@ FloatRows float_rows(const View& y, const View& x) {
   return {y.shape[1] > 0 ? y.shape[0] : 0, y.shape[1], dense_rows(y), dense_rows(x)};
 }
 
-RowStep gelu_step(const View& y, const View& x, int isa) {
+template <auto Kernel>
+RowStep function_step(const View& y, const View& x, int isa) {
   const FloatRows rows = float_rows(y, x);
   const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
   return {rows.count, 8 * rows.length,
           [=, &kernels, to = y.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
-            kernels.gelu(rows, frame.at<float>(to), frame.at<const float>(from), begin, end);
+            (kernels.*Kernel)(rows, frame.at<float>(to), frame.at<const float>(from), begin, end);
           }};
 }
 
-RowStep layer_norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
+template <auto Kernel>
+RowStep norm_step(const View& y, const View& x, uintptr_t weight, uintptr_t bias, float eps, int isa) {
   const FloatLayerNorm p = {float_rows(y, x), pointer<const float>(weight), pointer<const float>(bias), eps};
   const FloatKernels& kernels = float_kernels(static_cast<Isa>(isa));
   return {p.rows.count, 8 * p.rows.length,
           [=, &kernels, to = y.place, from = x.place](const Frame& frame, int64_t begin, int64_t end) {
-            kernels.layer_norm(p, frame.at<float>(to), frame.at<const float>(from), begin, end);
+            (kernels.*Kernel)(p, frame.at<float>(to), frame.at<const float>(from), begin, end);
           }};
 }
 
@@ -56,9 +59,12 @@ RowStep embedding_step(const View& y, const View& index, uintptr_t table, int64_
 }  // namespace
 
 void bind_floats(nb::module_& m, ProgramClass& program) {
-  bind_step(m, program, "float_add", add_step);
-  bind_step(m, program, "float_gelu", gelu_step);
-  bind_step(m, program, "float_layer_norm", layer_norm_step);
+  bind_step(m, program, "float_add", pair_step<&FloatKernels::add>);
+  bind_step(m, program, "float_mul", pair_step<&FloatKernels::mul>);
+  bind_step(m, program, "float_gelu", function_step<&FloatKernels::gelu>);
+  bind_step(m, program, "float_silu", function_step<&FloatKernels::silu>);
+  bind_step(m, program, "float_layer_norm", norm_step<&FloatKernels::layer_norm>);
+  bind_step(m, program, "float_rms_norm", norm_step<&FloatKernels::rms_norm>);
   program.def("float_embedding", [](Program& p, const View& y, const View& index, uintptr_t table, int64_t size) {
     p.add(embedding_step(y, index, table, size));
   });

@@ -55,21 +55,36 @@ bool float_embedding(const FloatEmbedding& p, float* y, const int64_t* index, co
   return right;
 }
 
-void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) {
-  const FloatKernels& kernels = float_kernels(isa);
-  for_rows(rows.count, rows.length, threads,
-           [&](int64_t begin, int64_t end) { kernels.add(rows, y, a, b, begin, end); });
-}
+#define PAIRS(op)                                                                                        \
+  void float_##op(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads) { \
+    const FloatKernels& kernels = float_kernels(isa);                                                    \
+    for_rows(rows.count, rows.length, threads,                                                           \
+             [&](int64_t begin, int64_t end) { kernels.op(rows, y, a, b, begin, end); });                \
+  }
+PAIRS(add)
+PAIRS(mul)
+#undef PAIRS
 
-void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads) {
-  const FloatKernels& kernels = float_kernels(isa);
-  for_rows(rows.count, rows.length, threads, [&](int64_t begin, int64_t end) { kernels.gelu(rows, y, x, begin, end); });
-}
+#define FUNCTION(op)                                                                       \
+  void float_##op(const FloatRows& rows, float* y, const float* x, Isa isa, int threads) { \
+    const FloatKernels& kernels = float_kernels(isa);                                      \
+    for_rows(rows.count, rows.length, threads,                                             \
+             [&](int64_t begin, int64_t end) { kernels.op(rows, y, x, begin, end); });     \
+  }
+FUNCTION(gelu)
+FUNCTION(silu)
+#undef FUNCTION
 
 void float_layer_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
   const FloatKernels& kernels = float_kernels(isa);
   for_rows(p.rows.count, p.rows.length, threads,
            [&](int64_t begin, int64_t end) { kernels.layer_norm(p, y, x, begin, end); });
+}
+
+void float_rms_norm(const FloatLayerNorm& p, float* y, const float* x, Isa isa, int threads) {
+  const FloatKernels& kernels = float_kernels(isa);
+  for_rows(p.rows.count, p.rows.length, threads,
+           [&](int64_t begin, int64_t end) { kernels.rms_norm(p, y, x, begin, end); });
 }
 
 void float_attention(const FloatAttention& p, const FloatAttentionOperands& operands, uint8_t* scratch, Isa isa,

@@ -9,6 +9,7 @@
 namespace fxquant {
 
 inline float reference_gelu(float x) { return gelu_of<ScalarLanes>(x); }
+inline float reference_silu(float x) { return silu_of<ScalarLanes>(x); }
 
 // Of `count` values side by side.
 inline float reference_sum(const float* x, int64_t count) {
@@ -31,6 +32,17 @@ inline void reference_float_layer_norm(const FloatLayerNorm& p, float* y, const 
     for (int64_t i = 0; i < p.rows.length; ++i) {
       y[row * p.rows.y_stride + i] = (from[i] - mean) * inverse * p.weight[i] + p.bias[i];
     }
+  }
+}
+
+inline void reference_float_rms_norm(const FloatLayerNorm& p, float* y, const float* x) {
+  for (int64_t row = 0; row < p.rows.count; ++row) {
+    const float* from = x + row * p.rows.x_stride;
+    std::vector<float> squares(static_cast<size_t>(p.rows.length));
+    for (int64_t i = 0; i < p.rows.length; ++i) squares[static_cast<size_t>(i)] = from[i] * from[i];
+    const float mean = reference_sum(squares.data(), p.rows.length) / static_cast<float>(p.rows.length);
+    const float inverse = 1.0F / std::sqrt(mean + p.eps);
+    for (int64_t i = 0; i < p.rows.length; ++i) y[row * p.rows.y_stride + i] = from[i] * inverse * p.weight[i];
   }
 }
 

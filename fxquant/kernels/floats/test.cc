@@ -24,6 +24,16 @@ TEST(FloatGelu, AgreesWithTheLibrary) {
   EXPECT_TRUE(std::isnan(reference_gelu(kNan)));
 }
 
+TEST(FloatSilu, AgreesWithTheLibrary) {
+  for (float x = -120.0F; x < 120.0F; x += 0.0037F) {
+    const double exact = x / (1.0 + std::exp(-static_cast<double>(x)));
+    ASSERT_NEAR(reference_silu(x), exact, 1e-7 * (3 + std::abs(x)) * std::abs(exact) + 1e-27) << x;
+  }
+  EXPECT_EQ(reference_silu(kInfinity), kInfinity);
+  EXPECT_TRUE(std::isnan(reference_silu(-kInfinity)));  // as torch has it
+  EXPECT_TRUE(std::isnan(reference_silu(kNan)));
+}
+
 TEST(FloatEmbedding, RowsOfATable) {
   Guarded<float> table(15), y(20);
   Guarded<int64_t> index(4);
@@ -40,7 +50,8 @@ TEST(FloatEmbedding, RowsOfATable) {
   }
 }
 
-TEST(FloatGelu, EqualsTheReference) {
+template <class Kernel, class Reference>
+void expect_function(const Kernel& kernel, const Reference& reference) {
   Random random(1);
   for (const int64_t length : {1, 3, 8, 17, 64, 100}) {
     const FloatRows rows = {3, length, length + 5, length + 2};
@@ -52,20 +63,23 @@ TEST(FloatGelu, EqualsTheReference) {
     std::vector<float> expected(y.size(), kGap);
     for (int64_t r = 0; r < 3; ++r) {
       for (int64_t i = 0; i < length; ++i) {
-        expected[static_cast<size_t>(r * rows.y_stride + i)] =
-            reference_gelu(x[static_cast<size_t>(r * rows.x_stride + i)]);
+        expected[static_cast<size_t>(r * rows.y_stride + i)] = reference(x[static_cast<size_t>(r * rows.x_stride + i)]);
       }
     }
     for (const Isa isa : supported_isas()) {
       SCOPED_TRACE(named(isa, std::to_string(length)));
       y.fill(kGap);
-      float_gelu(rows, y.data(), x.data(), isa, 2);
+      kernel(rows, y.data(), x.data(), isa, 2);
       expect_same(y, expected);
     }
   }
 }
 
-TEST(FloatAdd, EqualsTheReference) {
+TEST(FloatGelu, EqualsTheReference) { expect_function(float_gelu, reference_gelu); }
+TEST(FloatSilu, EqualsTheReference) { expect_function(float_silu, reference_silu); }
+
+template <class Kernel, class Op>
+void expect_pairs(const Kernel& kernel, const Op& op) {
   Random random(2);
   for (const int64_t length : {1, 5, 16, 33}) {
     for (const int64_t step : {1, 0}) {  // 0: b broadcasts along rows
@@ -87,20 +101,24 @@ TEST(FloatAdd, EqualsTheReference) {
       for (int64_t r = 0; r < 4; ++r) {
         for (int64_t i = 0; i < length; ++i) {
           expected[static_cast<size_t>(r * (length + 3) + i)] =
-              a[static_cast<size_t>(r * length + i)] + b[static_cast<size_t>(i * step)];
+              op(a[static_cast<size_t>(r * length + i)], b[static_cast<size_t>(i * step)]);
         }
       }
       for (const Isa isa : supported_isas()) {
         SCOPED_TRACE(named(isa, std::to_string(length)));
         y.fill(kGap);
-        float_add(rows, y.data(), a.data(), b.data(), isa, 2);
+        kernel(rows, y.data(), a.data(), b.data(), isa, 2);
         expect_same(y, expected);
       }
     }
   }
 }
 
-TEST(FloatLayerNorm, EqualsTheReference) {
+TEST(FloatAdd, EqualsTheReference) { expect_pairs(float_add, std::plus<float>()); }
+TEST(FloatMul, EqualsTheReference) { expect_pairs(float_mul, std::multiplies<float>()); }
+
+template <class Kernel, class Reference>
+void expect_norm(const Kernel& kernel, const Reference& reference) {
   Random random(3);
   for (const int64_t length : {1, 7, 16, 31, 32, 33, 100, 384}) {
     Guarded<float> weight(static_cast<size_t>(length)), bias(static_cast<size_t>(length));
@@ -112,15 +130,18 @@ TEST(FloatLayerNorm, EqualsTheReference) {
     randomize(x, random);
     x[static_cast<size_t>(p.rows.x_stride)] = kNan;
     std::vector<float> expected(y.size(), kGap);
-    reference_float_layer_norm(p, expected.data(), x.data());
+    reference(p, expected.data(), x.data());
     for (const Isa isa : supported_isas()) {
       SCOPED_TRACE(named(isa, std::to_string(length)));
       y.fill(kGap);
-      float_layer_norm(p, y.data(), x.data(), isa, 2);
+      kernel(p, y.data(), x.data(), isa, 2);
       expect_same(y, expected);
     }
   }
 }
+
+TEST(FloatLayerNorm, EqualsTheReference) { expect_norm(float_layer_norm, reference_float_layer_norm); }
+TEST(FloatRmsNorm, EqualsTheReference) { expect_norm(float_rms_norm, reference_float_rms_norm); }
 
 TEST(FloatLayerNorm, MayOverwriteItsInput) {
   Random random(4);

@@ -88,10 +88,19 @@ def attended(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype = tor
     return query.new_empty((*shape[:-3], shape[-2], shape[-3], shape[-1])).transpose(-3, -2)
 
 
+# Floats that become float32 where they are masks. Programs have none.
+HALVES = (torch.float16, torch.bfloat16)
+
+
 def check_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`mask` expanded to `shape`. Raises InputError unless it is float32 or bool, and broadcasts."""
+    """`mask` expanded to `shape`, float32 if it is of 16-bit floats.
+
+    Raises InputError for another dtype but float32 and bool, and if it does not broadcast.
+    """
+    if mask.dtype in HALVES:
+        mask = mask.float()
     if mask.dtype not in (torch.float32, torch.bool):
-        raise InputError(f"a mask is float32 or bool, not {mask.dtype}")
+        raise InputError(f"a mask is bool or of floats of at most 32 bits, not {mask.dtype}")
     try:
         return mask.expand(shape)
     except RuntimeError:

@@ -18,6 +18,12 @@ def float_add(a: Tensor, b: Tensor) -> Tensor:
     return a + b
 
 
+@op(activations=("a", "b"))
+def float_mul(a: Tensor, b: Tensor) -> Tensor:
+    """a * b of float32, broadcast."""
+    return a * b
+
+
 @op(activations=(), at_run_time=("indices",))
 def float_embedding(indices: Tensor, vectors: Tensor) -> Tensor:
     """indices int [...], vectors float32 [V, E] -> [..., E]."""
@@ -31,9 +37,21 @@ def float_gelu(x: Tensor) -> Tensor:
 
 
 @op()
+def float_silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x) of float32."""
+    return F.silu(x)
+
+
+@op()
 def float_layer_norm(x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     """x float32 [..., *gain.shape], normalized over the shape of `gain` and `shift`."""
     return F.layer_norm(x, gain.shape, gain, shift, eps)
+
+
+@op()
+def float_rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """x float32 [..., *gain.shape], divided by the root of its mean square over the shape of `gain`, and times it."""
+    return F.rms_norm(x, gain.shape, gain, eps)
 
 
 @op(activations=("query", "key", "value"), at_run_time=("mask",))

@@ -20,6 +20,9 @@ from fxquant.runtime.layers.floats import FloatAttention as FloatAttention
 from fxquant.runtime.layers.floats import FloatEmbedding as FloatEmbedding
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu
 from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
+from fxquant.runtime.layers.floats import FloatMul as FloatMul
+from fxquant.runtime.layers.floats import FloatRmsNorm as FloatRmsNorm
+from fxquant.runtime.layers.floats import FloatSilu as FloatSilu
 from fxquant.runtime.layers.linear import DynamicLinear as DynamicLinear
 from fxquant.runtime.layers.linear import DynamicLinearGrouped as DynamicLinearGrouped
 from fxquant.runtime.layers.linear import Int8Linear as Int8Linear

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,25 +31,44 @@ class Floats(Layer):
             check_real(x)
 
 
-@computes(ops.float_add)
-class FloatAdd(Floats):
-    """float32 + float32, broadcast."""
+class ByKernel(Floats):
+    """A layer without constants, which is what `kernel` computes."""
 
-    inputs = ("a", "b")
-    overwrites = (0, 1)
+    kernel: ClassVar[str]
 
     def derive(self) -> None:
         pass
 
-    def run(self, a: Tensor, b: Tensor) -> Any:
-        return kernels.float_add(a, b)
+    def run(self, *inputs: Tensor) -> Any:
+        return getattr(kernels, self.kernel)(*inputs)
+
+
+class FloatPair(ByKernel):
+    """float32 and float32, broadcast."""
+
+    inputs = ("a", "b")
+    overwrites = (0, 1)
 
     def emit(self, emitter: Emitter, y: Value, a: Value, b: Value) -> None:
         check_float32(a, b)
-        emitter.call("float_add", (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
+        emitter.call(self.kernel, (y, *(x.viewed(lambda t: t.expand(y.shape)) for x in (a, b))), active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return inputs[0].dim() != inputs[1].dim()
+
+
+@computes(ops.float_add)
+class FloatAdd(FloatPair):
+    """The sum."""
+
+    kernel = "float_add"
+
+
+@computes(ops.float_mul)
+class FloatMul(FloatPair):
+    """The product."""
+
+    kernel = "float_mul"
 
 
 @computes(ops.float_embedding)
@@ -88,45 +107,67 @@ class FloatEmbedding(Floats):
         return wide
 
 
-@computes(ops.float_gelu)
-class FloatGelu(Floats):
-    """float32 of any shape."""
+class FloatFunction(ByKernel):
+    """float32 of any shape, each number by itself."""
 
     overwrites = (0,)
-
-    def derive(self) -> None:
-        pass
-
-    def run(self, x: Tensor) -> Any:
-        return kernels.float_gelu(x)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
-        emitter.call("float_gelu", (emitter.rows(y), emitter.rows(x)), active_isa())
+        emitter.call(self.kernel, (emitter.rows(y), emitter.rows(x)), active_isa())
 
 
-@computes(ops.float_layer_norm)
-class FloatLayerNorm(Floats):
-    """float32 [..., *gain.shape]."""
+@computes(ops.float_gelu)
+class FloatGelu(FloatFunction):
+    """gelu, the exact one."""
+
+    kernel = "float_gelu"
+
+
+@computes(ops.float_silu)
+class FloatSilu(FloatFunction):
+    """silu."""
+
+    kernel = "float_silu"
+
+
+class FloatNorm(Floats):
+    """float32 [..., *gain.shape], by `kernel` with the constants `weights`."""
 
     overwrites = (0,)
+    kernel: ClassVar[str]
+    weights: ClassVar[tuple[str, ...]]
 
     def derive(self) -> None:
-        self.derived_parameters = [self.constant(name).contiguous() for name in ("gain", "shift")]
+        self.derived_parameters = [self.constant(name).contiguous() for name in self.weights]
         self.derived_eps = self.constant("eps")
 
     def run(self, x: Tensor) -> Any:
-        return kernels.float_layer_norm(x, *self.derived_parameters, self.derived_eps)
+        return getattr(kernels, self.kernel)(x, *self.derived_parameters, self.derived_eps)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
         dims = self.derived_parameters[0].dim()
-        parameters = [emitter.constant(t) for t in self.derived_parameters]
+        gain, shift = [*map(emitter.constant, self.derived_parameters), 0][:2]
         rows = (emitter.rows(y, dims), emitter.rows(x, dims))
-        emitter.call("float_layer_norm", rows, *parameters, self.derived_eps, active_isa())
+        emitter.call(self.kernel, rows, gain, shift, self.derived_eps, active_isa())
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return bool(inputs[0].dim() == self.constant("gain").dim())
+
+
+@computes(ops.float_layer_norm)
+class FloatLayerNorm(FloatNorm):
+    """layer_norm."""
+
+    kernel, weights = "float_layer_norm", ("gain", "shift")
+
+
+@computes(ops.float_rms_norm)
+class FloatRmsNorm(FloatNorm):
+    """rms_norm."""
+
+    kernel, weights = "float_rms_norm", ("gain",)
 
 
 class AttentionOfFloats(Floats):
