@@ -34,6 +34,14 @@ struct YmmDot : Avx2Lanes {
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
   }
+  template <int N>
+  static void totals(const Acc (&v)[N], int32_t* to) {
+    for (int i = 0; i < N; ++i) to[i] = total(v[i]);
+  }
+  template <int N>
+  static void largests(const F32 (&v)[N], float* to) {
+    for (int i = 0; i < N; ++i) to[i] = largest(v[i]);
+  }
   // Lane i of vector v: column 4 * i + v.
   static void gather(const uint8_t* from, int64_t stride, uint8_t* to, int64_t step) {
     const auto column = [&](int c) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c * stride)); };
@@ -75,6 +83,11 @@ struct Avx2Dot : YmmDot {
   static Activations activations(const uint8_t* p) {
     const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm256_and_si256(x, _mm256_set1_epi16(255)), _mm256_srli_epi16(x, 8)};
+  }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
   }
   static Weights flipped(const uint8_t* p) {
     const Activations x = activations(p);

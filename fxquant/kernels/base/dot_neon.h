@@ -22,6 +22,14 @@ struct NeonDot : NeonLanes {
   static Acc add_i32(Acc a, Acc b) { return vaddq_s32(a, b); }
   static Acc mul_i32(Acc a, Acc b) { return vmulq_s32(a, b); }
   static int32_t total(Acc v) { return vaddvq_s32(v); }
+  template <int N>
+  static void totals(const Acc (&v)[N], int32_t* to) {
+    for (int i = 0; i < N; ++i) to[i] = total(v[i]);
+  }
+  template <int N>
+  static void largests(const F32 (&v)[N], float* to) {
+    for (int i = 0; i < N; ++i) to[i] = largest(v[i]);
+  }
   static void store_i32(int32_t* p, Acc v) { vst1q_s32(p, v); }
   static F32 to_float(Acc v) { return vcvtq_f32_s32(v); }
   static uint16x8_t words(F32 a, F32 b) { return halves(vcvtnq_u32_f32(a), vcvtnq_u32_f32(b)); }
@@ -40,6 +48,11 @@ struct NeonDot : NeonLanes {
   }
   static Activations broadcast(uint32_t bytes) { return activations_of(vreinterpretq_u8_u32(vdupq_n_u32(bytes))); }
   static Activations activations(const uint8_t* p) { return activations_of(vld1q_u8(p)); }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
+  }
   static Weights weights(const uint8_t* p) { return veorq_u8(vld1q_u8(p), vdupq_n_u8(128)); }
   static Weights flipped(const uint8_t* p) { return vld1q_u8(p); }
   static Weights ones() { return vdupq_n_u8(129); }

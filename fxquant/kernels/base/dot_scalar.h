@@ -5,8 +5,11 @@
 //   Acc                 kCount accumulators, int32
 //   Activations         four bytes of a row, the same for every lane; Weights: four signed bytes for each lane
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
-//   activations         4 * kCount bytes of a row, flipped the same minus 128 as weights; ones: weights of 1
-//   total               the sum of the lanes
+//   activations         4 * kCount bytes of a row, or so many and zeros; flipped: these minus 128 as weights; ones:
+//                       weights of 1
+//   total               the sum of the lanes; totals: of each of several, where there is room for a multiple of eight
+//   largests            likewise the largest lane of each of several F32
+//   store_pairs_u8      where kVectors is 2: store_u8 of two F32 to each of two places
 //   store4_words        four F32 rounded to integers in 0..65535, in an order of the ISA's own
 //   store4_high_bytes   of such integers, plus those at `words` that store4_words wrote; one after another
 //   interleave          kCount columns of four rows, each column's four bytes side by side
@@ -28,6 +31,14 @@ struct ScalarDot : ScalarLanes {
   static Acc add_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
   static Acc mul_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
   static int32_t total(Acc v) { return v; }
+  template <int N>
+  static void totals(const Acc (&v)[N], int32_t* to) {
+    for (int i = 0; i < N; ++i) to[i] = v[i];
+  }
+  template <int N>
+  static void largests(const F32 (&v)[N], float* to) {
+    for (int i = 0; i < N; ++i) to[i] = v[i];
+  }
   static void store_i32(int32_t* p, Acc v) { *p = v; }
   static void store4_words(uint16_t* p, const F32 (&v)[4]) {
     for (int k = 0; k < 4; ++k) p[k] = static_cast<uint16_t>(std::lrintf(v[k]));
@@ -47,6 +58,11 @@ struct ScalarDot : ScalarLanes {
     return acc;
   }
   static Activations activations(const uint8_t* p) { return weights(p); }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
+  }
   static Weights flipped(const uint8_t* p) { return weights(p) ^ 0x80808080; }
   static Weights ones() { return 0x01010101; }
   static void interleave(const uint8_t* const (&row)[4], uint8_t* to) {
