@@ -7,6 +7,7 @@ namespace {
 
 struct YmmDot : Avx2Lanes {
   static constexpr int kVectors = 2, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = __m256i;
 
   static Acc load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -33,14 +34,6 @@ struct YmmDot : Avx2Lanes {
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
-  }
-  template <int N>
-  static void totals(const Acc (&v)[N], int32_t* to) {
-    for (int i = 0; i < N; ++i) to[i] = total(v[i]);
-  }
-  template <int N>
-  static void largests(const F32 (&v)[N], float* to) {
-    for (int i = 0; i < N; ++i) to[i] = largest(v[i]);
   }
   // Lane i of vector v: column 4 * i + v.
   static void gather(const uint8_t* from, int64_t stride, uint8_t* to, int64_t step) {

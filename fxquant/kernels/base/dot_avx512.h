@@ -8,6 +8,7 @@ namespace {
 
 struct Avx512Dot : Avx512Lanes {
   static constexpr int kRows = 14, kVectors = 2, kOverlappedRows = 8;
+  static constexpr bool kReducesSeveral = true;
   using Acc = __m512i;
   using Activations = __m512i;
   using Weights = __m512i;

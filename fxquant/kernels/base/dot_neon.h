@@ -10,6 +10,7 @@ namespace {
 
 struct NeonDot : NeonLanes {
   static constexpr int kRows = 5, kVectors = 4, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = int32x4_t;
   struct Activations {
     uint8x16_t bytes;
@@ -22,14 +23,6 @@ struct NeonDot : NeonLanes {
   static Acc add_i32(Acc a, Acc b) { return vaddq_s32(a, b); }
   static Acc mul_i32(Acc a, Acc b) { return vmulq_s32(a, b); }
   static int32_t total(Acc v) { return vaddvq_s32(v); }
-  template <int N>
-  static void totals(const Acc (&v)[N], int32_t* to) {
-    for (int i = 0; i < N; ++i) to[i] = total(v[i]);
-  }
-  template <int N>
-  static void largests(const F32 (&v)[N], float* to) {
-    for (int i = 0; i < N; ++i) to[i] = largest(v[i]);
-  }
   static void store_i32(int32_t* p, Acc v) { vst1q_s32(p, v); }
   static F32 to_float(Acc v) { return vcvtq_f32_s32(v); }
   static uint16x8_t words(F32 a, F32 b) { return halves(vcvtnq_u32_f32(a), vcvtnq_u32_f32(b)); }

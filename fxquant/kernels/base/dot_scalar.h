@@ -7,8 +7,9 @@
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
 //   activations         4 * kCount bytes of a row, or so many and zeros; flipped: these minus 128 as weights; ones:
 //                       weights of 1
-//   total               the sum of the lanes; totals: of each of several, where there is room for a multiple of eight
-//   largests            likewise the largest lane of each of several F32
+//   total               the sum of the lanes
+//   kReducesSeveral     whether there are, for vectors that are reduced at once,
+//   totals, largests    the sum or the largest of the lanes of each, to where there is room for a multiple of eight
 //   store_pairs_u8      where kVectors is 2: store_u8 of two F32 to each of two places
 //   store4_words        four F32 rounded to integers in 0..65535, in an order of the ISA's own
 //   store4_high_bytes   of such integers, plus those at `words` that store4_words wrote; one after another
@@ -22,6 +23,7 @@ namespace {
 
 struct ScalarDot : ScalarLanes {
   static constexpr int kRows = 2, kVectors = 4, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = int32_t;
   using Activations = uint32_t;
   using Weights = uint32_t;
@@ -31,14 +33,6 @@ struct ScalarDot : ScalarLanes {
   static Acc add_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
   static Acc mul_i32(Acc a, Acc b) { return static_cast<Acc>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
   static int32_t total(Acc v) { return v; }
-  template <int N>
-  static void totals(const Acc (&v)[N], int32_t* to) {
-    for (int i = 0; i < N; ++i) to[i] = v[i];
-  }
-  template <int N>
-  static void largests(const F32 (&v)[N], float* to) {
-    for (int i = 0; i < N; ++i) to[i] = v[i];
-  }
   static void store_i32(int32_t* p, Acc v) { *p = v; }
   static void store4_words(uint16_t* p, const F32 (&v)[4]) {
     for (int k = 0; k < 4; ++k) p[k] = static_cast<uint16_t>(std::lrintf(v[k]));

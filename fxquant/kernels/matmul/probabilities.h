@@ -188,7 +188,7 @@ void scores_of_tile(const QueryTile& tile, const TileQueries& q, const PackedKey
   int64_t left = tile.keys;
   for (; left > kHalf * M::kCount; left -= kColumns<M>) take_panel(Index<M::kVectors>{});
   if (left > 0) take_panel(Index<kHalf>{});
-  M::largests(most, largest.of);
+  largest_of<M>(most, largest);
 }
 
 // Whether query `i` sees every key, as most do where examples are as long as the longest.

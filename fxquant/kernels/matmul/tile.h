@@ -128,6 +128,26 @@ struct PerRow {
   alignas(32) T of[kSize] = {};
 };
 
+// The sums of the lanes of each row's vector.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void totals_of(const typename M::Acc (&sums)[Rows], PerRow<int32_t, Rows>& to) {
+  if constexpr (M::kReducesSeveral) {
+    M::totals(sums, to.of);
+  } else {
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { to.of[m] = M::total(sums[m]); });
+  }
+}
+
+// The largest lanes of each row's vector.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void largest_of(const typename M::F32 (&most)[Rows], PerRow<float, Rows>& to) {
+  if constexpr (M::kReducesSeveral) {
+    M::largests(most, to.of);
+  } else {
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { to.of[m] = M::largest(most[m]); });
+  }
+}
+
 // The sums of `count` bytes of each row; all rows at once, so that a CPU does not wait for one of them.
 template <class M, int Rows>
 FXQUANT_UNROLLED inline void sums_of_rows(const uint8_t* rows, int64_t stride, int64_t count,
@@ -144,7 +164,7 @@ FXQUANT_UNROLLED inline void sums_of_rows(const uint8_t* rows, int64_t stride, i
       sums[m] = M::dot(sums[m], M::activations(rows + m * stride + i, count - i), M::ones());
     });
   }
-  M::totals(sums, to.of);
+  totals_of<M>(sums, to);
 }
 
 // The third term above, of each row; `terms` are zeros before.
