@@ -7,6 +7,7 @@ namespace {
 
 struct YmmDot : Avx2Lanes {
   static constexpr int kVectors = 2, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = __m256i;
 
   static Acc load_i32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -75,6 +76,11 @@ struct Avx2Dot : YmmDot {
   static Activations activations(const uint8_t* p) {
     const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm256_and_si256(x, _mm256_set1_epi16(255)), _mm256_srli_epi16(x, 8)};
+  }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
   }
   static Weights flipped(const uint8_t* p) {
     const Activations x = activations(p);

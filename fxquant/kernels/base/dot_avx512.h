@@ -1,12 +1,14 @@
 // Dot products (contract in dot_scalar.h) for AVX512-VNNI: vpdpbusd zmm. vpermb interleaves four rows of sixteen bytes.
 #pragma once
 #include "base/lanes_avx512.h"
+#include "base/unroll.h"
 
 namespace fxquant {
 namespace {
 
 struct Avx512Dot : Avx512Lanes {
   static constexpr int kRows = 14, kVectors = 2, kOverlappedRows = 8;
+  static constexpr bool kReducesSeveral = true;
   using Acc = __m512i;
   using Activations = __m512i;
   using Weights = __m512i;
@@ -34,10 +36,46 @@ struct Avx512Dot : Avx512Lanes {
   static Activations broadcast(uint32_t bytes) { return _mm512_set1_epi32(static_cast<int>(bytes)); }
   static Weights weights(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static Activations activations(const uint8_t* p) { return weights(p); }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    return _mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, p);
+  }
   static Weights flipped(const uint8_t* p) { return _mm512_xor_si512(weights(p), _mm512_set1_epi8(-128)); }
   static Weights ones() { return _mm512_set1_epi8(1); }
   static Acc dot(Acc acc, Activations x, Weights w) { return _mm512_dpbusd_epi32(acc, x, w); }
   static int32_t total(Acc v) { return _mm512_reduce_add_epi32(v); }
+  template <int N>
+  FXQUANT_UNROLLED static void totals(const Acc (&v)[N], int32_t* to) {
+    const auto part = [&](int i) FXQUANT_UNROLLED { return v[i]; };
+    reduce<N>(part, [](__m512i a, __m512i b) FXQUANT_UNROLLED { return _mm512_add_epi32(a, b); }, to);
+  }
+  template <int N>
+  FXQUANT_UNROLLED static void largests(const F32 (&v)[N], float* to) {
+    const auto part = [&](int i) FXQUANT_UNROLLED { return _mm512_castps_si512(v[i]); };
+    const auto most = [](__m512i a, __m512i b) FXQUANT_UNROLLED {
+      return _mm512_castps_si512(_mm512_max_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+    };
+    reduce<N>(part, most, to);
+  }
+  // The lanes of part(i) by `add` to one, up to eight vectors at once: halves of two side by side, quarters of four,
+  // then two lanes of four of each.
+  template <int N, class Part, class Add, class T>
+  FXQUANT_UNROLLED static void reduce(const Part& part, const Add& add, T* to) {
+    const auto any = [&](int i) FXQUANT_UNROLLED { return part(i < N ? i : N - 1); };
+    const auto halves = [&](int i) FXQUANT_UNROLLED {
+      const __m512i a = any(i), b = any(i + 1);
+      return add(_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xEE));
+    };
+    const auto quarters = [&](int i) FXQUANT_UNROLLED {
+      const __m512i a = halves(i), b = halves(i + 2);
+      return add(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD));
+    };
+    const __m512i a = quarters(0), b = N > 4 ? quarters(4) : a;
+    __m512i lanes = add(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    lanes = add(lanes, _mm512_shuffle_epi32(lanes, _MM_PERM_BADC));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, lanes)));
+    if constexpr (N > 8) reduce<N - 8>([&](int i) FXQUANT_UNROLLED { return part(i + 8); }, add, to + 8);
+  }
   // Lane i of vector v: column 4 * i + v.
   static void gather(const uint8_t* from, int64_t stride, uint8_t* to, int64_t step) {
     const auto column = [&](int c) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c * stride)); };

@@ -10,6 +10,7 @@ namespace {
 
 struct NeonDot : NeonLanes {
   static constexpr int kRows = 5, kVectors = 4, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = int32x4_t;
   struct Activations {
     uint8x16_t bytes;
@@ -40,6 +41,11 @@ struct NeonDot : NeonLanes {
   }
   static Activations broadcast(uint32_t bytes) { return activations_of(vreinterpretq_u8_u32(vdupq_n_u32(bytes))); }
   static Activations activations(const uint8_t* p) { return activations_of(vld1q_u8(p)); }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
+  }
   static Weights weights(const uint8_t* p) { return veorq_u8(vld1q_u8(p), vdupq_n_u8(128)); }
   static Weights flipped(const uint8_t* p) { return vld1q_u8(p); }
   static Weights ones() { return vdupq_n_u8(129); }

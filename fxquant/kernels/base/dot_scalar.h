@@ -5,8 +5,12 @@
 //   Acc                 kCount accumulators, int32
 //   Activations         four bytes of a row, the same for every lane; Weights: four signed bytes for each lane
 //   dot                 acc[lane] += sum of 4 u8 * s8, exact
-//   activations         4 * kCount bytes of a row, flipped the same minus 128 as weights; ones: weights of 1
+//   activations         4 * kCount bytes of a row, or so many and zeros; flipped: these minus 128 as weights; ones:
+//                       weights of 1
 //   total               the sum of the lanes
+//   kReducesSeveral     whether there are, for vectors that are reduced at once,
+//   totals, largests    the sum or the largest of the lanes of each, to where there is room for a multiple of eight
+//   store_pairs_u8      where kVectors is 2: store_u8 of two F32 to each of two places
 //   store4_words        four F32 rounded to integers in 0..65535, in an order of the ISA's own
 //   store4_high_bytes   of such integers, plus those at `words` that store4_words wrote; one after another
 //   interleave          kCount columns of four rows, each column's four bytes side by side
@@ -19,6 +23,7 @@ namespace {
 
 struct ScalarDot : ScalarLanes {
   static constexpr int kRows = 2, kVectors = 4, kOverlappedRows = 0;
+  static constexpr bool kReducesSeveral = false;
   using Acc = int32_t;
   using Activations = uint32_t;
   using Weights = uint32_t;
@@ -47,6 +52,11 @@ struct ScalarDot : ScalarLanes {
     return acc;
   }
   static Activations activations(const uint8_t* p) { return weights(p); }
+  static Activations activations(const uint8_t* p, int64_t count) {
+    uint8_t bytes[4 * kCount] = {};
+    for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+    return activations(bytes);
+  }
   static Weights flipped(const uint8_t* p) { return weights(p) ^ 0x80808080; }
   static Weights ones() { return 0x01010101; }
   static void interleave(const uint8_t* const (&row)[4], uint8_t* to) {

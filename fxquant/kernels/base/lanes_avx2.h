@@ -77,6 +77,11 @@ struct Avx2Lanes {
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(pack(v, q), q.order));
   }
+  static void store_pairs_u8(uint8_t* p0, uint8_t* p1, const F32 (&v)[4], const Output& q) {
+    const __m256i bytes = _mm256_permutevar8x32_epi32(pack(v, q), q.order);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p0), _mm256_castsi256_si128(bytes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p1), _mm256_extracti128_si256(bytes, 1));
+  }
 };
 
 }  // namespace

@@ -79,6 +79,11 @@ struct Avx512Lanes {
   static void store4_u8(uint8_t* p, const F32 (&v)[4], const Output& q) {
     _mm512_storeu_si512(p, _mm512_permutexvar_epi32(q.order, pack(v, q)));
   }
+  static void store_pairs_u8(uint8_t* p0, uint8_t* p1, const F32 (&v)[4], const Output& q) {
+    const __m512i bytes = _mm512_permutexvar_epi32(q.order, pack(v, q));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p0), _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p1), _mm512_extracti64x4_epi64(bytes, 1));
+  }
 };
 
 }  // namespace

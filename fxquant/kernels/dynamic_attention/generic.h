@@ -4,8 +4,7 @@
 #pragma once
 #include "dynamic_attention/codes.h"
 #include "dynamic_attention/dynamic_attention.h"
-#include "matmul/blocks.h"
-#include "matmul/probabilities.h"
+#include "matmul/weighing.h"
 
 namespace fxquant {
 namespace {
@@ -13,7 +12,8 @@ namespace {
 // Where a thread keeps what it computes on the way, in bytes.
 template <class M>
 struct DynamicAttentionScratch {
-  int64_t row, code_row, keys, values, codes, queries, scores, probabilities, mask, dither, scales, gathered, size;
+  int64_t row, code_row, keys, values, codes, queries, scores, probabilities, of_tile, mask, dither, scales, gathered,
+      size;
 
   explicit DynamicAttentionScratch(const FloatAttention& p) {
     const int64_t longest = rounded_up(p.depth > p.width ? p.depth : p.width, 64);
@@ -25,7 +25,8 @@ struct DynamicAttentionScratch {
     queries = codes + p.keys * code_row;
     scores = queries + kTileRows<M> * code_row;
     probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
-    mask = probabilities + rounded_up(kTileRows<M> * row, 64);
+    of_tile = rounded_up(kTileRows<M> * row, 64);
+    mask = probabilities + kKeptTiles<M> * of_tile;
     dither = mask + rounded_up(row * 4, 64);
     scales = dither + rounded_up(row * 2, 64);
     gathered = scales + longest * 4;
@@ -52,27 +53,18 @@ class DynamicAttentionBlock {
     const uint8_t* mask = operands_.mask;
     if (p_.mask != Mask::none) mask += p_.batches.offset(batch, 4) * (p_.mask == Mask::floats ? 4 : 1);
     float* y = operands_.y + p_.batches.offset(batch, 0);
-    for_each_tile<kTileRows<M>>(begin, end, [&](int64_t first, auto rows) {
-      constexpr int kTile = decltype(rows)() + 0;
-      const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
-      codes_of_all<M>(rows_of(q + first * p_.q_row, kTile, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries,
-                      at_.code_row);
-      const QueryTile tile{
-          first, keys, at_.row, mask, floats(at_.scores), floats(at_.mask), dither(), memory_ + at_.probabilities};
-      const int32_t terms[kTile] = {};
-      float most[kTile];
-      scores_of_tile<M, kTile>(tile, memory_ + at_.queries, at_.code_row, terms,
-                               {memory_ + at_.keys, p_.depth, multiplier_}, most);
-      mask_tile<M, kTile>(p_, tile, most);
-      for (PendingProbabilities<M> pending(tile, most, kTile); pending.any();) pending.next();
-      int32_t totals[kTile];
-      sums_of_tile<M, kTile>(tile.probabilities, at_.row, keys, totals);
-      float shares[kTile];
-      for (int m = 0; m < kTile; ++m) {
-        shares[m] = (totals[m] > 0 ? 1.0F / static_cast<float>(totals[m]) : 0.0F) + poison_;
-      }
-      values<kTile>(y + first * p_.y_row, shares, keys);
-    });
+    for_each_weighed_tile<M>(
+        begin, end, memory_ + at_.probabilities, at_.of_tile,
+        [&](int64_t first, uint8_t* probabilities, auto& most) {
+          const int64_t last = first + most.kRows, keys = p_.causal && last < p_.keys ? last : p_.keys;
+          const QueryTile tile{first,    keys,         at_.row, mask, floats(at_.scores), floats(at_.mask),
+                               dither(), probabilities};
+          scores(q + first * p_.q_row, tile, most);
+          return tile;
+        },
+        [&](const WeighedTile& tile, auto rows, auto& pending) {
+          values<rows>(tile, y + tile.first * p_.y_row, pending);
+        });
   }
 
  private:
@@ -101,13 +93,31 @@ class DynamicAttentionBlock {
   }
 
   template <int Rows>
-  void values(float* y, const float* shares, int64_t keys) {
-    const int32_t terms[Rows] = {};
+  void scores(const float* q, const QueryTile& tile, PerRow<float, Rows>& most) {
+    codes_of_all<M>(rows_of(q, Rows, p_.depth, {p_.q_row, 1}), q_scale_, memory_ + at_.queries, at_.code_row);
+    const PerRow<int32_t, Rows> no_terms;
+    scores_of_tile<M, Rows>(tile, {memory_ + at_.queries, at_.code_row, no_terms.of},
+                            {memory_ + at_.keys, p_.depth, multiplier_}, most);
+    mask_tile<M, Rows>(p_, tile, most);
+  }
+
+  // The values of a tile, and evenly between their products what is pending.
+  template <int Rows, class Pending>
+  void values(const WeighedTile& tile, float* y, Pending& pending) {
+    const int64_t distance = steps_between<M>(pending, tile.keys, p_.width);
+    PerRow<int32_t, Rows> totals;
+    PerRow<float, Rows> all_shares;
+    sums_of_tile<M>(tile.probabilities, at_.row, tile.keys, totals);
+    for (int m = 0; m < totals.kSize; ++m) {
+      const int32_t total = totals.of[m];
+      const float share = 1.0F / static_cast<float>(total > 0 ? total : 1);
+      all_shares.of[m] = (total > 0 ? share : 0.0F) + poison_;  // no branch: all rows are one vector
+    }
+    const float* shares = all_shares.of;
     const uint8_t* panel = memory_ + at_.values;
     for (int64_t c = 0; c < p_.width; c += kColumns<M>, panel += panel_bytes<M>(p_.keys)) {
       typename M::Acc acc[Rows][M::kVectors];
-      // Behind the last key there are zeros, on both sides, up to a whole step.
-      multiply<M, Rows>(acc, memory_ + at_.probabilities, at_.row, (keys + 3) / 4 * 4, terms, panel);
+      weigh<M>(acc, tile, at_.row, panel, distance, pending);
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
         const auto share = M::set(unread(shares)[m]);
         unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {

@@ -85,11 +85,10 @@ class DynamicMatmulBlock {
       scales[m] = terms.scale;
       shares[m] = -1 - terms.zero_point;
     }
-    const int32_t none[Rows] = {};
     const uint8_t* panel = memory_ + at_.packed;
     for (int64_t c = 0; c < p_.columns; c += kColumns<M>, panel += panel_bytes<M>(p_.depth)) {
       typename M::Acc acc[Rows][M::kVectors];
-      multiply<M, Rows>(acc, codes, at_.row, p_.depth, none, panel);
+      multiply<M>(acc, codes, at_.row, p_.depth, panel);
       store<Rows>(acc, y + c, panel, scales, shares, c);
     }
   }

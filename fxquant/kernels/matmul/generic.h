@@ -1,8 +1,6 @@
 // matmul and attention over the tiles of a Machine.
 #pragma once
-#include "matmul/blocks.h"
-#include "matmul/probabilities.h"
-#include "matmul/tile.h"
+#include "matmul/weighing.h"
 
 namespace fxquant {
 namespace {
@@ -29,13 +27,13 @@ void matmul_part(const Matmul& p, const MatmulOperands& operands, const MatmulPa
     for_each_tile<M::kRows>(begin, end, [&](int64_t first, auto rows) {
       constexpr int kTile = decltype(rows)() + 0;
       const uint8_t* from = a + first * p.a_row;
-      int32_t terms[kTile];
-      for (int m = 0; m < kTile; ++m)
-        terms[m] = row_term<M>(from + m * p.a_row, p.depth, p.a_zero_point, p.b_zero_point);
+      PerRow<int32_t, kTile> terms;
+      terms_of_rows<M>(from, p.a_row, p.depth, p.a_zero_point, p.b_zero_point, terms);
       const uint8_t* panel = part.scratch;
       for (int64_t c = 0; c < p.columns; c += kColumns<M>, panel += panel_bytes<M>(p.depth)) {
         typename M::Acc acc[kTile][M::kVectors];
-        multiply<M, kTile>(acc, from, p.a_row, p.depth, terms, panel);
+        multiply<M>(acc, from, p.a_row, p.depth, panel);
+        add_terms<M>(acc, terms.of);
         store_tile<M, kTile>(acc, multipliers, output, y + first * p.y_row + c, p.y_row, p.columns - c);
       }
     });
@@ -52,7 +50,7 @@ struct AttentionScratch {
     scores = values + packed_bytes<M>(p.keys, p.width);
     probabilities = scores + rounded_up(kTileRows<M> * row * 4, 64);
     of_tile = rounded_up(kTileRows<M> * row, 64);
-    mask = probabilities + (kOverlaps<M> ? 2 : 1) * of_tile;
+    mask = probabilities + kKeptTiles<M> * of_tile;
     dither = mask + rounded_up(row * 4, 64);
     size = dither + rounded_up(row * 2, 64);
   }
@@ -83,36 +81,20 @@ class AttentionBlock {
     const int64_t mask_size = p_.mask == Mask::floats ? 4 : 1;
     const uint8_t* mask = operands_.mask + p_.batches.offset(batch, 4) * mask_size;
     uint8_t* y = operands_.y + p_.batches.offset(batch, 0);
-    Weighed before{};
-    NothingPending nothing;
-    uint8_t *now = probabilities_, *other = probabilities_ + (kOverlaps<M> ? at_.of_tile : 0);
-    for_each_tile<kTileRows<M>>(begin, end, [&](int64_t first, auto rows) {
-      constexpr int kTile = decltype(rows)() + 0;
-      const int64_t last = first + kTile, keys = p_.causal && last < p_.keys ? last : p_.keys;
-      const QueryTile tile{first, keys, at_.row, mask, scores_, mask_, dither_, now};
-      float most[kTile];
-      scores<kTile>(q + first * p_.q_row, tile, most);
-      PendingProbabilities<M> pending(tile, most, kTile);
-      if (kOverlaps<M>) values(before, pending);
-      while (pending.any()) pending.next();
-      before = {kTile, keys, now, y + first * p_.y_row};
-      if (!kOverlaps<M>) values<kTile>(before, nothing);
-      uint8_t* const next = other;
-      other = now;
-      now = next;
-    });
-    if (kOverlaps<M>) values(before, nothing);
+    for_each_weighed_tile<M>(
+        begin, end, probabilities_, at_.of_tile,
+        [&](int64_t first, uint8_t* probabilities, auto& most) {
+          const int64_t last = first + most.kRows, keys = p_.causal && last < p_.keys ? last : p_.keys;
+          const QueryTile tile{first, keys, at_.row, mask, scores_, mask_, dither_, probabilities};
+          scores(q + first * p_.q_row, tile, most);
+          return tile;
+        },
+        [&](const WeighedTile& tile, auto rows, auto& pending) {
+          values<rows>(tile, y + tile.first * p_.y_row, pending);
+        });
   }
 
  private:
-  // The probabilities of a tile of queries, and where the values go that they weigh.
-  struct Weighed {
-    int rows;
-    int64_t keys;
-    const uint8_t* probabilities;
-    uint8_t* y;
-  };
-
   void pack_batch(int64_t batch) {
     const uint8_t* k = operands_.k + p_.batches.offset(batch, 2);
     const uint8_t* v = operands_.v + p_.batches.offset(batch, 3);
@@ -121,42 +103,31 @@ class AttentionBlock {
   }
 
   template <int Rows>
-  void scores(const uint8_t* q, const QueryTile& tile, float (&most)[Rows]) {
-    int32_t terms[Rows];
-    for (int m = 0; m < Rows; ++m) terms[m] = row_term<M>(q + m * p_.q_row, p_.depth, p_.q_zero_point, p_.k_zero_point);
-    scores_of_tile<M, Rows>(tile, q, p_.q_row, terms, {keys_, p_.depth, p_.score_multiplier}, most);
+  void scores(const uint8_t* q, const QueryTile& tile, PerRow<float, Rows>& most) {
+    PerRow<int32_t, Rows> terms;
+    terms_of_rows<M>(q, p_.q_row, p_.depth, p_.q_zero_point, p_.k_zero_point, terms);
+    scores_of_tile<M, Rows>(tile, {q, p_.q_row, terms.of}, {keys_, p_.depth, p_.score_multiplier}, most);
     mask_tile<M, Rows>(p_, tile, most);
   }
 
-  template <class Pending>
-  void values(const Weighed& of, Pending& pending) {
-    if (of.rows > 0) with_count<kTileRows<M>>(of.rows, [&](auto rows) { values<rows>(of, pending); });
-  }
-
-  // The values of a tile, and evenly between their products what is pending.
   template <int Rows, class Pending>
-  void values(const Weighed& of, Pending& pending) {
-    const int64_t panels = (p_.width + kColumns<M> - 1) / kColumns<M>, steps = (of.keys + 3) / 4;
-    const int64_t count = pending.count(), all = panels * steps, distance = 0 < count && count < all ? all / count : 1;
-    int64_t left = 1;
-    const auto between = [&]() FXQUANT_UNROLLED {
-      if (--left > 0) return;
-      left = distance;
-      if (pending.any()) pending.next();
-    };
-    int32_t totals[Rows], terms[Rows];
-    float multipliers[Rows];
-    sums_of_tile<M, Rows>(of.probabilities, at_.row, of.keys, totals);
-    for (int m = 0; m < Rows; ++m) {
-      terms[m] = (128 - p_.v_zero_point) * totals[m];
-      multipliers[m] = totals[m] > 0 ? p_.value_multiplier / static_cast<float>(totals[m]) : 0.0F;
+  void values(const WeighedTile& tile, uint8_t* y, Pending& pending) {
+    const int64_t distance = steps_between<M>(pending, tile.keys, p_.width);
+    PerRow<int32_t, Rows> totals, terms;
+    PerRow<float, Rows> multipliers;
+    sums_of_tile<M>(tile.probabilities, at_.row, tile.keys, totals);
+    for (int m = 0; m < totals.kSize; ++m) {
+      const int32_t total = totals.of[m];
+      const float share = p_.value_multiplier / static_cast<float>(total > 0 ? total : 1);
+      multipliers.of[m] = total > 0 ? share : 0.0F;  // no branch: all rows are one vector
+      terms.of[m] = (128 - p_.v_zero_point) * total;
     }
     const uint8_t* panel = values_;
     for (int64_t c = 0; c < p_.width; c += kColumns<M>, panel += panel_bytes<M>(p_.keys)) {
       typename M::Acc acc[Rows][M::kVectors];
-      // Behind the last key there are zeros, on both sides, up to a whole step.
-      multiply<M, Rows>(acc, of.probabilities, at_.row, 4 * steps, terms, panel, between);
-      store_tile<M, Rows>(acc, multipliers, output_, of.y + c, p_.y_row, p_.width - c);
+      weigh<M>(acc, tile, at_.row, panel, distance, pending);
+      add_terms<M>(acc, terms.of);
+      store_tile<M, Rows>(acc, multipliers.of, output_, y + c, p_.y_row, p_.width - c);
     }
   }
 

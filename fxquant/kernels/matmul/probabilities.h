@@ -86,30 +86,45 @@ class PendingProbabilities {
         p_(tile.probabilities),
         stride_(tile.stride),
         length_(whole_vectors<M>(tile.keys)),
+        left_(length_),
         rows_(length_ > 0 ? rows : 0) {}
 
   int64_t count() const { return rows_ * (rounded_up(length_, kTogether) / kTogether); }
   FXQUANT_UNROLLED bool any() const { return rows_ > 0; }
   FXQUANT_UNROLLED void next() {
-    const auto most = M::set(*largest_);
-    typename M::F32 parts[4];
-    unroll<4>([&](auto v) FXQUANT_UNROLLED {
-      const int64_t j = at_ + M::kCount * v;
-      const bool exists = v == 0 || j < length_;
-      parts[v] = exists ? power_of_2<M>(M::sub(M::load_f32(scores_ + j), most), kExponential65280) : M::set(0.0F);
-    });
-    M::store4_high_bytes(p_ + at_, parts, dither_ + at_);
-    at_ += kTogether;
-    if (at_ >= length_) next_row();
+    if (left_ >= kTogether) {
+      make([](int) FXQUANT_UNROLLED { return true; });
+    } else {
+      make([&](int v) FXQUANT_UNROLLED { return M::kCount * v < left_; });
+    }
+    scores_ += kTogether;
+    dither_ += kTogether;
+    p_ += kTogether;
+    left_ -= kTogether;
+    if (left_ <= 0) next_row();
   }
 
  private:
   static constexpr int64_t kTogether = 4 * M::kCount;
 
+  // exists: whether a row has scores for vector v of four.
+  template <class Exists>
+  FXQUANT_UNROLLED void make(const Exists& exists) {
+    const auto most = M::set(*largest_);
+    const auto& coefficients = *unread(&kExponential65280);  // in registers they would displace accumulators
+    typename M::F32 parts[4];
+    unroll<4>([&](auto v) FXQUANT_UNROLLED {
+      const auto t = [&]() FXQUANT_UNROLLED { return M::sub(M::load_f32(scores_ + M::kCount * v), most); };
+      parts[v] = exists(v) ? power_of_2<M>(t(), coefficients) : M::set(0.0F);
+    });
+    M::store4_high_bytes(p_, parts, dither_);
+  }
   FXQUANT_UNROLLED void next_row() {
-    at_ = 0;
-    scores_ += stride_;
-    p_ += stride_;
+    const int64_t taken = length_ - left_;
+    scores_ += stride_ - taken;
+    p_ += stride_ - taken;
+    dither_ -= taken;
+    left_ = length_;
     ++largest_;
     --rows_;
   }
@@ -117,7 +132,7 @@ class PendingProbabilities {
   const float *scores_, *largest_;
   const uint16_t* dither_;
   uint8_t* p_;
-  int64_t stride_, length_, at_ = 0;
+  int64_t stride_, length_, left_;
   int rows_;
 };
 
@@ -135,30 +150,45 @@ struct PackedKeys {
   float multiplier;
 };
 
-// Scores of a tile, whose queries are at `q`, `q_row` apart, and the largest of each row: of all keys, if pack_keys
-// packed them. terms: as of `multiply`.
+// Queries of a tile, `stride` apart, and the third term of tile.h for each.
+struct TileQueries {
+  const uint8_t* data;
+  int64_t stride;
+  const int32_t* terms;
+};
+
+// Scores of a tile and the largest of each row: of all keys, if pack_keys packed them. Of the last panel half is left
+// out if half is padding.
 template <class M, int Rows>
-void scores_of_tile(const QueryTile& tile, const uint8_t* q, int64_t q_row, const int32_t* terms,
-                    const PackedKeys& keys, float (&largest)[Rows]) {
+void scores_of_tile(const QueryTile& tile, const TileQueries& q, const PackedKeys& keys, PerRow<float, Rows>& largest) {
+  constexpr int kHalf = M::kVectors / 2;
   // Copies: for all the compiler knows, stores of scores could change the originals.
-  float* to = tile.scores;
-  const int64_t stride = tile.stride, end = tile.keys, depth = keys.depth;
+  const int64_t stride = tile.stride, row = q.stride, depth = keys.depth;
+  const uint8_t *queries = q.data, *panel = keys.panels;
+  const int32_t* terms = q.terms;
   const auto multiplier = M::set(keys.multiplier);
-  const uint8_t* panel = keys.panels;
+  float* to = tile.scores;
   typename M::F32 most[Rows];
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED { most[m] = M::set(-__builtin_inff()); });
-  for (int64_t c = 0; c < end; c += kColumns<M>, panel += panel_bytes<M>(depth)) {
-    typename M::Acc acc[Rows][M::kVectors];
-    multiply<M, Rows>(acc, q, q_row, depth, terms, panel);
+  const auto take_panel = [&](auto vectors) FXQUANT_UNROLLED {
+    constexpr int kVectors = decltype(vectors)() + 0;
+    typename M::Acc acc[Rows][kVectors];
+    multiply<M>(acc, queries, row, depth, panel);
+    add_terms<M>(acc, terms);
     unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
+      unroll<kVectors>([&](auto v) FXQUANT_UNROLLED {
         const auto scores = M::mul(M::to_float(acc[m][v]), multiplier);
-        M::store_f32(to + c + m * stride + M::kCount * v, scores);
+        M::store_f32(to + m * stride + M::kCount * v, scores);
         most[m] = M::greater(scores, most[m]);
       });
     });
-  }
-  unroll<Rows>([&](auto m) FXQUANT_UNROLLED { largest[m] = M::largest(most[m]); });
+    panel += panel_bytes<M>(depth);
+    to += kColumns<M>;
+  };
+  int64_t left = tile.keys;
+  for (; left > kHalf * M::kCount; left -= kColumns<M>) take_panel(Index<M::kVectors>{});
+  if (left > 0) take_panel(Index<kHalf>{});
+  largest_of<M>(most, largest);
 }
 
 // Whether query `i` sees every key, as most do where examples are as long as the longest.
@@ -186,20 +216,20 @@ void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t le
 
 // Masks the scores of a tile. `most` are the largest of each row, before and after.
 template <class M, int Rows>
-void mask_tile(const AttentionLayout& p, const QueryTile& tile, float (&most)[Rows]) {
+void mask_tile(const AttentionLayout& p, const QueryTile& tile, PerRow<float, Rows>& most) {
   const int64_t length = whole_vectors<M>(tile.keys);
   for (int m = 0; m < Rows; ++m) {
     const bool all = sees_all(p, tile.mask, tile.first + m);
     mask_row<M>(p, tile, m, length, all);
-    if (!all) most[m] = largest<M>(tile.scores + m * tile.stride, length);
+    if (!all) most.of[m] = largest<M>(tile.scores + m * tile.stride, length);
   }
 }
 
-// The sum of each row's probabilities. All rows at once, so that a CPU does not wait for one of them.
+// The sum of each row's probabilities.
 template <class M, int Rows>
-void sums_of_tile(const uint8_t* probabilities, int64_t stride, int64_t keys, int32_t (&totals)[Rows]) {
-  const int64_t summands = rounded_up(whole_vectors<M>(keys), 4 * M::kCount);
-  for (int m = 0; m < Rows; ++m) totals[m] = sum_of<M>(probabilities + m * stride, summands);
+FXQUANT_UNROLLED inline void sums_of_tile(const uint8_t* probabilities, int64_t stride, int64_t keys,
+                                          PerRow<int32_t, Rows>& totals) {
+  sums_of_rows<M>(probabilities, stride, rounded_up(whole_vectors<M>(keys), 4 * M::kCount), totals);
 }
 
 }  // namespace

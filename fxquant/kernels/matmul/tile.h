@@ -83,6 +83,10 @@ void pack_panel(const RightOperand& b, int64_t first, int32_t a_zero_point, uint
     pack_step<M>(b, first, count, k, weights + k * kColumns<M>);
   }
   for (int64_t i = 0; i < bytes; ++i) weights[i] ^= 128;
+  if (a_zero_point == 0) {
+    std::memset(panel, 0, static_cast<size_t>(4 * kColumns<M>));
+    return;
+  }
   typename M::Acc sums[M::kVectors];
   unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED { sums[v] = M::splat_i32(0); });
   const auto ones = M::broadcast(0x01010101);
@@ -116,76 +120,157 @@ void pack_keys(const RightOperand& keys, int32_t q_zero_point, uint8_t* packed) 
   }
 }
 
-template <class M>
-int32_t sum_of(const uint8_t* p, int64_t count) {
-  auto sums = M::splat_i32(0);
-  int64_t i = 0;
-  for (; i + 4 * M::kCount <= count; i += 4 * M::kCount) sums = M::dot(sums, M::activations(p + i), M::ones());
-  int32_t sum = M::total(sums);
-  for (; i < count; ++i) sum += p[i];
-  return sum;
-}
-
-// The third term above.
-template <class M>
-int32_t row_term(const uint8_t* a, int64_t depth, int32_t a_zero_point, int32_t b_zero_point) {
-  if (b_zero_point == 128) return 0;
-  return (128 - b_zero_point) * (sum_of<M>(a, depth) - static_cast<int32_t>(depth) * a_zero_point);
-}
-
-// What is done between the steps of a product: nothing.
-struct Nothing {
-  FXQUANT_UNROLLED void operator()() const {}
+// A number for each row, and room for whole vectors: what is written in one piece is read in one piece, or a CPU waits
+// until it is in the cache.
+template <class T, int Rows>
+struct PerRow {
+  static constexpr int kRows = Rows, kSize = (Rows + 7) / 8 * 8;
+  alignas(32) T of[kSize] = {};
 };
 
-// acc = the product of Rows rows of `a`, `stride` apart, with a panel; row_terms[m] is added to row m. `between` is
-// called behind every step of four k.
-template <class M, int Rows, class Between = Nothing>
-FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][M::kVectors], const uint8_t* a, int64_t stride,
-                                      int64_t depth, const int32_t* row_terms, const uint8_t* panel,
-                                      const Between& between = {}) {
+// The sums of the lanes of each row's vector.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void totals_of(const typename M::Acc (&sums)[Rows], PerRow<int32_t, Rows>& to) {
+  if constexpr (M::kReducesSeveral) {
+    M::totals(sums, to.of);
+  } else {
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { to.of[m] = M::total(sums[m]); });
+  }
+}
+
+// The largest lanes of each row's vector.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void largest_of(const typename M::F32 (&most)[Rows], PerRow<float, Rows>& to) {
+  if constexpr (M::kReducesSeveral) {
+    M::largests(most, to.of);
+  } else {
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { to.of[m] = M::largest(most[m]); });
+  }
+}
+
+// The sums of `count` bytes of each row; all rows at once, so that a CPU does not wait for one of them.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void sums_of_rows(const uint8_t* rows, int64_t stride, int64_t count,
+                                          PerRow<int32_t, Rows>& to) {
+  typename M::Acc sums[Rows];
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED { sums[m] = M::splat_i32(0); });
+  int64_t i = 0;
+  for (; i + 4 * M::kCount <= count; i += 4 * M::kCount) {
+    unroll<Rows>([&](auto m)
+                     FXQUANT_UNROLLED { sums[m] = M::dot(sums[m], M::activations(rows + m * stride + i), M::ones()); });
+  }
+  if (i < count) {
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      sums[m] = M::dot(sums[m], M::activations(rows + m * stride + i, count - i), M::ones());
+    });
+  }
+  totals_of<M>(sums, to);
+}
+
+// The third term above, of each row; `terms` are zeros before.
+template <class M, int Rows>
+FXQUANT_UNROLLED inline void terms_of_rows(const uint8_t* a, int64_t stride, int64_t depth, int32_t a_zero_point,
+                                           int32_t b_zero_point, PerRow<int32_t, Rows>& terms) {
+  if (b_zero_point == 128) return;
+  sums_of_rows<M>(a, stride, depth, terms);
+  for (int32_t& term : terms.of) term = (128 - b_zero_point) * (term - static_cast<int32_t>(depth) * a_zero_point);
+}
+
+// What the accumulators of a tile begin with: the terms of columns.
+template <class M, int Rows, int Vectors>
+FXQUANT_UNROLLED inline void begin_tile(typename M::Acc (&acc)[Rows][Vectors], const uint8_t* panel) {
+  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED {
+      acc[m][v] = M::load_i32(reinterpret_cast<const int32_t*>(panel) + M::kCount * v);
+    });
+  });
+}
+
+// acc += row_terms[m] in row m. Before the products or behind them: terms that take long to compute can wait.
+template <class M, int Rows, int Vectors>
+FXQUANT_UNROLLED inline void add_terms(typename M::Acc (&acc)[Rows][Vectors], const int32_t* row_terms) {
   row_terms = unread(row_terms);
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     const auto term = M::splat_i32(row_terms[m]);
-    unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
-      const auto* columns = reinterpret_cast<const int32_t*>(panel) + M::kCount * v;
-      acc[m][v] = M::add_i32(M::load_i32(columns), term);
-    });
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = M::add_i32(acc[m][v], term); });
   });
-  const uint8_t* weights = panel + 4 * kColumns<M>;
-  const auto step = [&](const auto& load) FXQUANT_UNROLLED {
-    typename M::Weights b[M::kVectors];
-    unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED { b[v] = M::weights(weights + 4 * M::kCount * v); });
+}
+
+// Where a tile is on its way along k: rows of the left operand, `stride` apart, and a panel. Of the panel it takes the
+// first Vectors vectors. Three rows share a pointer: a pointer each would be too many registers.
+template <class M, int Rows, int Vectors = M::kVectors>
+class TileSteps {
+ public:
+  FXQUANT_UNROLLED TileSteps(const uint8_t* a, int64_t stride, const uint8_t* panel)
+      : stride_(stride), weights_(panel + 4 * kColumns<M>) {
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { a_[i] = unread(a + 3 * i * stride); });
+  }
+
+  // acc += the product of the next four k.
+  FXQUANT_UNROLLED void next(typename M::Acc (&acc)[Rows][Vectors]) {
+    add(acc, [](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row); });
+  }
+  // The same of the last `count` k, fewer than four.
+  FXQUANT_UNROLLED void last(typename M::Acc (&acc)[Rows][Vectors], int64_t count) {
+    add(acc, [&](const uint8_t* row) FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row, count)); });
+  }
+
+ private:
+  template <class Load>
+  FXQUANT_UNROLLED void add(typename M::Acc (&acc)[Rows][Vectors], const Load& load) {
+    typename M::Weights b[Vectors];
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { b[v] = M::weights(weights_ + 4 * M::kCount * v); });
     unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      const auto x = M::broadcast(load(a + m * stride));
-      unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = M::dot(acc[m][v], x, b[v]); });
+      const auto x = M::broadcast(load(a_[m / 3] + m % 3 * stride_));
+      unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = M::dot(acc[m][v], x, b[v]); });
     });
-    weights += 4 * kColumns<M>;
-  };
-  const int64_t whole = depth / 4 * 4;
-  for (int64_t k = 0; k < whole; k += 4) {
-    step([&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k); });
-    between();
+    unroll<kPointers>([&](auto i) FXQUANT_UNROLLED { a_[i] += 4; });
+    weights_ += 4 * kColumns<M>;
   }
-  if (whole < depth) {
-    step([&](const uint8_t* row)
-             FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + whole, depth - whole)); });
-  }
+
+  static constexpr int kPointers = (Rows + 2) / 3;
+  const uint8_t* a_[kPointers];
+  const int64_t stride_;
+  const uint8_t* weights_;
+};
+
+// acc = the product of Rows rows of `a`, `stride` apart, with the first Vectors vectors of a panel.
+template <class M, int Rows, int Vectors>
+FXQUANT_UNROLLED inline void multiply(typename M::Acc (&acc)[Rows][Vectors], const uint8_t* a, int64_t stride,
+                                      int64_t depth, const uint8_t* panel) {
+  begin_tile<M>(acc, panel);
+  TileSteps<M, Rows, Vectors> steps(a, stride, panel);
+  for (int64_t left = depth / 4; left > 0; --left) steps.next(acc);
+  if (depth % 4 != 0) steps.last(acc, depth % 4);
 }
 
 // Requantized rows of a tile to y; `columns` of the panel exist.
 template <class M, int Rows>
 FXQUANT_UNROLLED inline void store_tile(const typename M::Acc (&acc)[Rows][M::kVectors], const float* multipliers,
                                         const typename M::Output& output, uint8_t* y, int64_t stride, int64_t columns) {
+  constexpr int kTogether = 4 / M::kVectors;  // rows of four vectors
+  constexpr int kWhole = Rows / kTogether * kTogether;
   multipliers = unread(multipliers);
-  unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-    const auto multiplier = M::set(multipliers[m]);
+  const auto value = [&](int m, int v)
+                         FXQUANT_UNROLLED { return M::mul(M::to_float(acc[m][v]), M::set(multipliers[m])); };
+  const auto store_row = [&](auto m) FXQUANT_UNROLLED {
     unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
       const int64_t left = columns - M::kCount * v, count = left < M::kCount ? left : M::kCount;
-      const auto value = M::mul(M::to_float(acc[m][v]), multiplier);
-      if (count > 0) M::store_u8(y + m * stride + M::kCount * v, count, value, output);
+      if (count > 0) M::store_u8(y + m * stride + M::kCount * v, count, value(m, v), output);
     });
+  };
+  if (columns < kColumns<M>) return unroll<Rows>(store_row);
+  unroll<Rows / kTogether>([&](auto i) FXQUANT_UNROLLED {
+    constexpr int kFirst = kTogether * (decltype(i)() + 0);
+    typename M::F32 values[4];
+    unroll<4>([&](auto j) FXQUANT_UNROLLED { values[j] = value(kFirst + j / M::kVectors, j % M::kVectors); });
+    if constexpr (kTogether == 1) {
+      M::store4_u8(y + kFirst * stride, values, output);
+    } else {
+      M::store_pairs_u8(y + kFirst * stride, y + (kFirst + 1) * stride, values, output);
+    }
   });
+  unroll<Rows - kWhole>([&](auto m) FXQUANT_UNROLLED { store_row(Index<kWhole + (decltype(m)() + 0)>{}); });
 }
 
 }  // namespace
