@@ -130,7 +130,7 @@ def spearman(a: Tensor, b: Tensor) -> float:
 def residual_in_float() -> QConfigMapping:
     """Products in int8, with one scale for all channels of an activation; norms and sums in float, as in the paper."""
     mapping = get_default_qconfig_mapping()
-    for kind in (nn.LayerNorm, operator.add, torch.add):
+    for kind in (nn.LayerNorm, operator.add):
         mapping.set_object_type(kind, None)
     return mapping
 
