@@ -14,7 +14,7 @@ from fxquant.runtime.brought import integer_op, kernel_for
 from fxquant.tuning.change import allowed, changing
 from fxquant.tuning.channels import by_channel
 from fxquant.tuning.lockstep import Layer, Paused, layers_in_lockstep
-from fxquant.tuning.prepared import arguments_of, behind, is_private, name_of, parameter_of, readers, scale
+from fxquant.tuning.prepared import arguments_of, behind, is_private, name_of, parameter_of, readers, scale, twin
 
 __all__ = [
     "Layer",
@@ -54,6 +54,7 @@ __all__ = [
     "set_bias",
     "set_parameter",
     "spelling",
+    "twin",
     "typed",
     "where",
 ]

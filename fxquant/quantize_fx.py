@@ -24,6 +24,7 @@ from fxquant.graph.origin import Origin, origin_of
 from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
 from fxquant.graph.pipeline import run_part, run_stage
 from fxquant.graph.selection import CONVERT, PREPARE, Selection, select
+from fxquant.graph.settled_weights import settled_copy
 from fxquant.graph.surgery import fetch
 from fxquant.graph.trace import in_eval_mode, trace, unwrapped
 from fxquant.ops.op import op_of
@@ -238,7 +239,7 @@ def prepare_qat_fx(
     """
     selection = select(passes, PREPARE, "prepare_qat_fx")
     model = unwrapped(model)
-    settled = in_eval_mode(copy.deepcopy(model)) if isinstance(model, nn.Module) else model
+    settled = in_eval_mode(settled_copy(model)) if isinstance(model, nn.Module) else model
     prepared = _prepare(
         settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection, trains=True
     )
@@ -323,7 +324,7 @@ def _settled(model: nn.Module) -> nn.Module:
         return model
     if any(isinstance(module, _DIFFERENT_IN_TRAINING) for module in model.modules()):
         return model  # which the tracer refuses
-    return in_eval_mode(copy.deepcopy(model))
+    return in_eval_mode(settled_copy(model))
 
 
 _DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)

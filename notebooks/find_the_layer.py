@@ -104,8 +104,8 @@ for row in suspects:
     print(f"{row.place:24} its block in float wins {gains[block]:.1f} dB")
 
 # %% [markdown]
-# The suspects are acquitted: what they lose hardly matters behind them. features.1 is what hurts, at the other end of
-# the network.
+# Two of the three suspects are acquitted: what they lose hardly matters behind them. The block of the third is the
+# second of the ranking, but far behind features.1: that is what hurts, at the other end of the network.
 #
 # ## Leave them in float?
 #

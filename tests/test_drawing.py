@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, GraphModule
+from torch.fx import Graph, GraphModule, symbolic_trace
 
 from fxquant import convert_fx, diff, draw, get_default_qconfig_mapping, prepare_fx
 from fxquant.drawing.describe import drawing_of
 from fxquant.drawing.dot import dot_source
-from fxquant.drawing.model import Drawing, DrawnNode
-from fxquant.drawing.style import HEAT
+from fxquant.drawing.heat import memory
+from fxquant.drawing.model import KINDS, Drawing, DrawnNode
+from fxquant.drawing.style import COLORS, HEAT
 from fxquant.errors import ConfigError, FileError, MissingError
 from fxquant.graph.annotation import Quant
 from fxquant.graph.origin import Origin
@@ -233,6 +234,20 @@ def test_pictures(tmp_path: Path, format: str) -> None:
         assert content.count(b'<g id="node') == len(drawing_of(small_graph()).nodes)
 
 
+def test_a_picture_says_what_its_colours_mean() -> None:
+    drawing = drawing_of(small_graph())
+    plain, heat = dot_source(drawing), memory(drawing)
+    for kind in ("int8", "float", "observer", "border"):
+        assert f'bgcolor="{COLORS[kind]}"' in plain
+        assert f"> {KINDS[kind]}</td>" in plain
+    assert KINDS["planned"] not in plain
+    hot = dot_source(drawing, heat)
+    assert ">memory 0 kB </td>" in hot
+    assert f"{heat.bounds[1]:.4g} kB</td>" in hot
+    assert KINDS["int8"] not in hot
+    assert "removed" in dot_source(diff(small_graph(), symbolic_trace(nn.ReLU())))
+
+
 def test_what_users_write_is_quoted_for_graphviz(tmp_path: Path) -> None:
     names = ['<b>&"\\', "new\nline\x00", "→ ü"]
     nodes = tuple(DrawnNode(name, name, "float", place=name, reason=name, absorbed=(name, name)) for name in names)
@@ -253,7 +268,7 @@ def test_heat_by_mapping_memory_and_time(tmp_path: Path) -> None:
     assert "memory 0.6" in draw(quantized, tmp_path / "b.dot", heat="memory").read_text()
     for inputs in (None, (torch.randn(2, 3, 8, 8),), {"x": torch.randn(2, 3, 8, 8)}):
         timed = draw(quantized, tmp_path / "c.dot", heat="time", inputs=inputs).read_text()
-        assert len(re.findall(r"time [\d.e-]+ us", timed)) == len(drawing_of(quantized).nodes) - 2
+        assert len(re.findall(r">time [\d.e-]+ us</font>", timed)) == len(drawing_of(quantized).nodes) - 2
 
 
 def test_heat_by_time_leaves_options_at_their_defaults(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ def test_renamed_nodes_are_found_again() -> None:
     assert changes(diff(gm, other))["removed"] == []
 
 
+def test_a_layer_that_became_another_op_is_one_changed_node() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    prepared = prepare_fx(net, get_default_qconfig_mapping(), (torch.randn(2, 3, 8, 8),))
+    prepared(torch.randn(2, 3, 8, 8))
+    merged = diff(prepared, convert_fx(prepared))
+    [conv] = [node for node in merged.nodes if node.place == "0"]
+    assert (conv.op, conv.change) == ("Int8Conv2d", "changed")
+    assert "op: conv2d → Int8Conv2d" in conv.before
+    assert "computes: Conv2d + BatchNorm2d → Conv2d + BatchNorm2d + ReLU" in conv.before
+    assert [node.op for node in merged.nodes if node.change == "removed" and node.kind != "observer"] == ["relu"]
+
+
 def test_a_name_that_means_something_else_now_is_kept_apart() -> None:
     class Other(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +104,7 @@ def test_stages_and_files_and_pictures(tmp_path: Path) -> None:
     quantized = convert_fx(prepared)
     merged = diff(prepared, quantized, tmp_path / "diff.html")
     assert {node.kind for node in merged.nodes if node.change == "removed"} >= {"observer", "planned"}
-    assert "Int8Conv2d" in {node.op for node in merged.nodes if node.change == "added"}
+    assert "Int8Conv2d" in {node.op for node in merged.nodes if node.change == "changed"}
     files = [draw(model, tmp_path / f"{i}.json") for i, model in enumerate((prepared, quantized))]
     assert diff(*files, tmp_path / "diff.dot") == merged
     assert "removed" in (tmp_path / "diff.dot").read_text()

@@ -138,6 +138,10 @@ def test_an_address_with_a_node_opens_there(page: Page, tmp_path: Path) -> None:
     page.run("(() => {location.hash = 'head'; location.reload();})()")
     page.wait("document.body && document.body.dataset.ready && document.querySelector('.node.on')")
     assert "Int8Linear" in page.run("document.querySelector('#panel').innerText")
+    beside = page.wait("""(() => {const r = document.querySelector('.node.on').getBoundingClientRect();
+        const c = document.querySelector('#canvas').getBoundingClientRect();
+        return {off: Math.abs(r.left + r.width / 2 - c.left - c.width / 2)};})()""")
+    assert beside["off"] < 3, "it stands in the middle of what the panel leaves free"
 
 
 def test_what_is_selected_stays_in_view_when_a_box_unfolds(page: Page, tmp_path: Path) -> None:

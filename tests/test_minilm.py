@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,33 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fxquant import QConfigMapping, convert_fx, explain, per_channel_dynamic_qconfig, prepare_fx, quantize_dynamic
+from fxquant import (
+    QConfigMapping,
+    calibrate,
+    convert_fx,
+    explain,
+    get_default_qconfig_mapping,
+    per_channel_dynamic_qconfig,
+    prepare_fx,
+    quantize_dynamic,
+    smooth_quant,
+)
+from fxquant.analysis.measures import sqnr_db
 
 TEXTS = [
     "The train to Berlin leaves at nine in the morning and arrives before noon.",
     "Quantization maps real numbers to integers; the products of integers are cheap.",
     *("tiger", "keyboard", "bank", "drug", "stock market"),
+]
+CALIBRATION = [
+    "She planted three apple trees behind the old stone house last autumn.",
+    "The committee will publish its report on water quality next week.",
+    "How do I reset the password of my account?",
+    "A violin concerto in four movements, played without an interval.",
+    "Prices rose by two percent, less than economists had expected.",
+    "def area(width, height): return width * height",
+    "The patient was given antibiotics and sent home after two days.",
+    "Penguins cannot fly, but they swim faster than most fish.",
 ]
 LEAST_COSINE, MOST_DIFFERENCE = 0.996, 0.005
 
@@ -103,3 +125,27 @@ def spearman(a: Tensor, b: Tensor) -> float:
     """The correlation of ranks; those of equal values are their mean."""
     ranks = [(x[:, None] > x).sum(1) + (x[:, None] == x).sum(1) / 2 for x in (a, b)]
     return float(torch.corrcoef(torch.stack(ranks).double())[0, 1])
+
+
+def residual_in_float() -> QConfigMapping:
+    """Products in int8, with one scale for all channels of an activation; norms and sums in float, as in the paper."""
+    mapping = get_default_qconfig_mapping()
+    for kind in (nn.LayerNorm, operator.add):
+        mapping.set_object_type(kind, None)
+    return mapping
+
+
+@pytest.mark.slow
+def test_smooth_quant_moves_outliers_between_the_norms_and_the_linear_layers(minilm: MiniLM) -> None:
+    inputs = minilm.tokens(CALIBRATION)
+
+    def decibels(smooth: bool) -> float:
+        prepared = prepare_fx(minilm.encoder, residual_in_float(), inputs)
+        if smooth:
+            smooth_quant(prepared, [inputs])
+        quantized = convert_fx(calibrate(prepared, [inputs], progress=False))
+        unseen = minilm.tokens(TEXTS)
+        with torch.no_grad():
+            return float(sqnr_db(minilm.encoder(*unseen), quantized(*unseen)))
+
+    assert decibels(True) > decibels(False) + 1

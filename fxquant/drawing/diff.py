@@ -4,7 +4,8 @@
     changed   in both, but with another op, value, inputs, absorbed calls or precision
 
 A node before and a node after are the same if they have the same name and do the same; of those left, if they do the
-same at the same place of the user's model, in running order.
+same at the same place of the user's model; of those left, if they compute the same first call there, in running order:
+conv2d becomes Int8Conv2d.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fxquant.arguments import typed
 from fxquant.drawing.boxes import boxes_around
 from fxquant.drawing.describe import drawing_of
 from fxquant.drawing.draw import as_bytes, format_of, write
-from fxquant.drawing.model import Drawing, DrawnNode, Edge
+from fxquant.drawing.model import KINDS, Drawing, DrawnNode, Edge
 
 Stage = nn.Module | Drawing | str | Path
 
@@ -75,13 +76,15 @@ def same_nodes(before: Sequence[DrawnNode], after: Iterable[DrawnNode]) -> dict[
     """The names before of nodes that are still there, and their names after."""
     by_name = {node.name: node for node in after}
     same = {n.name: n.name for n in before if n.name in by_name and _identity(by_name[n.name]) == _identity(n)}
-    left: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for node in by_name.values():
-        if node.name not in same:
-            left[_identity(node)].append(node.name)
-    for node in before:
-        if node.name not in same and left[_identity(node)]:
-            same[node.name] = left[_identity(node)].pop(0)
+    for key in (_identity, _first_call):
+        left: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        found = set(same.values())
+        for node in by_name.values():
+            if node.name not in found:
+                left[key(node)].append(node.name)
+        for node in before:
+            if node.name not in same and key(node) and left[key(node)]:
+                same[node.name] = left[key(node)].pop(0)
     return same
 
 
@@ -89,10 +92,16 @@ def _identity(node: DrawnNode) -> tuple[str, ...]:
     return node.op, node.place, node.source
 
 
+def _first_call(node: DrawnNode) -> tuple[str, ...]:
+    """The first call of the user's model that the node computes, and where; nothing if it computes none."""
+    return (node.absorbed[0], node.place, node.source) if node.absorbed else ()
+
+
 def differences(was: DrawnNode, now: DrawnNode) -> list[str]:
     """How a node that is in both differs, a line for each difference."""
     pairs = [
-        ("runs in", was.kind, now.kind),
+        ("op", was.op, now.op),
+        ("is", KINDS[was.kind], KINDS[now.kind]),
         ("gives", ", ".join(was.value.lines), ", ".join(now.value.lines)),
         ("computes", " + ".join(was.absorbed), " + ".join(now.absorbed)),
         ("float because", was.reason, now.reason),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from fxquant.drawing.heat import Heat
+from fxquant.drawing.legend import legend
 from fxquant.drawing.model import Drawing, DrawnNode
 from fxquant.drawing.style import (
     EDGE,
@@ -29,7 +30,7 @@ def dot_source(drawing: Drawing, heat: Heat | None = None) -> str:
     for edge in drawing.edges:
         attributes = edge_attributes(by_name, edge)
         lines.append(f"{quoted(edge.tail)} -> {quoted(edge.head)}" + (f" [{attributes}]" if attributes else ""))
-    return "\n".join([*lines, "}"]) + "\n"
+    return "\n".join([*lines, f"label={legend(drawing, heat)} labelloc=t", "}"]) + "\n"
 
 
 def _content(drawing: Drawing, box: str, heat: Heat | None) -> list[str]:

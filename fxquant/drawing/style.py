@@ -22,9 +22,10 @@ CHANGES = {"added": "#a9dfa6", "removed": "#f7b3ac", "changed": "#ffe58a", "": "
 HEAT = ("#fff8e1", "#ffecb8", "#ffdf8e", "#ffcb69", "#ffb14e", "#fb9440", "#f57f42", "#f06d44", "#e85d4a")
 MUTED = "#5a5a5a"
 
+# nslimit bounds the steps by which Graphviz moves nodes to the left and right: that many for each node are enough.
 GRAPH = (
     f'fontname="{FONT}" fontsize=11 fontcolor="{MUTED}" color="#b8b8b8" style=rounded labeljust=l '
-    "ranksep=0.3 nodesep=0.2"
+    "ranksep=0.3 nodesep=0.2 nslimit=6"
 )
 NODE = f'shape=box style="filled,rounded" fontname="{FONT}" fontsize=11 color="#8a8a8a" margin="0.12,0.06"'
 EDGE = f'fontname="{FONT}" fontsize=9 fontcolor="{MUTED}" color="#8a8a8a" arrowsize=0.6'
@@ -32,12 +33,12 @@ EDGE = f'fontname="{FONT}" fontsize=9 fontcolor="{MUTED}" color="#8a8a8a" arrows
 
 def quoted(text: str) -> str:
     """As a string of Graphviz's language, which has no control characters."""
-    return '"' + _printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def label(title: str, lines: Iterable[str] = ()) -> str:
     """An HTML-like label: a bold title, small lines below."""
-    small = "".join(f'<br/><font point-size="9" color="{MUTED}">{_escaped(line)}</font>' for line in lines)
+    small = "".join(f'<br/><font point-size="9">{_escaped(line)}</font>' for line in lines)
     return f"<<b>{_escaped(title)}</b>{small}>"
 
 
@@ -88,10 +89,11 @@ def title_of(drawing: Drawing) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_printable(text), quote=False)
+    return html.escape(printable(text), quote=False)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Graphviz's language and XML have no control characters."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -14,6 +14,8 @@ from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from fxquant.errors import TraceError
+
 _REMOVERS = {WeightNorm: remove_weight_norm, SpectralNorm: remove_spectral_norm}
 
 
@@ -23,10 +25,13 @@ def computes_weights(model: nn.Module) -> bool:
 
 
 def settled_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model`, with weights in place of what computes them."""
+    """A copy of `model`, with weights in place of what computes them. Raises TraceError if there is none."""
     held = [vars(module).get(hook.name) for module in model.modules() for hook in _hooks(module)]
     memo = {id(x): x.detach().clone() for x in held if isinstance(x, Tensor)}  # which torch refuses to copy
-    root = copy.deepcopy(model, memo)
+    try:
+        root = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise TraceError(f"the model cannot be copied, so it cannot be left untouched: {error}") from error
     settle_weights(root)
     return root
 

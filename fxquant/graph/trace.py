@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from fxquant.errors import ConfigError, TraceError
+from fxquant.errors import ConfigError
 from fxquant.graph.capture import capture, part
 from fxquant.graph.inputs import bind_inputs
 from fxquant.graph.kept import meta_of
@@ -47,7 +47,7 @@ def trace(
     inner = unwrapped(model)
     _check_model(inner)
     _check_leaves(inner, leaf_names, leaf_classes)
-    root = _copy(inner)
+    root = settled_copy(inner)
     for module in root.modules():
         for note in ("part", "standalone"):
             meta_of(module).pop(note, None)  # what was finished before is the user's module by now
@@ -113,10 +113,3 @@ def _check_leaves(model: nn.Module, leaf_names: Collection[str], leaf_classes: C
         if leaf not in names:
             near = difflib.get_close_matches(leaf, names, 3, 0.5) or names[:8]
             raise ConfigError(f"there is no module called {leaf!r} to keep as it is; names are {', '.join(near)}")
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    try:
-        return settled_copy(model)
-    except Exception as error:
-        raise TraceError(f"the model cannot be copied, so it cannot be left untouched: {error}") from error

@@ -7,8 +7,8 @@ sigmoid(v) - 0.1, 0, 1) is learned with the loss
 
 (equations 21 to 24), one layer after the other. x are the values that reach the layer in the rounded model, and the
 target is what its weights give in float for these: the errors of the layers before it are for the bias to correct. With
-G = x x^T, summed over all data, |(w' - w) x|^2 = tr((w' - w) G (w' - w)^T): an iteration costs the same however much
-data there is.
+G = x x^T, summed over all data, |(w' - w) x|^2 = tr((w' - w) G (w' - w)^T), and its derivative by w' is 2 (w' - w) G:
+an iteration is one product of matrices, however much data there is.
 """
 
 from __future__ import annotations
@@ -144,20 +144,31 @@ def _learned(w: Tensor, q: QParams, gram: Tensor, iterations: int) -> Tensor | N
     if before <= 0:
         return None
     low = (w / s).floor()
-    v = torch.logit(((w / s - low) + _OVERSHOOT) / (1 + 2 * _OVERSHOOT)).requires_grad_()
+    v = torch.logit(((w / s - low) + _OVERSHOOT) / (1 + 2 * _OVERSHOOT))
     optimizer = torch.optim.Adam([v], lr=_RATE)
+    moves = 2 * s / before * ((low >= q.quant_min) & (low < q.quant_max))  # the others are cut to one integer
     for i in range(iterations):
         beta = _BETAS[0] + (_BETAS[1] - _BETAS[0]) * i / iterations
-        with torch.enable_grad():
-            h = _h(v)
-            undecided = (1 - (2 * h - 1).abs() ** beta).mean()
-            loss = harm(((low + h).clamp(q.quant_min, q.quant_max)) * s) / before + _LAMBDA * undecided
-            optimizer.zero_grad()
-            loss.backward()
+        h = _h(v)
+        error = ((low + h).clamp(q.quant_min, q.quant_max) * s - w).reshape(grouped)
+        v.grad = _slope(v) * (moves * (error @ gram).reshape(w.shape) + _LAMBDA * _undecided(h, beta))
         optimizer.step()
-    rounded = (low + (_h(v.detach()) >= 0.5)).clamp(q.quant_min, q.quant_max) * s
+    rounded = (low + (_h(v) >= 0.5)).clamp(q.quant_min, q.quant_max) * s
     return rounded if harm(rounded) < before else None
 
 
 def _h(v: Tensor) -> Tensor:
     return (torch.sigmoid(v) * (1 + 2 * _OVERSHOOT) - _OVERSHOOT).clamp(0, 1)
+
+
+def _slope(v: Tensor) -> Tensor:
+    """d h(v) / d v: 0 where h is cut to 0 or 1."""
+    sigmoid = torch.sigmoid(v)
+    cut = torch.logit(torch.tensor(_OVERSHOOT / (1 + 2 * _OVERSHOOT)))
+    return (1 + 2 * _OVERSHOOT) * sigmoid * (1 - sigmoid) * (v.abs() <= -cut)
+
+
+def _undecided(h: Tensor, beta: float) -> Tensor:
+    """The derivative of mean(1 - |2 h - 1|^beta) by h."""
+    away = 2 * h - 1
+    return -2 * beta / h.numel() * away.sign() * away.abs() ** (beta - 1)

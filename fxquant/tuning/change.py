@@ -28,16 +28,19 @@ def changing(prepared: nn.Module, who: str, *, calibrated: bool = False) -> Iter
     """
     if "qconfig_mapping" not in meta_of(prepared) or not is_part(prepared):
         raise ConfigError(f"{who} takes what prepare_fx returned, of a model that was captured as one graph")
-    observers = [module for module in prepared.modules() if isinstance(module, ObserverBase)]
-    blind = [observer.place for observer in observers if not observer.is_dynamic and not observer.observed]
+    blind = [observer.place for observer in _observers(prepared) if not observer.is_dynamic and not observer.observed]
     if calibrated and blind:
         raise CalibrationError(f"{blind[0]} saw no data; run fxquant.calibrate(prepared, batches) first")
     with torch.no_grad(), in_eval(prepared):
         yield prepared
     prepared.recompile()
     if not calibrated:
-        for observer in observers:
+        for observer in _observers(prepared):
             observer.reset_min_max_vals()
+
+
+def _observers(prepared: nn.Module) -> list[ObserverBase]:
+    return [module for module in prepared.modules() if isinstance(module, ObserverBase)]
 
 
 def allowed(limits: Mapping[Node, str | None], who: str, what: str) -> Iterator[Node]:

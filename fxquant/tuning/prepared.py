@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
+from fxquant.graph.watching import is_statistic
 from fxquant.graph.weights import readers_of
 from fxquant.observer import ObserverBase
 from fxquant.ops.op import op_of
@@ -53,3 +56,34 @@ def scale(gm: GraphModule, node: Node, role: str, factor: Tensor) -> None:
     if given is not None:
         target = str(behind(gm, given).target)
         surgery.set_parameter(gm, target, parameter_of(gm, node, role) * factor)
+
+
+def twin(gm: GraphModule, node: Node, roles: Sequence[str], layers: Sequence[Node]) -> Node:
+    """Another node that computes what `node` does, which `layers` read in its place.
+
+    Its arguments in `roles` are parameters of its own, and so is what observes it.
+    """
+    made = surgery.duplicate(node)
+    given = arguments_of(made)
+    for role in roles:
+        if given[role] is not None:
+            target = str(behind(gm, given[role]).target)
+            given[role] = surgery.parameter(gm, target, parameter_of(gm, node, role).clone(), made, replacing=False)
+    surgery.give(made, given)
+    for old in (node, *(user for user in list(node.users) if behind(gm, user) is node)):
+        reading = [user for user in old.users if user in layers or _learns_for(user, layers)]
+        if reading:
+            surgery.replace_in(made if old is node else _watched_anew(gm, made, old), old, reading)
+    return made
+
+
+def _learns_for(node: Node, layers: Sequence[Node]) -> bool:
+    """Whether `node` only learns something for one of these layers, whose weight it reads, too."""
+    return is_statistic(node) and any(arguments_of(layer)["weight"] in node.all_input_nodes for layer in layers)
+
+
+def _watched_anew(gm: GraphModule, node: Node, watcher: Node) -> Node:
+    """A call, for `node`, of an observer like that of `watcher`."""
+    name = surgery.add_module(gm, str(watcher.target), copy.deepcopy(gm.get_submodule(str(watcher.target))))
+    node.meta["observer"] = name
+    return surgery.call_module(surgery.next_node(node), name, node)

@@ -4,7 +4,10 @@ The activations of language models have channels that are a hundred times as lar
 weights have a scale for each row, and no outliers. Part of the difference moves from the one to the other. Xiao et al.
 2023, "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models" (arXiv:2211.10438),
 equation 4. X_j is channel j of what a layer norm or RMS norm gives, W_j the column that multiplies it, in all linear
-layers that read it; the norm's own gain and shift take the division, so that nothing is computed at run time.
+layers that read it; the norm's own gain and shift take the division, so that nothing is computed at run time. Where
+something else reads the norm, too, such as the residual of BERT, the linear layers get a norm of their own:
+
+    y = norm(x; g, h); linear(y; w) + y   ->   linear(norm(x; g / s, h / s); w * s) + norm(x; g, h)
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from fxquant.plugin import (
     parameter_of,
     readers,
     scale,
+    twin,
     typed,
     where,
 )
@@ -41,8 +45,8 @@ _NORMS = ("layer_norm", "rms_norm")
 def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) -> Prepared:
     """Moves outliers of activations into weights, in a model of prepare_fx, in place, and returns it.
 
-    `data`: batches as for calibrate. `alpha`: 0 leaves activations as they are, 1 makes all their channels equal.
-    Observers forget what they saw: calibrate afterwards. In float the model computes the same as before.
+    `data`: batches as for calibrate. `alpha`: 1 makes all channels of activations equal, 0 all columns of
+    weights. Observers forget what they saw: calibrate afterwards. In float the model computes the same as before.
 
     Where a norm is left as it is, the reason is in meta["refusals"] of its node, and printed under fxquant.debug(3).
     Warns with ConfigWarning if that is so of all. Raises ConfigError if `prepared` is not one graph of prepare_fx or
@@ -59,18 +63,30 @@ def smooth_quant(prepared: Prepared, data: Iterable[Any], alpha: float = 0.5) ->
 
 
 def _limit(gm: GraphModule, norm: Node) -> str | None:
-    """Why the channels of this norm cannot be scaled, or None."""
+    """Why the channels of this norm cannot be scaled for any layer, or None."""
     given = arguments_of(norm)
     if given["weight"] is None or not is_private(gm, norm, *_parameters(norm)):
         return f"{where(norm)} has no gain and shift of its own"
     if len(given["normalized_shape"]) != 1:
         return f"{where(norm)} normalizes several dimensions"
-    for reader in readers(gm, norm):
-        if name_of(reader) != "linear" or behind(gm, arguments_of(reader)["x"]) is not norm:
-            return f"{where(reader)} reads it, and is no linear layer"
-        if not is_private(gm, reader, "weight"):
-            return f"the weight of {where(reader)} is shared or computed"
-    return None
+    reading = readers(gm, norm)
+    if _layers(gm, norm):
+        return None
+    linear = [reader for reader in reading if name_of(reader) == "linear"]
+    if linear:
+        return f"the weight of {where(linear[0])} is shared or computed"
+    return f"no linear layer reads it, but {where(reading[0])} does" if reading else "nothing reads it"
+
+
+def _layers(gm: GraphModule, norm: Node) -> list[Node]:
+    """The linear layers that multiply what the norm gives by a weight of their own."""
+
+    def multiplies(node: Node) -> bool:
+        return (
+            name_of(node) == "linear" and behind(gm, arguments_of(node)["x"]) is norm and is_private(gm, node, "weight")
+        )
+
+    return list(dict.fromkeys(filter(multiplies, readers(gm, norm))))
 
 
 def _parameters(norm: Node) -> tuple[str, ...]:
@@ -78,9 +94,11 @@ def _parameters(norm: Node) -> tuple[str, ...]:
 
 
 def _smooth(gm: GraphModule, norm: Node, x: Tensor, alpha: float) -> None:
-    layers = list(dict.fromkeys(readers(gm, norm)))
+    layers = _layers(gm, norm)
     w = torch.stack([parameter_of(gm, layer, "weight").abs().amax(0) for layer in layers]).amax(0)
     s = torch.where((x > 0) & (w > 0), x**alpha / w ** (1 - alpha), 1.0)
+    if set(readers(gm, norm)) != set(layers):
+        norm = twin(gm, norm, _parameters(norm), layers)
     for role in _parameters(norm):
         scale(gm, norm, role, 1 / s)
     for layer in layers:

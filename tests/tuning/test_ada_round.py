@@ -14,6 +14,7 @@ from fxquant.errors import CalibrationError, ConfigError
 from fxquant.observer import PerChannelMinMaxObserver
 from fxquant.observer.scheme import QScheme
 from fxquant.qparams import dequantize, quantize
+from fxquant.tuning.ada_round import _h, _slope, _undecided
 
 # With weights of four bits, as in the paper's tables: with eight, the activations' rounding hides that of the weights.
 WEIGHT = PerChannelMinMaxObserver.with_args(
@@ -55,6 +56,14 @@ def test_outputs_of_unseen_data_come_out_better_than_by_rounding_to_nearest(kind
     assert ada_round(prepared, x.split(len(x) // 2)) is prepared
     assert noise(model, prepared, unseen) < 0.9 * before
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("beta", [20.0, 2.0])
+def test_derivatives_are_those_of_the_formulas(beta: float) -> None:
+    v = torch.linspace(-6, 6, 101, dtype=torch.float64).requires_grad_()
+    h = _h(v)
+    (1 - (2 * h - 1).abs() ** beta).mean().backward()
+    torch.testing.assert_close(v.grad, (_slope(v) * _undecided(h, beta)).detach())
 
 
 def test_weights_become_a_neighbour_of_what_they_were() -> None:

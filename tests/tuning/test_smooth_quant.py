@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import fxquant
 from fxquant import calibrate, convert_fx, get_default_qconfig_mapping, prepare_fx, smooth_quant
 from fxquant.analysis.measures import sqnr_db
-from fxquant.errors import CalibrationError, ConfigError, ConfigWarning
+from fxquant.errors import CalibrationError, CalibrationWarning, ConfigError, ConfigWarning
 
 MAPPING = get_default_qconfig_mapping()
 X = torch.randn(16, 10, 32)
@@ -54,6 +54,21 @@ def test_outliers_move_into_the_weights(norm: nn.Module) -> None:
     assert smoothed > plain + 10
 
 
+def test_layers_get_a_norm_of_their_own_where_a_residual_reads_it_too() -> None:
+    torch.manual_seed(0)
+    model = block(nn.LayerNorm(32))
+    model.code = lambda m, x: (y := m.norm(x)) / 100 + m.down(torch.relu(m.up(y) * torch.sigmoid(m.gate(y))))
+    prepared = prepare_fx(model, MAPPING, (X[:1],))
+    expected, gain = calibrate(prepared, [X])(X), model.get_parameter("norm.weight").clone()
+    torch.testing.assert_close(smooth_quant(prepared, [X])(X), expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(prepared.get_parameter("norm.weight"), gain)
+    assert not torch.equal(prepared.get_parameter("norm.weight_1"), gain)
+    norms = [node for node in prepared.graph.nodes if "norm" in node.name and node.op == "call_function"]
+    assert len({node.meta["observer"] for node in norms}) == len(norms) == 2
+    with pytest.warns(CalibrationWarning, match="saw no data"):
+        convert_fx(smooth_quant(calibrate(prepared, [X]), [X]))
+
+
 def test_alpha_one_makes_all_channels_equal_and_zero_leaves_them() -> None:
     torch.manual_seed(0)
     model = block(nn.LayerNorm(32))
@@ -71,7 +86,7 @@ def test_alpha_one_makes_all_channels_equal_and_zero_leaves_them() -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (lambda m, x: (y := m.norm(x)) + m.fc(y), "reads it, and is no linear layer"),
+        (lambda m, x: torch.relu(m.norm(x)), "no linear layer reads it, but .*relu.* does"),
         (lambda m, x: m.fc(m.norm(x)) + m.fc(x), "the weight of fc .* is shared or computed"),
         (lambda m, x: m.fc(nn.functional.layer_norm(x, (32,))), "has no gain and shift of its own"),
         (lambda m, x: m.fc(x), "as it has none"),

@@ -2,11 +2,11 @@
 
 const READABLE = 0.75; // the least scale at which labels can be read
 const canvas = document.getElementById("canvas");
-const camera = { svg: null, whole: null, x: 0, y: 0, w: 1, h: 1 };
+const camera = { svg: null, whole: null, x: 0, y: 0, w: 1, h: 1, pixels: 1 }; // pixels: the canvas's width, when w was set
 
 function look(x, y, w) {
   const { clientWidth, clientHeight } = canvas;
-  Object.assign(camera, { x, y, w, h: (w * clientHeight) / Math.max(1, clientWidth) });
+  Object.assign(camera, { x, y, w, h: (w * clientHeight) / Math.max(1, clientWidth), pixels: Math.max(1, clientWidth) });
   camera.svg?.setAttribute("viewBox", `${camera.x} ${camera.y} ${camera.w} ${camera.h}`);
   showView();
 }
@@ -57,7 +57,7 @@ function middle(element) {
 
 function center(element) {
   const [x, y] = middle(element);
-  const s = Math.max(scale(), 0.9);
+  const s = Math.max(scale(), 1.2);
   look(x - canvas.clientWidth / s / 2, y - canvas.clientHeight / s / 2, canvas.clientWidth / s);
 }
 
@@ -97,9 +97,7 @@ function setUpCamera() {
   window.addEventListener("pointerup", release);
   window.addEventListener("pointercancel", release);
   canvas.addEventListener("click", (event) => { if (moved > 3) event.stopPropagation(); }, true);
-  let width = canvas.clientWidth;
   new ResizeObserver(() => {
-    if (canvas.clientWidth) look(camera.x, camera.y, (camera.w * canvas.clientWidth) / width);
-    width = canvas.clientWidth || width;
+    if (canvas.clientWidth) look(camera.x, camera.y, (camera.w * canvas.clientWidth) / camera.pixels);
   }).observe(canvas);
 }
