@@ -33,6 +33,7 @@ struct Avx512Vnni : Zmm {
 // 16 columns in a zmm, and up to 8 in a ymm: half the time of a whole second vector.
 struct Avx512Vnni::Half {
   static constexpr int kRows = Avx512Vnni::kRows, kLanes = 32, kVectors = 2, kStepBytes = 128;
+  static constexpr bool kAdds = true;
   template <int Vectors>
   static constexpr int kStoredRows = 2;
   template <int Vectors>
@@ -46,6 +47,9 @@ struct Avx512Vnni::Half {
 
   static FXQUANT_INLINE Acc load(const int32_t* p) {
     return {_mm512_loadu_si512(p), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+  }
+  static FXQUANT_INLINE Acc add(const Acc& a, const Acc& b) {
+    return {_mm512_add_epi32(a.first, b.first), _mm256_add_epi32(a.second, b.second)};
   }
   static FXQUANT_INLINE Activations broadcast(uint32_t bytes) { return Avx512Vnni::broadcast(bytes); }
   static FXQUANT_INLINE Weights weights(const uint8_t* p) {

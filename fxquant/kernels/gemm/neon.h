@@ -17,7 +17,7 @@ struct Neon {
   static constexpr int kStoredRows = 2;
   template <int Vectors>
   static constexpr int kPipelinedRows = 0;
-  static constexpr bool kSpreads = false, kHalves = false;
+  static constexpr bool kSpreads = false, kHalves = false, kAdds = false;
   struct Acc {
     int32x4_t quad[2];
   };

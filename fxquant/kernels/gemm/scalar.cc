@@ -12,7 +12,7 @@ struct Scalar {
   static constexpr int kStoredRows = 2;
   template <int Vectors>
   static constexpr int kPipelinedRows = 0;
-  static constexpr bool kSpreads = false, kHalves = false;
+  static constexpr bool kSpreads = false, kHalves = false, kAdds = false;
   struct Acc {
     int32_t lane[kLanes];
   };

@@ -11,6 +11,7 @@
 //   store<Rows, Vectors, HasResidual, Finish>(...)     which writes at most so many
 //   store_floats(Acc, int v, const Panel&, float scale, float*)   to_float of vector v of a panel
 //   Acc times(const int32_t*, int32_t)     kLanes consecutive int32, each times the same
+//   kAdds                                  whether there is Acc add(Acc, Acc), so that a row is summed up in several Acc
 //   kPipelinedRows<Vectors>                rows of a tile in pipelined.h, a multiple of kStoredRows; 0: never so
 //   kHalves                                whether there are panels that are `half`; if so
 //   Half                                   the Machine of these, which takes them for one vector
@@ -250,13 +251,48 @@ FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], con
   }
 }
 
+// The same for a single row, whose few accumulators would wait for their own last products: each of kChains has every
+// kChains-th step. Weights are read once, so they are fetched from far ahead.
+template <class Machine, int Vectors>
+FXQUANT_INLINE void accumulate_row(typename Machine::Acc (&acc)[1][Vectors], const InputRows& a, const Taps& taps,
+                                   const uint8_t* weights) {
+  constexpr int kChains = 4, kStep = Vectors * Machine::kStepBytes, kFar = 4096;
+  alignas(64) static constexpr int32_t kZeros[Machine::kLanes] = {};
+  typename Machine::Acc chain[kChains][1][Vectors];
+  unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { chain[c][0][v] = Machine::load(kZeros); });
+  });
+  for (int64_t i = 0; i < taps.h; ++i) {
+    for (int64_t j = 0; j < taps.w; ++j) {
+      MovingRows<1> row(a, i * taps.stride_h + j * taps.stride_w);
+      int64_t left = (taps.bytes + 3) / 4;
+      for (; left >= kChains; left -= kChains) {
+        unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
+          unroll<(kStep + 63) / 64>([&](auto line) FXQUANT_UNROLLED { __builtin_prefetch(weights + kFar + 64 * line); });
+          multiply_step<Machine>(chain[c], row, weights, load_step);
+          weights += kStep;
+          row.advance(4);
+        });
+      }
+      for (; left > 0; --left, weights += kStep, row.advance(4)) multiply_step<Machine>(acc, row, weights, load_step);
+    }
+  }
+  unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[0][v] = Machine::add(acc[0][v], chain[c][0][v]); });
+  });
+}
+
 // How a Machine runs over k. One whose registers hold more than a step of a row specializes it.
 template <class Machine>
 struct Accumulate {
   template <int Rows, int Vectors, bool Careful>
   static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
-    accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
+    if constexpr (Rows == 1 && !Careful && Machine::kAdds) {
+      accumulate_row<Machine, Vectors>(acc, a, taps, weights);
+    } else {
+      accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
+    }
   }
 };
 

@@ -35,6 +35,7 @@ FXQUANT_INLINE __m512 centered(__m256i bytes, int v, int32_t zero_point) {
 
 struct Zmm {
   static constexpr int kLanes = 16, kVectors = 2;
+  static constexpr bool kAdds = true;
   template <int Vectors>
   static constexpr int kStoredRows = 4 / Vectors;
   template <int Vectors>
@@ -42,6 +43,7 @@ struct Zmm {
   using Acc = __m512i;
 
   static FXQUANT_INLINE Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static FXQUANT_INLINE Acc add(Acc a, Acc b) { return _mm512_add_epi32(a, b); }
 
   // round(acc * multiplier + residual term). If careful at most quant_max - zero_point, since a conversion turns what
   // is beyond int32 into INT_MIN; a NaN passes the minimum and becomes INT_MIN too, as it should.
