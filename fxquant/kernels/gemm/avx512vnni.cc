@@ -48,6 +48,7 @@ struct Avx512Vnni::Half {
   static FXQUANT_INLINE Acc load(const int32_t* p) {
     return {_mm512_loadu_si512(p), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
   }
+  static FXQUANT_INLINE Acc zero() { return {_mm512_setzero_si512(), _mm256_setzero_si256()}; }
   static FXQUANT_INLINE Acc add(const Acc& a, const Acc& b) {
     return {_mm512_add_epi32(a.first, b.first), _mm256_add_epi32(a.second, b.second)};
   }

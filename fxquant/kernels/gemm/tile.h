@@ -11,7 +11,8 @@
 //   store<Rows, Vectors, HasResidual, Finish>(...)     which writes at most so many
 //   store_floats(Acc, int v, const Panel&, float scale, float*)   to_float of vector v of a panel
 //   Acc times(const int32_t*, int32_t)     kLanes consecutive int32, each times the same
-//   kAdds                                  whether there is Acc add(Acc, Acc), so that a row is summed up in several Acc
+//   kAdds                                  whether a single row is summed up in several Acc; if so
+//   Acc zero(), add(Acc, Acc)
 //   kPipelinedRows<Vectors>                rows of a tile in pipelined.h, a multiple of kStoredRows; 0: never so
 //   kHalves                                whether there are panels that are `half`; if so
 //   Half                                   the Machine of these, which takes them for one vector
@@ -257,10 +258,9 @@ template <class Machine, int Vectors>
 FXQUANT_INLINE void accumulate_row(typename Machine::Acc (&acc)[1][Vectors], const InputRows& a, const Taps& taps,
                                    const uint8_t* weights) {
   constexpr int kChains = 4, kStep = Vectors * Machine::kStepBytes, kFar = 4096;
-  alignas(64) static constexpr int32_t kZeros[Machine::kLanes] = {};
   typename Machine::Acc chain[kChains][1][Vectors];
   unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { chain[c][0][v] = Machine::load(kZeros); });
+    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { chain[c][0][v] = Machine::zero(); });
   });
   for (int64_t i = 0; i < taps.h; ++i) {
     for (int64_t j = 0; j < taps.w; ++j) {
@@ -268,7 +268,8 @@ FXQUANT_INLINE void accumulate_row(typename Machine::Acc (&acc)[1][Vectors], con
       int64_t left = (taps.bytes + 3) / 4;
       for (; left >= kChains; left -= kChains) {
         unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-          unroll<(kStep + 63) / 64>([&](auto line) FXQUANT_UNROLLED { __builtin_prefetch(weights + kFar + 64 * line); });
+          unroll<(kStep + 63) / 64>([&](auto line)
+                                        FXQUANT_UNROLLED { __builtin_prefetch(weights + kFar + 64 * line); });
           multiply_step<Machine>(chain[c], row, weights, load_step);
           weights += kStep;
           row.advance(4);

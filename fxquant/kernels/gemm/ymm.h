@@ -20,6 +20,7 @@ struct Ymm {
   using Acc = __m256i;
 
   static FXQUANT_INLINE Acc load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static FXQUANT_INLINE Acc zero() { return _mm256_setzero_si256(); }
   static FXQUANT_INLINE Acc add(Acc a, Acc b) { return _mm256_add_epi32(a, b); }
 
   // The residual bytes of vector v as int32: in pairs, slot s holds column 8 * (s / 4) + s % 4 + 4 * v.

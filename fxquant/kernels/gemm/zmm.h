@@ -43,6 +43,7 @@ struct Zmm {
   using Acc = __m512i;
 
   static FXQUANT_INLINE Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static FXQUANT_INLINE Acc zero() { return _mm512_setzero_si512(); }
   static FXQUANT_INLINE Acc add(Acc a, Acc b) { return _mm512_add_epi32(a, b); }
 
   // round(acc * multiplier + residual term). If careful at most quant_max - zero_point, since a conversion turns what
