@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kVectors = 2;
 template <class L>
-constexpr int64_t kColumns = kVectors* L::kCount;
+constexpr int64_t kColumns = kVectors * L::kCount;
 
 inline int64_t up_to(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
