@@ -21,6 +21,7 @@ from fxquant.dynamic.weight import (
 )
 from fxquant.errors import ConfigError
 from fxquant.kernels.dynamic import Packed, dynamic_linear_now
+from fxquant.observer.scheme import plain_dtype
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
@@ -39,7 +40,7 @@ class Linear(Features, DynamicLinear):
 
     def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: Any = torch.int8) -> None:
         """Of zeros, for `set_weight_bias`; `bias_` has no effect. Raises ConfigError for a dtype but int8 and qint8."""
-        if str(dtype) not in ("torch.int8", "torch.qint8"):
+        if plain_dtype(dtype) is not torch.int8:
             raise ConfigError(f"a dynamic Linear has weights of int8, not of {dtype}")
         weight = torch.zeros(out_features, in_features, dtype=torch.int8)
         super().__init__(_constants(weight, torch.ones(out_features), None, Dynamic()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_aggregate
@@ -26,23 +28,39 @@ def constant_value(gm: GraphModule, value: Any) -> Tensor | None:
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Tensor([value])
+    return _tensor(gm, value, lambda node: _is_pure(gm, node))
+
+
+def fixed_value(gm: GraphModule, value: Node) -> Tensor | None:
+    """The same of any functions and methods that read something and draw no random numbers; a copy."""
+    state = torch.get_rng_state()
+    with torch.random.fork_rng(), torch.no_grad():
+        found = _tensor(gm, value, lambda node: bool(node.all_input_nodes))
+        return None if found is None or not torch.equal(state, torch.get_rng_state()) else found.clone()
+
+
+def _is_pure(gm: GraphModule, node: Node) -> bool:
+    row = op_of(node)
+    return bool((row and row.moves) or op_name(gm, node) in _PURE)
+
+
+def _tensor(gm: GraphModule, value: Any, may_run: Callable[[Node], bool]) -> Tensor | None:
     try:
-        found = _computed(gm, value)
+        found = _computed(gm, value, may_run)
     except _NotConstant:
         return None
     return found if isinstance(found, Tensor) else None
 
 
-def _computed(gm: GraphModule, value: Any) -> Any:
+def _computed(gm: GraphModule, value: Any, may_run: Callable[[Node], bool]) -> Any:
     if not isinstance(value, Node):
         return value
     if any(op_name(gm, user).endswith("_") for user in value.users):  # it may be written to
         raise _NotConstant
     if value.op == "get_attr":
         return surgery.fetch(gm, value)
-    row = op_of(value)
-    if not (value.op.startswith("call_") and ((row and row.moves) or op_name(gm, value) in _PURE)):
+    if value.op not in ("call_function", "call_method") or not may_run(value):
         raise _NotConstant
-    args, kwargs = map_aggregate((value.args, value.kwargs), lambda each: _computed(gm, each))
+    args, kwargs = map_aggregate((value.args, value.kwargs), lambda each: _computed(gm, each, may_run))
     target: Any = getattr(args[0], str(value.target)) if value.op == "call_method" else value.target
     return target(*(args[1:] if value.op == "call_method" else args), **kwargs)
