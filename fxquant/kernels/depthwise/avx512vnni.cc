@@ -77,18 +77,17 @@ struct Pixels1 : Whole<Bytes64Avx512> {
 };
 
 // Two rows share the loads of narrow blocks, which a pixel each makes slow. A wide one gains nothing.
-template <class Bytes, int Stride, bool Plain>
+template <class Bytes, int Stride, Finish How>
 void slide_rows(const DepthwiseTask& task) {
   constexpr int kTogether = Stride == 1 && Bytes::kPixels > 1 ? 2 : 1;
   const int64_t end = task.row_end - (task.row_end - task.row_begin) % kTogether;
-  Slide<Vnni<Bytes>, Stride, kTogether, Plain>(task).run(task.row_begin, end);
-  if (end < task.row_end) Slide<Vnni<Bytes>, Stride, 1, Plain>(task).run(end, task.row_end);
+  Slide<Vnni<Bytes>, Stride, kTogether, How>(task).run(task.row_begin, end);
+  if (end < task.row_end) Slide<Vnni<Bytes>, Stride, 1, How>(task).run(end, task.row_end);
 }
 
 template <class Bytes, int Stride>
 void slide(const DepthwiseTask& task) {
-  if (task.layer->clamps || task.layer->has_table) return slide_rows<Bytes, Stride, false>(task);
-  slide_rows<Bytes, Stride, true>(task);
+  with_finish(task, [&](auto how) { slide_rows<Bytes, Stride, how>(task); });
 }
 
 template <int Stride>

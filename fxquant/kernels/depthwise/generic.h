@@ -61,8 +61,37 @@ struct OutputPixels {
   }
 };
 
+// What the epilogue of a layer has to see to. bounded: there is neither a table nor a residual, and no value leaves
+// int32. packed: the zero point is 0 as well, and the bounds are those of a byte, so that packing alone gives the
+// output.
+enum class Finish { packed, bounded, any };
+
+inline Finish finish_of(const PackedDepthwise& layer) {
+  const Requantize& q = layer.output;
+  if (layer.clamps || layer.has_table) return Finish::any;
+  return q.zero_point == 0 && q.quant_min == 0 && q.quant_max == 255 ? Finish::packed : Finish::bounded;
+}
+
+template <Finish How>
+struct Chosen {
+  constexpr operator Finish() const { return How; }
+};
+
+// body(Chosen<finish_of(layer)>{}).
+template <class Body>
+void with_finish(const DepthwiseTask& task, const Body& body) {
+  switch (finish_of(*task.layer)) {
+    case Finish::packed:
+      return body(Chosen<Finish::packed>{});
+    case Finish::bounded:
+      return body(Chosen<Finish::bounded>{});
+    case Finish::any:
+      return body(Chosen<Finish::any>{});
+  }
+}
+
 // From the accumulators of a block of channels to bytes in memory.
-template <class V>
+template <class V, Finish How>
 class Epilogue {
   using Int = typename V::Int;
 
@@ -79,29 +108,25 @@ class Epilogue {
   // The rounded output of an accumulator, with residual codes or null.
   template <int Part>
   FXQUANT_UNROLLED Int round(Int acc, const Int* residual) const {
-    if (!clamps_) return round_plain<Part>(acc);
     typename V::Float value = V::mul(V::to_float(acc), V::load_block_f32(multiplier_ + Part * V::kBlock));
+    if (How != Finish::any || !clamps_) return V::round(value);
     if (residual) value = V::add(value, term<Part>(*residual));
     return saturate_.round(value);
-  }
-  // The same without a residual, and within int32.
-  template <int Part>
-  FXQUANT_UNROLLED Int round_plain(Int acc) const {
-    return V::round(V::mul(V::to_float(acc), V::load_block_f32(multiplier_ + Part * V::kBlock)));
   }
   // That of the output `x` pixels from `out` on.
   template <int Part>
   FXQUANT_UNROLLED Int round_at(Int acc, const OutputPixels& out, int64_t x) const {
-    if (!out.residual) return round<Part>(acc, nullptr);
+    if (How != Finish::any || !out.residual) return round<Part>(acc, nullptr);
     const Int residual = V::load(out.residual + x * out.step_residual, channels_);
     return round<Part>(acc, &residual);
   }
-  FXQUANT_UNROLLED Int words(Int a, Int b) const { return saturate_.words(a, b); }
-  // Without a table.
-  FXQUANT_UNROLLED Int plain_bytes(Int words_a, Int words_b) const { return saturate_.bytes(words_a, words_b); }
+  FXQUANT_UNROLLED Int words(Int a, Int b) const {
+    return How == Finish::packed ? V::pack_32(a, b) : saturate_.words(a, b);
+  }
   FXQUANT_UNROLLED Int bytes(Int words_a, Int words_b) const {
-    const Int bytes = plain_bytes(words_a, words_b);
-    return table_ ? V::lookup(table_, bytes) : bytes;
+    if (How == Finish::packed) return V::pack_16(words_a, words_b);
+    const Int bytes = saturate_.bytes(words_a, words_b);
+    return How == Finish::any && table_ ? V::lookup(table_, bytes) : bytes;
   }
 
  private:
@@ -123,9 +148,7 @@ class Epilogue {
 // Layers without dilation whose kernel and stride are known: the quads of a strip of columns are made once, in a
 // scratch that stays in the L1 cache, and read by all the output rows and columns that need them. Where the rows that
 // they serve are as many as those of a quad, the lower quads are the upper ones of the rows that follow.
-//
-// `Plain`: there is neither a table nor a residual, and no value leaves int32.
-template <class V, int KernelH, int KernelW, int Stride, bool Plain>
+template <class V, int KernelH, int KernelW, int Stride, Finish How>
 class Strip {
   using Int = typename V::Int;
   using Columns = Int (*)[4][V::kParts];
@@ -234,8 +257,7 @@ class Strip {
       unroll<Count>([&](auto x) FXQUANT_UNROLLED {
         const Int both = epilogue_.words(a[x], b[x]);
         if constexpr (half == 1) {
-          const Int bytes = Plain ? epilogue_.plain_bytes(words[x], both) : epilogue_.bytes(words[x], both);
-          V::store(out.y + x * out.step_y, bytes, task_.channels);
+          V::store(out.y + x * out.step_y, epilogue_.bytes(words[x], both), task_.channels);
         } else {
           words[x] = both;
         }
@@ -248,13 +270,7 @@ class Strip {
                                    Int (&rounded)[Count]) {
     Int acc[Count];
     accumulate<Count, Part>(row, columns, acc);
-    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
-      if constexpr (Plain) {
-        rounded[x] = epilogue_.template round_plain<Part>(acc[x]);
-      } else {
-        rounded[x] = epilogue_.template round_at<Part>(acc[x], out, x);
-      }
-    });
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = epilogue_.template round_at<Part>(acc[x], out, x); });
   }
 
   // Column by column, each for all taps of all outputs that it serves. Groups sum on their own, so that twice as many
@@ -286,7 +302,7 @@ class Strip {
   }
 
   const DepthwiseTask& task_;
-  const Epilogue<V> epilogue_;
+  const Epilogue<V, How> epilogue_;
   Int weights_[kRows][kGroups][KernelW][4][V::kParts];
   Int quads_[kGroups][kColumns][4][V::kParts];
   int first_group_ = 0;
@@ -351,7 +367,7 @@ class Any {
   }
 
   const DepthwiseTask& task_;
-  const Epilogue<V> epilogue_;
+  const Epilogue<V, Finish::any> epilogue_;
 };
 
 // A vector that a block of channels fills.
@@ -370,10 +386,8 @@ void with_whole(const DepthwiseTask& task, const Body& body) {
 
 template <template <class> class Products, int Kernel, int Stride>
 void strip(const DepthwiseTask& task) {
-  const bool plain = !task.layer->clamps && !task.layer->has_table;
   with_whole<Products>(task, [&](auto v) {
-    if (plain) return Strip<decltype(v), Kernel, Kernel, Stride, true>(task).run();
-    Strip<decltype(v), Kernel, Kernel, Stride, false>(task).run();
+    with_finish(task, [&](auto how) { Strip<decltype(v), Kernel, Kernel, Stride, how>(task).run(); });
   });
 }
 

@@ -14,9 +14,8 @@
 namespace fxquant {
 namespace {
 
-// `Rows` output rows at a time, of which a run has a multiple. `Plain`: there is neither a table nor a residual, and
-// no value leaves int32.
-template <class V, int Stride, int Rows, bool Plain>
+// `Rows` output rows at a time, of which a run has a multiple.
+template <class V, int Stride, int Rows, Finish How>
 class Slide {
   using Int = typename V::Int;
   static constexpr int kKernel = 3, kInputs = kKernel + (Rows - 1) * Stride;
@@ -130,7 +129,7 @@ class Slide {
   template <int Row>
   FXQUANT_UNROLLED void compute_row(const OutputPixels& out, int pixels) const {
     Int rounded[4], residual;
-    if (!Plain && out.residual) residual = load_residual(out, pixels);
+    if (How == Finish::any && out.residual) residual = load_residual(out, pixels);
     unroll<4>([&](auto v) FXQUANT_UNROLLED {
       Int acc = V::load_block(task_.block + v * V::kBlock);
       unroll<kKernel>([&](auto j) FXQUANT_UNROLLED {
@@ -139,15 +138,11 @@ class Slide {
         const Int column = V::template shifted<kShift>(quads_[kPhase][kFirst][v], quads_[kPhase][kNext][v]);
         acc = V::dot(acc, column, weights_[Row][j][v]);
       });
-      if constexpr (Plain) {
-        rounded[v] = epilogue_.template round_plain<v>(acc);
-      } else {
-        rounded[v] = epilogue_.template round<v>(acc, out.residual ? &residual : nullptr);
-      }
+      const bool added = How == Finish::any && out.residual;
+      rounded[v] = epilogue_.template round<v>(acc, added ? &residual : nullptr);
     });
     const Int low = epilogue_.words(rounded[0], rounded[1]), high = epilogue_.words(rounded[2], rounded[3]);
-    const Int bytes = Plain ? epilogue_.plain_bytes(low, high) : epilogue_.bytes(low, high);
-    V::store_pixels(out.y, out.step_y, bytes, task_.channels, pixels);
+    V::store_pixels(out.y, out.step_y, epilogue_.bytes(low, high), task_.channels, pixels);
   }
 
   // Where there is none, that of the first pixel.
@@ -159,7 +154,7 @@ class Slide {
   }
 
   const DepthwiseTask task_;  // a copy, which stores of bytes cannot change
-  const Epilogue<V> epilogue_;
+  const Epilogue<V, How> epilogue_;
   Int weights_[Rows][kKernel][4];
   Int quads_[Stride][kKept][4];  // of the pixels phase, phase + Stride, ...; the last ones are those loaded last
 };
