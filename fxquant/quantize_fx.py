@@ -31,6 +31,7 @@ from fxquant.ops.op import op_of
 from fxquant.placement import MeasuredCosts, fastest
 from fxquant.placement.partial import leave_float
 from fxquant.qconfig_mapping import ObjectType, QConfigMapping
+from fxquant.qconfig_mapping.keys import check_keys
 from fxquant.runtime.quantized_module import QuantizedModule, finished
 from fxquant.standalone import convert_standalone, leaves_of, mark_custom, prepare_standalone
 
@@ -351,7 +352,7 @@ def _report(backend: BackendConfig | None) -> None:
 def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: nn.Module) -> None:
     """Every name and type that the user set must occur in the model."""
     types: set[ObjectType] = {o.spelling for o in _origins(traced)} | {type(m) for m in model.modules()}
-    mapping.check_keys({name for name, _ in model.named_modules()}, types)
+    check_keys(mapping, {name for name, _ in model.named_modules()}, types)
 
 
 def _origins(traced: nn.Module) -> list[Origin]:
