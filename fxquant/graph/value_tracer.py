@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from fxquant.errors import InputError
 from fxquant.graph.assemble import assembly
 from fxquant.graph.aten import as_written
+from fxquant.graph.called import called, is_called
 from fxquant.graph.calls import copied
 from fxquant.graph.expect import expect
 from fxquant.graph.plain_tracer import PlainTracer
@@ -76,7 +77,7 @@ class ValueTracer(PlainTracer):
         return ValueProxy(node, self, example, self._is_from_data(node, example, (args, kwargs)))
 
     def _is_answer(self, node: Node, example: Any) -> bool:
-        if node.op not in ("call_function", "call_method"):
+        if not is_called(node):
             return False
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         if name in _ANSWERS or isinstance(example, _ANSWER_TYPES):
@@ -99,21 +100,14 @@ class ValueTracer(PlainTracer):
         args, kwargs = map_aggregate(args, _example_of), map_aggregate(kwargs, _example_of)
         before, self.computing = self.computing, True
         try:
-            return self._computed(node, args, kwargs)
+            is_module = node.op == "call_module"
+            return self.run_module(str(node.target), args, kwargs) if is_module else called(node, args, kwargs)
         except InputError:
             raise
         except Exception as error:
             raise InputError(complaint(node, error)) from error
         finally:
             self.computing = before
-
-    def _computed(self, node: Node, args: Any, kwargs: Any) -> Any:
-        target: Any = node.target
-        if node.op == "call_method":
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        if node.op == "call_function":
-            return target(*args, **kwargs)
-        return self.run_module(target, args, kwargs)
 
     def run_module(self, path: str, args: Any, kwargs: Any) -> Any:
         """What the module at `path` gives for these values."""
