@@ -47,7 +47,10 @@ def prepared_model(
     backend = interop.backend_config(backend_config)
     report_ignored(backend)
     leaf_names, leaf_classes = leaves_of(custom)
-    prepared: nn.Module = trace(model, example_inputs, leaf_names=leaf_names, leaf_classes=leaf_classes)
+    functions = [kind for kind in mapping.object_types() if callable(kind)]
+    prepared: nn.Module = trace(
+        model, example_inputs, leaf_names=leaf_names, leaf_classes=leaf_classes, leaf_functions=functions
+    )
     if isinstance(qconfig_mapping, (QConfigMapping, dict)):  # torch.ao's defaults set types that few models have
         _check_keys(mapping, model, prepared)
     if trains:

@@ -28,6 +28,7 @@ from fxquant.graph.trace_error import Failure, Untraceable, failure
 from fxquant.graph.transformer import plain_transformers
 from fxquant.graph.value_proxy import ValueProxy
 from fxquant.graph.value_tracer import ValueTracer
+from fxquant.ops.op import SPELLINGS
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Tracer(ValueTracer):
 
     `arguments`: the example's, by parameter of forward. `part`: the path in the user's model of what is traced.
     `forward`, if given, is called in place of the root's. `as_they_are`: modules that are not to be recorded, and why.
+    `leaf_functions`: what torch.fx.wrap was called with and is not to be looked into.
     """
 
     proxy_buffer_attributes = True
@@ -56,11 +58,13 @@ class Tracer(ValueTracer):
         part: str = "",
         forward: Callable[..., Any] | None = None,
         as_they_are: Mapping[str, Exception] | None = None,
+        leaf_functions: Collection[Callable[..., Any]] = (),
     ) -> None:
         super().__init__(leaf_names, leaf_classes, part)
         self.arguments = arguments
         self.forward = forward
         self.as_they_are = dict(as_they_are or {})
+        self.leaf_functions = tuple(leaf_functions)
         self.python: dict[str, PythonCall] = {}
         self._attributes: dict[str, Proxy] = {}
         self._failing: dict[int, tuple[str, type]] = {}
@@ -136,6 +140,18 @@ class Tracer(ValueTracer):
             self._failing.setdefault(id(error), (self._in_model(path), type(m)))
             self._roll_back(last, depth)
             return self._call_as_it_is(path, error, args, kwargs)
+
+    def call_wrapped(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A call of what torch.fx.wrap keeps torch.fx from looking into, whose code this tracer can mostly record."""
+        last, depth = next(iter(reversed(self.graph.nodes)), None), len(self.module_stack)
+        if function not in SPELLINGS and function not in self.leaf_functions:
+            try:
+                return function(*args, **kwargs)
+            except InputError:
+                raise
+            except Exception:  # whatever the user's code raises when it meets a traced value
+                self._roll_back(last, depth)
+        return self.create_proxy("call_function", function, args, kwargs)
 
     def _call_as_it_is(self, path: str, error: Exception, args: Any, kwargs: Any) -> Any:
         made = self.python.get(path) or PythonCall(self.why(self.root, error), Call("", (), {}))

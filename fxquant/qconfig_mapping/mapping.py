@@ -97,6 +97,10 @@ class QConfigMapping:
     def _regexes(self, module_path: str) -> Iterator[str]:
         return (regex for regex in self.module_name_regex_qconfigs if re.match(regex, module_path))
 
+    def object_types(self) -> set[ObjectType]:
+        """All that a setting names."""
+        return {*self.object_type_qconfigs, *(kind for _, kind, _ in self.module_name_object_type_order_qconfigs)}
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain lists of tuples, under "" (global), "object_type", "module_name_regex" and so on."""
         orders = [(*key, qconfig) for key, qconfig in self.module_name_object_type_order_qconfigs.items()]
