@@ -143,6 +143,8 @@ def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
     """Lets `node` call `target` with other keyword arguments."""
     node.target = target
     node.kwargs = kwargs
+    if not isinstance(target, str):
+        node.op = "call_function"
 
 
 def call_module(before: Node, target: str, *args: Any, sources: Sequence[Node] = ()) -> Node:
