@@ -49,7 +49,7 @@ addbmm addcdiv addcmul addmm addmv baddbmm bmm cdist cross dot einsum inner kron
 """
 _MAKERS = """
 arange cartesian_prod complex empty empty_like eye full full_like hstack linspace meshgrid ones ones_like scalar_tensor
-stack vstack zeros zeros_like broadcast_tensors is_floating_point is_tensor
+as_tensor stack tensor vstack zeros zeros_like broadcast_tensors is_floating_point is_tensor
 """
 _SEQUENCES = "_pack_padded_sequence _pad_packed_sequence"
 _METHODS = """
