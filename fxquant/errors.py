@@ -58,6 +58,10 @@ class FileError(FxquantError, ValueError):
     """A file is not a model that fxquant.save wrote, is damaged, or holds what this fxquant does not know."""
 
 
+class PathError(FxquantError, OSError):
+    """A file that was named cannot be read or written."""
+
+
 class CalibrationWarning(UserWarning):
     """Converted without statistics somewhere; the message names the places."""
 

@@ -88,6 +88,8 @@ def quantize_dynamic(
         spec: dict[Any, Any] = dict.fromkeys(types, default)
     elif isinstance(qconfig_spec, Mapping):
         spec = {key: interop.qconfig(value) for key, value in qconfig_spec.items()}
+    elif isinstance(qconfig_spec, (str, torch.Tensor)):
+        raise ConfigError(f"qconfig_spec is a mapping, or a set of classes, names and instances, not {qconfig_spec!r}")
     else:
         spec = {_key(key): default for key in qconfig_spec}
     _check(spec, model)

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.fx import GraphModule, Node
 
 from fxquant import interop
-from fxquant.analysis.explain import explanation_of
 from fxquant.backend_config import BackendConfig
+from fxquant.converting import converted_part, original_weights, ready_to_convert, reference_part
 from fxquant.custom_config import ConvertCustomConfig, FuseCustomConfig, PrepareCustomConfig
-from fxquant.errors import ConfigError, ConfigWarning, InputError
-from fxquant.graph.annotation import quant_of
-from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of, note, renote
-from fxquant.graph.observed import ObservedGraphModule, observed
-from fxquant.graph.origin import Origin, origin_of
-from fxquant.graph.parts import captures_of, is_part, join, map_parts, parts_of
-from fxquant.graph.pipeline import run_part, run_stage
-from fxquant.graph.selection import CONVERT, PREPARE, Selection, select
+from fxquant.errors import ConfigError, ConfigWarning
+from fxquant.graph.kept import attach_preserved_attrs_to_model, attributes_of, meta_of, renote
+from fxquant.graph.observed import ObservedGraphModule
+from fxquant.graph.parts import captures_of, is_part, map_parts
+from fxquant.graph.pipeline import run_stage
+from fxquant.graph.selection import CONVERT, PREPARE, select
 from fxquant.graph.settled_weights import settled_copy
-from fxquant.graph.surgery import fetch
 from fxquant.graph.trace import in_eval_mode, trace, unwrapped
-from fxquant.ops.op import op_of
-from fxquant.placement import MeasuredCosts, fastest
-from fxquant.placement.partial import leave_float
-from fxquant.qconfig_mapping import ObjectType, QConfigMapping
-from fxquant.runtime.quantized_module import QuantizedModule, finished
-from fxquant.standalone import convert_standalone, leaves_of, mark_custom, prepare_standalone
+from fxquant.preparing import prepared_model, report_ignored
+from fxquant.qconfig_mapping import QConfigMapping
 
 __all__ = [
     "ObservedGraphModule",
@@ -59,7 +49,7 @@ def fuse_fx(
     With `example_inputs`, batch norms are folded also where the way to do so depends on the number of dimensions.
     """
     custom = interop.fuse_custom_config(fuse_custom_config)
-    _report(interop.backend_config(backend_config))
+    report_ignored(interop.backend_config(backend_config))
     model = unwrapped(model)
     fused: nn.Module = trace(model, example_inputs)
     for stage in ("normalize", "fuse"):
@@ -95,59 +85,7 @@ def prepare_fx(
     if _equalization_config is not None:
         warnings.warn("_equalization_config has no effect: weights are not equalized", ConfigWarning, stacklevel=2)
     selection = select(passes, PREPARE, "prepare_fx")
-    return _prepare(model, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection)
-
-
-def _prepare(
-    model: nn.Module,
-    qconfig_mapping: Any,
-    example_inputs: Any,
-    prepare_custom_config: Any,
-    backend_config: Any,
-    selection: Selection,
-    trains: bool = False,
-) -> nn.Module:
-    model = unwrapped(model)
-    _check_float(model)
-    model = _settled(model)
-    if example_inputs is None:
-        raise InputError("example_inputs is None; pass a tuple of what the model is called with, as forward(x) takes x")
-    mapping = interop.qconfig_mapping(qconfig_mapping)
-    custom = interop.prepare_custom_config(prepare_custom_config)
-    backend = interop.backend_config(backend_config)
-    _report(backend)
-    leaf_names, leaf_classes = leaves_of(custom)
-    prepared: nn.Module = trace(model, example_inputs, leaf_names=leaf_names, leaf_classes=leaf_classes)
-    if isinstance(qconfig_mapping, (QConfigMapping, dict)):  # torch.ao's defaults set types that few models have
-        _check_keys(mapping, model, prepared)
-    if trains:
-        _report_dropouts(prepared)
-    _configure(prepared, mapping, custom, backend)
-    for _, part in parts_of(prepared):
-        note(part, trains=trains)
-    for stage in PREPARE:
-        prepared = run_stage(prepared, stage, selection)
-    for _, part in parts_of(prepared):
-        prepare_standalone(part, partial(_prepare, selection=selection))
-    made = map_parts(prepared, observed)
-    attach_preserved_attrs_to_model(made, attributes_of(model, custom.preserved_attributes))
-    return made
-
-
-def _configure(
-    prepared: nn.Module, mapping: QConfigMapping, custom: PrepareCustomConfig, backend: BackendConfig | None
-) -> None:
-    """Tells the model and its parts what the user set. Integers go in and out of the whole model alone."""
-    if not is_part(prepared) and (custom.input_quantized_indexes or custom.output_quantized_indexes):
-        raise ConfigError(
-            "input_quantized_indexes and output_quantized_indexes need the model as one graph, but its own code runs "
-            f"as Python: {captures_of(prepared)[0].reason}"
-        )
-    within = replace(custom, input_quantized_indexes=[], output_quantized_indexes=[])
-    for _, part in parts_of(prepared):
-        mark_custom(part, custom)
-        note(part, qconfig_mapping=mapping, prepare_custom_config=within, backend_config=backend)
-    note(prepared, qconfig_mapping=mapping, prepare_custom_config=custom, backend_config=backend)
+    return prepared_model(model, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection)
 
 
 PLACEMENTS = ("configured", "fastest")
@@ -179,11 +117,12 @@ def convert_fx(
     if placement not in PLACEMENTS:
         raise ConfigError(f"placement={placement!r} is none of {', '.join(map(repr, PLACEMENTS))}")
     select(passes, CONVERT, "convert_fx")  # raises before anything is done
-    prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
+    prepared = ready_to_convert(graph_module, convert_custom_config, qconfig_mapping, backend_config)
     kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
     if keep_original_weights:
         kept["original_weights_lookup"] = original_weights(prepared)
-    made = map_parts(prepared, partial(_converted, placement=placement, passes=passes))
+    convert = partial(convert_fx, placement=placement, passes=passes)
+    made = map_parts(prepared, partial(converted_part, placement=placement, passes=passes, convert=convert))
     if not is_part(made):
         renote(made, captures=captures_of(made), explanation=())
     attach_preserved_attrs_to_model(made, kept)
@@ -204,9 +143,10 @@ def convert_to_reference_fx(
     Arguments and errors as of `convert_fx`; of the stages that `passes` is for, only convert runs here.
     """
     select(passes, CONVERT, "convert_to_reference_fx")  # raises before anything is done
-    prepared = _ready(graph_module, convert_custom_config, qconfig_mapping, backend_config)
+    prepared = ready_to_convert(graph_module, convert_custom_config, qconfig_mapping, backend_config)
     kept = attributes_of(graph_module, meta_of(prepared)["convert_custom_config"].preserved_attributes)
-    made = map_parts(prepared, partial(_referenced, passes=passes))
+    convert = partial(convert_to_reference_fx, passes=passes)
+    made = map_parts(prepared, partial(reference_part, passes=passes, convert=convert))
     if not is_part(made):
         renote(made, captures=captures_of(made))
     attach_preserved_attrs_to_model(made, kept)
@@ -240,123 +180,7 @@ def prepare_qat_fx(
     selection = select(passes, PREPARE, "prepare_qat_fx")
     model = unwrapped(model)
     settled = in_eval_mode(settled_copy(model)) if isinstance(model, nn.Module) else model
-    prepared = _prepare(
+    prepared = prepared_model(
         settled, qconfig_mapping, example_inputs, prepare_custom_config, backend_config, selection, trains=True
     )
     return prepared.train(model.training)
-
-
-def original_weights(prepared: nn.Module) -> dict[str, list[Any]]:
-    """The float [weight, bias or None] of each op of a prepared model that runs in int8, by the weight's name."""
-    found: dict[str, list[Any]] = {}
-    for part, node in _nodes(prepared):
-        row = op_of(node)
-        if row is None or not quant_of(node).int8:
-            continue
-        arguments = row.bind(node)
-        bias = arguments[row.bias] if row.bias else None
-        for role in row.weights:
-            weight: Node = arguments[role].all_input_nodes[0]  # behind its observer
-            name = join(part.meta["part"], str(weight.target))
-            found[name] = [fetch(part, weight), None if bias is None else fetch(part, bias)]
-    return found
-
-
-def _ready(graph_module: nn.Module, convert_custom_config: Any, qconfig_mapping: Any, backend_config: Any) -> nn.Module:
-    """A copy of a prepared model, with what is said at its conversion."""
-    if not isinstance(graph_module, nn.Module) or "qconfig_mapping" not in meta_of(graph_module):
-        raise ConfigError("convert_fx takes what prepare_fx returned; call prepare_fx(model, mapping, inputs) first")
-    if backend_config is not None and meta_of(graph_module)["backend_config"] is None:
-        warnings.warn(
-            "backend_config has no effect when converting; give it to prepare_fx", ConfigWarning, stacklevel=3
-        )
-    prepared = in_eval_mode(copy.deepcopy(graph_module))
-    custom = interop.convert_custom_config(convert_custom_config)
-    for each in (prepared, *(part for _, part in parts_of(prepared))):
-        note(each, convert_custom_config=custom)
-    if qconfig_mapping is None:
-        return prepared
-    return map_parts(prepared, partial(leave_float, mapping=interop.qconfig_mapping(qconfig_mapping)))
-
-
-def _converted(part: GraphModule, placement: str, passes: Sequence[Any]) -> QuantizedModule:
-    convert_standalone(part, partial(convert_fx, placement=placement, passes=passes))
-    finish = partial(_finished, selection=select(passes, CONVERT, "convert_fx"))
-    return fastest(part, MeasuredCosts(), finish) if placement == "fastest" else finish(part)
-
-
-def _finished(converted: GraphModule, selection: Selection | None = None) -> QuantizedModule:
-    for stage in ("convert", "fold", "lower"):
-        converted = run_part(converted, stage, selection)
-    explanation = explanation_of(converted)
-    return _done(run_part(converted, "plan", selection), explanation=explanation)
-
-
-def _referenced(part: GraphModule, passes: Sequence[Any]) -> QuantizedModule:
-    convert_standalone(part, partial(convert_to_reference_fx, passes=passes))
-    return _done(run_part(part, "convert", select(passes, CONVERT, "convert_to_reference_fx")))
-
-
-_KEPT = ("name", "part", "captures", "standalone")
-
-
-def _done(converted: GraphModule, **meta: Any) -> QuantizedModule:
-    kept = {key: converted.meta[key] for key in _KEPT if key in converted.meta}
-    return finished(converted, converted.meta["name"], {**meta, **kept, **_interface(converted)})
-
-
-def _interface(converted: GraphModule) -> dict[str, Any]:
-    """The qparams of the inputs and outputs that are integers, by index."""
-    return {key: converted.meta.get(key, {}) for key in ("input_qparams", "output_qparams")}
-
-
-def _check_float(model: Any) -> None:
-    notes = meta_of(model) if isinstance(model, nn.Module) else {}
-    if isinstance(model, QuantizedModule) or "explanation" in notes:
-        raise ConfigError("the model is in int8 already; prepare the float model that it was made from")
-    if "qconfig_mapping" in notes:
-        raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
-
-
-def _settled(model: nn.Module) -> nn.Module:
-    """`model`, or, if it is in training mode but computes the same in both, a copy in eval mode."""
-    if not isinstance(model, nn.Module) or not any(module.training for module in model.modules()):
-        return model
-    if any(isinstance(module, _DIFFERENT_IN_TRAINING) for module in model.modules()):
-        return model  # which the tracer refuses
-    return in_eval_mode(settled_copy(model))
-
-
-_DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
-
-
-def _report_dropouts(traced: nn.Module) -> None:
-    origins = _origins(traced)
-    dropped = [str(origin) for origin in origins if "dropout" in origin.spelling_name.lower()]
-    if dropped:
-        message = f"no values are dropped in quantized training, at {'; '.join(dropped)}"
-        warnings.warn(message, ConfigWarning, stacklevel=4)
-
-
-def _report(backend: BackendConfig | None) -> None:
-    if backend is not None and (ignored := backend.ignored):
-        warnings.warn(
-            f"of the BackendConfig {backend.name!r} these have no effect, since fxquant fuses by its own passes: "
-            + ", ".join(ignored),
-            ConfigWarning,
-            stacklevel=4,
-        )
-
-
-def _check_keys(mapping: QConfigMapping, model: nn.Module, traced: nn.Module) -> None:
-    """Every name and type that the user set must occur in the model."""
-    types: set[ObjectType] = {o.spelling for o in _origins(traced)} | {type(m) for m in model.modules()}
-    mapping.check_keys({name for name, _ in model.named_modules()}, types)
-
-
-def _origins(traced: nn.Module) -> list[Origin]:
-    return [origin for _, node in _nodes(traced) if (origin := origin_of(node)) is not None]
-
-
-def _nodes(model: nn.Module) -> Iterator[tuple[GraphModule, Node]]:
-    return ((part, node) for _, part in parts_of(model) for node in part.graph.nodes)

@@ -160,7 +160,7 @@ def _argument_limit(node: Node, row: Op) -> str | None:
         return "its tensors are read together, not one by one"
     if row.output is Output.NONE and not any(op_of(user).kernel for user in node.users):  # type: ignore[union-attr]
         return "only its last state is read, of what it computes"
-    if row.moves and row.name != "pad":
+    if row.moves:
         return None
     free = (*row.activations, *row.weights, row.bias, *row.at_run_time)
     for name, value in row.bind(node).items():

@@ -1,7 +1,8 @@
 """move(dequantize(x, q)) -> dequantize(move(x), q)  for every op that only moves data.
 
 Moving commutes with dequantize, element by element; the dequantize then meets the next quantize and both vanish. The
-number that pad or masked_fill adds becomes its code: pad(dequantize(x, q), v) -> dequantize(int8_pad(x, code(v)), q).
+number that pad or masked_fill adds becomes its code: pad(dequantize(x, q), v) -> dequantize(int8_pad(x, code(v)), q),
+or dequantize(pad(x, code(v)), q) if the amounts are found while the model runs, as TensorFlow's "same" padding is.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def _commute(row: Op, node: Node) -> None:
     arguments = {name: _swap(value, integers) for name, value in row.bind(node).items()}
     if row.name == "pad" and arguments["mode"] == "constant":
         code = qparams.code(arguments["value"], q)
-        moved = surgery.emit(node, ops.int8_pad, arguments["x"], arguments["pad"], code, sources=[node])
+        if any(isinstance(amount, Node) for amount in arguments["pad"]):
+            moved = surgery.emit(node, ops.pad, arguments["x"], arguments["pad"], "constant", code, sources=[node])
+        else:
+            moved = surgery.emit(node, ops.int8_pad, arguments["x"], arguments["pad"], code, sources=[node])
     elif row.name == "masked_fill":
         code = qparams.code(arguments["value"], q)
         moved = surgery.emit(node, row.call, arguments["x"], arguments["mask"], code, sources=[node])

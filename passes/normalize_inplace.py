@@ -1,5 +1,6 @@
-"""x.relu_(); use(x)   ->   y = x.relu(); use(y)
-x[i] = v; use(x)     ->   y = set_item(x, i, v); use(y)
+"""x.relu_(); use(x)      ->   y = x.relu(); use(y)
+x[i] = v; use(x)        ->   y = set_item(x, i, v); use(y)
+x[i].relu_(); use(x)    ->   y = set_item(x, i, x[i].relu()); use(y)      of an index that makes a view
 
 After a write into x, every later use of x means the result. Where another name of the same memory (a view, or what x
 is a view of) is used later, no rewiring can express the write; that is refused with a TraceError. A write into a
@@ -33,6 +34,7 @@ _OPERATORS: dict[Any, Callable[..., Any]] = {
     operator.ipow: operator.pow,
     operator.setitem: ops.set_item,
 }
+_FILLS: dict[str, Callable[..., Any]] = {"zero_": torch.zeros_like, "fill_": torch.full_like}
 _NOT_WRITING = ("requires_grad_",)
 _OTHER_MEANING = ("bernoulli_", "resize_")  # without the underscore, these names compute something else
 
@@ -59,12 +61,44 @@ def normalize_inplace(gm: GraphModule) -> GraphModule:
         surgery.retarget(node, *_out_of_place(node))
         if node.meta.get("shape", ()) is None:
             continue  # a number, such as n += 1: other names of it keep the old one
-        _check_views(gm, written, node)
-        surgery.replace_after(written, node)
+        stored = _stored(gm, written, node)
+        _check_views(gm, written, node, stored)
+        surgery.replace_after(written, node if stored is None else _piece(stored, node))
     for name in in_place_modules:
         gm.get_submodule(name).inplace = False  # type: ignore[assignment]
     gm.recompile()
     return gm
+
+
+def _stored(gm: GraphModule, written: Node, value: Node) -> Node | None:
+    """If `written` is a piece x[i] of a tensor: x with `value` in that place, which then stands for x."""
+    x, index = (*written.args, None, None)[:2]
+    if written.target not in (operator.getitem, "__getitem__") or not isinstance(x, Node) or _is_view(gm, x):
+        return None
+    if not isinstance(x.meta.get("shape"), torch.Size) or not _makes_view(index):
+        return None
+    own = (user for user in value.users if user.target is operator.setitem and user.args == (x, index, value))
+    stored: Node | None = next(own, None)  # of x[i] += 1
+    if stored is None:
+        stored = surgery.emit(value.next, ops.set_item, x, index, value, sources=[value])
+    surgery.retarget(stored, ops.set_item, {})
+    stored.meta.update({key: x.meta[key] for key in ("shape", "dtype") if key in x.meta})
+    surgery.replace_after(x, stored)
+    return stored
+
+
+def _piece(stored: Node, value: Node) -> Node:
+    """What the place in `stored` that `value` was put into holds: a view, which takes part in what is written later."""
+    piece: Node = surgery.emit(stored.next, operator.getitem, stored, stored.args[1], sources=[value])
+    piece.meta.update({key: value.meta[key] for key in ("shape", "dtype") if key in value.meta})
+    surgery.replace_in(piece, value, [user for user in value.users if user is not stored])
+    return piece
+
+
+def _makes_view(index: Any) -> bool:
+    """Whether indexing by it gives a view and not a copy: it has integers and slices alone."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is ... or isinstance(part, (int, slice)) for part in parts)
 
 
 def _written(node: Node, in_place_modules: set[str]) -> Node | None:
@@ -97,6 +131,8 @@ def _out_of_place(node: Node) -> tuple[Any, dict[str, Any]]:
         return _OPERATORS[node.target], kwargs
     if not _ends_in_underscore(node) or _name(node.target) in _OTHER_MEANING:
         return node.target, kwargs
+    if (fill := _FILLS.get(_name(node.target))) is not None:
+        return fill, kwargs
     name = _name(node.target).removesuffix("_")
     if isinstance(node.target, str):
         return name if hasattr(Tensor, name) else node.target, kwargs
@@ -111,9 +147,13 @@ def _check_state(gm: GraphModule, written: Node, writer: Node) -> None:
         raise TraceError(f"{where(writer)} writes into {written.target}, which the model keeps", _scope(writer))
 
 
-def _check_views(gm: GraphModule, written: Node, writer: Node) -> None:
+def _check_views(gm: GraphModule, written: Node, writer: Node, stored: Node | None) -> None:
+    """Raises TraceError if what reads another name of the memory of `written` would miss what `writer` wrote there.
+
+    `stored`: what stands for the tensor that `written` is a piece of.
+    """
     for name, reader in _other_readers(gm, written):
-        if name < writer < reader and reader.meta.get("shape", ()) is not None:
+        if reader is not stored and name < writer < reader and reader.meta.get("shape", ()) is not None:
             raise TraceError(
                 f"{where(writer)} writes into memory that {where(name)} shares and that {where(reader)} reads later; "
                 "write the result into a new tensor instead (x = x + 1, not x += 1)",

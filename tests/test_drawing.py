@@ -17,7 +17,7 @@ from fxquant.drawing.dot import dot_source
 from fxquant.drawing.heat import memory
 from fxquant.drawing.model import KINDS, Drawing, DrawnNode
 from fxquant.drawing.style import COLORS, HEAT
-from fxquant.errors import ConfigError, FileError, MissingError
+from fxquant.errors import ConfigError, FileError, MissingError, PathError
 from fxquant.graph.annotation import Quant
 from fxquant.graph.origin import Origin
 from fxquant.observer import MinMaxObserver
@@ -217,7 +217,7 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
 
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot write the drawing to .*graph\.dot"):
+    with pytest.raises(PathError, match=r"cannot write the drawing to .*graph\.dot"):
         draw(small_graph(), tmp_path / "file" / "graph.dot")
 
 
@@ -327,5 +327,5 @@ def test_a_file_that_is_no_drawing_is_refused(tmp_path: Path, text: str) -> None
     path.write_text(text)
     with pytest.raises(FileError):
         diff(path, path)
-    with pytest.raises(FileError, match="cannot read"):
+    with pytest.raises(PathError, match="cannot read"):
         diff(tmp_path / "none.json", path)

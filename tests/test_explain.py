@@ -109,10 +109,6 @@ def computed_stride(m: Any, x: Tensor) -> Tensor:
     return F.avg_pool2d(m.conv(x), 2, x.size(2) // 4)
 
 
-def computed_border(m: Any, x: Tensor) -> Tensor:
-    return F.pad(m.conv(x), (1, x.size(2) % 3))
-
-
 def computed_slope(m: Any, x: Tensor) -> Tensor:
     return F.prelu(m.conv(x), m.slope.abs())
 
@@ -138,7 +134,6 @@ MUST_BE_CONSTANT = "is computed while the model runs; it must be a constant"
     [
         (computed_size, "avg_pool2d", f"its kernel_size {MUST_BE_CONSTANT}"),
         (computed_stride, "avg_pool2d", f"one of its arguments {MUST_BE_CONSTANT}"),
-        (computed_border, "pad", f"its pad {MUST_BE_CONSTANT}"),
         (computed_slope, "prelu", f"its weight {MUST_BE_CONSTANT}"),
         (pieces_together, "chunk", "its tensors are read together, not one by one"),
         (pieces_apart, "getitem", "it is a part of what stays float"),

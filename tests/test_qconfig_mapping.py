@@ -19,6 +19,7 @@ from fxquant.qconfig_mapping import (
     get_default_qconfig_mapping,
     get_symmetric_qnnpack_qconfig_mapping,
 )
+from fxquant.qconfig_mapping.keys import check_keys
 
 A, B, C, D, E = (
     QConfig(MovingAverageMinMaxObserver.with_args(averaging_constant=k / 10), MinMaxObserver) for k in range(1, 6)
@@ -166,15 +167,15 @@ def test_symmetric_qnnpack_mapping():
 @pytest.mark.parametrize("backend", ["x86", "qnnpack"])
 def test_defaults_may_be_missing_in_the_model_even_through_the_dict_form(backend):
     mapping = get_default_qconfig_mapping(backend)
-    mapping.check_keys(PATHS, {nn.Conv2d})
-    QConfigMapping.from_dict(mapping.to_dict()).check_keys(PATHS, {nn.Conv2d})
+    check_keys(mapping, PATHS, {nn.Conv2d})
+    check_keys(QConfigMapping.from_dict(mapping.to_dict()), PATHS, {nn.Conv2d})
     mapping.set_object_type(nn.ConvTranspose2d, None)
     with pytest.warns(ConfigWarning, match=r"set_object_type\(ConvTranspose2d\) matches no type"):
-        mapping.check_keys(PATHS, {nn.Conv2d})
+        check_keys(mapping, PATHS, {nn.Conv2d})
 
 
 def test_keys_that_match_pass():
-    full_mapping().check_keys(PATHS, {nn.Conv2d, "add", F.linear})
+    check_keys(full_mapping(), PATHS, {nn.Conv2d, "add", F.linear})
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_keys_that_match_pass():
 )
 def test_keys_that_match_nothing_name_what_exists(mapping, message):
     with pytest.raises(ConfigError, match=message):
-        mapping.check_keys(PATHS, {nn.Conv2d, "add"})
+        check_keys(mapping, PATHS, {nn.Conv2d, "add"})
 
 
 @pytest.mark.parametrize(
@@ -214,12 +215,12 @@ def test_keys_that_match_nothing_name_what_exists(mapping, message):
 )
 def test_types_that_match_nothing_are_warned_of(mapping, message):
     with pytest.warns(ConfigWarning, match=message):
-        mapping.check_keys(PATHS, {nn.Conv2d, "add"})
+        check_keys(mapping, PATHS, {nn.Conv2d, "add"})
 
 
 def test_only_some_of_many_names_are_listed():
     with pytest.raises(ConfigError, match=r"m\.0, .* and 30 more$"):
-        QConfigMapping().set_module_name("x", None).check_keys({f"m.{i}" for i in range(50)}, set())
+        check_keys(QConfigMapping().set_module_name("x", None), {f"m.{i}" for i in range(50)}, set())
 
 
 def test_bad_settings():

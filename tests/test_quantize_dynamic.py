@@ -158,6 +158,8 @@ def test_own_classes_take_part_by_from_float() -> None:
         ({"head": 3}, torch.int8, "expected a QConfig"),
         ({nn.Linear(1, 1)}, torch.int8, "is no module of the model"),
         ({3}, torch.int8, "module classes, names and instances, not 3"),
+        ("head", torch.int8, "a set of classes, names and instances, not 'head'"),
+        (torch.tensor(1), torch.int8, r"a set of classes, names and instances, not tensor\(1\)"),
         (
             {"head": get_default_qconfig()},
             torch.int8,

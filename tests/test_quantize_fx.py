@@ -266,7 +266,7 @@ class FloatAmongIntegers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv1d(6, 6, 1)
+        self.first = nn.Conv2d(6, 6, 1)
         self.act = nn.ReLU()
         self.last = nn.Linear(6, 4)
 
@@ -276,14 +276,14 @@ class FloatAmongIntegers(nn.Module):
 
 
 def test_what_stays_float_is_not_folded_between_integers() -> None:
-    model, x = FloatAmongIntegers().eval(), torch.randn(4, 6, 6)
+    model, x = FloatAmongIntegers().eval(), torch.randn(4, 6, 6, 6)
     mapping = get_default_qconfig_mapping().set_module_name("act", None)
     quantized = convert_fx(calibrate(prepare_fx(model, mapping, (x,)), [x], progress=False))
     assert sqnr_db(model(x), quantized(x)) > 25
     reasons = {row.op: row.reason for row in explain(quantized).float_rows}
     assert list(reasons) == ["relu", "mean"]
     assert "qconfig is None" in reasons["relu"]
-    assert "a mean over dimensions (1,) of 3" in reasons["mean"]
+    assert "a mean over dimensions (1,) of 4" in reasons["mean"]
 
 
 def test_export_and_compile_see_kernels_as_ops() -> None:

@@ -20,6 +20,7 @@ from fxquant.drawing.describe import described
 from fxquant.drawing.heat import heats_of
 from fxquant.drawing.page import framed
 from fxquant.graph.kept import meta_of
+from fxquant.paths import reaching
 
 PAGE = Path(__file__).with_name("report.html")
 COMPARED = ("node", "op", "in your model", "source", "absorbed", "precision")
@@ -44,7 +45,7 @@ def report(
     """Writes to `path` a page that needs no network: the outputs' error, the numbers of `compare`, what stays float and
     why, the drawing, and, if they are given, the results of `sensitivity` and `suggest`. Returns the path.
 
-    `float_model`, `quantized`, `batches` as of `compare`.
+    `float_model`, `quantized`, `batches` as of `compare`. Raises PathError if the file cannot be written.
     """
     compared = compare(float_model, quantized, batches)
     explained = explain(quantized) if "explanation" in meta_of(quantized) else None
@@ -58,11 +59,11 @@ def report(
         _section("How the code was captured", _captures(explained)) if explained else "",
         _section("The graph", _drawing(quantized, compared)),
     ]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = Template(PAGE.read_text(encoding="utf-8"))
-    path.write_text(page.substitute(title=escape(name), sections="\n".join(sections)), encoding="utf-8")
-    return path
+    page = Template(PAGE.read_text(encoding="utf-8")).substitute(title=escape(name), sections="\n".join(sections))
+    with reaching(path, "write the report to") as file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page, encoding="utf-8")
+    return file
 
 
 def _section(title: str, content: str) -> str:

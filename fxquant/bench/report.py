@@ -20,6 +20,7 @@ from fxquant.bench.contestants.fxquant_int8 import INT8
 from fxquant.bench.machine import Machine
 from fxquant.bench.roofline import Roofline
 from fxquant.bench.timing import median_ratio
+from fxquant.paths import reaching
 
 
 def comparison_table(job: Job, results: Sequence[Result]) -> Table:
@@ -105,5 +106,7 @@ def comparison_json(job: Job, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def write_json(path: Path, machine: Machine, models: Sequence[dict[str, Any]]) -> None:
-    """One file for a run: the machine and what was measured of each model."""
-    path.write_text(json.dumps({"machine": asdict(machine), "models": list(models)}, indent=2, allow_nan=False) + "\n")
+    """One file for a run: the machine and what was measured of each model. Raises PathError if it cannot be written."""
+    text = json.dumps({"machine": asdict(machine), "models": list(models)}, indent=2, allow_nan=False)
+    with reaching(path, "write") as file:
+        file.write_text(text + "\n")

@@ -35,7 +35,8 @@ def diff(before: Stage, after: Stage, path: str | Path | None = None) -> Drawing
             A pass may change the model that it is given: keep `drawing_of(model)`, or a deepcopy, from before.
         path: also writes it there, in any format of `draw`.
 
-    Raises ConfigError for what cannot be drawn or written, FileError for a file that is no drawing.
+    Raises ConfigError for what cannot be drawn, FileError for a file that is no drawing, PathError for one that cannot
+    be read or written.
     """
     format = format_of(Path(path)) if path is not None else ""
     merged = merge(_drawing(before), _drawing(after))

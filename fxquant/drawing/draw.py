@@ -14,6 +14,7 @@ from fxquant.drawing.heat import Heat, heats_of
 from fxquant.drawing.model import Drawing
 from fxquant.drawing.page import page
 from fxquant.errors import ConfigError
+from fxquant.paths import reaching
 
 FORMATS = ("html", "svg", "png", "pdf", "dot", "json", "graphml", "gexf")
 
@@ -32,8 +33,8 @@ def draw(model: nn.Module | Drawing, path: str | Path, *, heat: Any = None, inpu
         inputs: a tuple or a dict of the arguments to run the model with for heat="time"; random ones of the
             example's shapes if None.
 
-    Raises ConfigError for another suffix, a model without a graph, heat that does not fit the model, or a path that
-    cannot be written, and MissingError if a picture is asked for and `dot` is not there.
+    Raises ConfigError for another suffix, a model without a graph, or heat that does not fit the model, PathError for a
+    path that cannot be written, and MissingError if a picture is asked for and `dot` is not there.
     """
     path = Path(path)
     format = format_of(path)
@@ -65,10 +66,8 @@ def format_of(path: Path) -> str:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Writes a file, in folders made as needed. Raises ConfigError if that cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"cannot write the drawing to {path}: {error}") from error
-    return path
+    """Writes a file, in folders made as needed. Raises PathError if that cannot be."""
+    with reaching(path, "write the drawing to") as file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return file

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fxquant.errors import FileError
+from fxquant.paths import reaching
 
 FORMAT = "fxquant drawing 1"
 
@@ -141,11 +142,16 @@ class Drawing:
 
     @staticmethod
     def load(path: str | Path) -> Drawing:
-        """The drawing that `draw(model, "name.json")` or FXQUANT_SNAPSHOTS wrote. Raises FileError for another file."""
+        """The drawing that `draw(model, "name.json")` or FXQUANT_SNAPSHOTS wrote.
+
+        Raises FileError for another file, PathError for one that cannot be read.
+        """
+        with reaching(path, "read") as file:
+            content = file.read_bytes()
         try:
-            return Drawing.from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"cannot read {path}: {error}") from error
+            return Drawing.from_json(content.decode())
+        except UnicodeDecodeError as error:
+            raise FileError(f"{path} is not a drawing: {error}") from error
 
     def _repr_html_(self) -> str:
         from fxquant.drawing.page import notebook_html

@@ -17,7 +17,7 @@ _KEPT: dict[Path, str] = {}  # by folder, the fingerprint of the graph that was 
 def keep(gm: GraphModule, name: str, folder: Path) -> None:
     """Writes folder/NNN_name.json, unless the graph is the one that was written there before.
 
-    Raises ConfigError if the folder cannot be written.
+    Raises PathError if the folder cannot be written.
     """
     fingerprint = "\n".join(_line(gm, node) for node in gm.graph.nodes)  # far cheaper than a drawing
     if _KEPT.get(folder) != fingerprint:

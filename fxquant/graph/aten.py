@@ -7,6 +7,7 @@ the same arguments in the same order, but for those below.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -136,6 +137,8 @@ _ARGUMENTS: dict[str, Callable[..., Written]] = {
     "upsample_linear1d": _upsample("linear"),
     "upsample_bilinear2d": _upsample("bilinear"),
     "upsample_bicubic2d": _upsample("bicubic"),
+    "im2col": partial(_call, F.unfold),
+    "col2im": partial(_call, F.fold),
     "dropout": _dropout,
     "feature_dropout": _dropout,
     "_to_copy": _to,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,12 +34,20 @@ from fxquant.graph.trace_error import Failure
 from fxquant.graph.tracer import Tracer
 
 
-def capture(model: nn.Module, arguments: BoundCall, names: Collection[str], kinds: Collection[type]) -> nn.Module:
+def capture(
+    model: nn.Module,
+    arguments: BoundCall,
+    names: Collection[str],
+    kinds: Collection[type],
+    functions: Collection[Callable[..., Any]] = (),
+) -> nn.Module:
     """`model` as a graph, or with graphs in place of the modules that it calls. The modules of `model` are changed.
 
-    `names`, `kinds`: modules that stay as they are. Raises InputError if the example does not go through.
+    `names`, `kinds`, `functions`: modules and wrapped functions that stay as they are.
+
+    Raises InputError if the example does not go through.
     """
-    ladder = _Ladder(names, kinds)
+    ladder = _Ladder(names, kinds, functions)
     captured = ladder.symbolic(model, Call("", arguments.args, arguments.kwargs))
     note(captured, captures=tuple(ladder.captures))
     return captured
@@ -49,9 +57,12 @@ _READ = "the code around asks more of it than to be called, such as its weights"
 
 
 class _Ladder:
-    def __init__(self, names: Collection[str], kinds: Collection[type]) -> None:
+    def __init__(
+        self, names: Collection[str], kinds: Collection[type], functions: Collection[Callable[..., Any]]
+    ) -> None:
         self.names = tuple(names)
         self.kinds = tuple(kinds)
+        self.functions = tuple(functions)
         self.captures: list[Capture] = []
 
     def symbolic(self, module: nn.Module, call: Call) -> nn.Module:
@@ -85,7 +96,8 @@ class _Ladder:
 
     def _tracer(self, module: nn.Module, call: Call, as_they_are: dict[str, Exception]) -> Tracer:
         names = [name[len(call.path) :].removeprefix(".") for name in self.names if _is_within(name, call.path)]
-        return Tracer(bound(module, call), names, self.kinds, call.path, as_they_are=as_they_are)
+        arguments = bound(module, call)
+        return Tracer(arguments, names, self.kinds, call.path, None, as_they_are, self.functions)
 
     def _below(self, module: nn.Module, call: Call, why: Failure, children: Sequence[Call] | None = None) -> nn.Module:
         """`module`, whose code could not be recorded."""

@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_aggregate
 
 from fxquant.graph import surgery
+from fxquant.graph.called import called, is_called
 from fxquant.ops.op import op_name, op_of
 
 # Beside movement of data: ops that give the same numbers for the same numbers, and change nothing.
@@ -59,8 +60,7 @@ def _computed(gm: GraphModule, value: Any, may_run: Callable[[Node], bool]) -> A
         raise _NotConstant
     if value.op == "get_attr":
         return surgery.fetch(gm, value)
-    if value.op not in ("call_function", "call_method") or not may_run(value):
+    if not is_called(value) or not may_run(value):
         raise _NotConstant
     args, kwargs = map_aggregate((value.args, value.kwargs), lambda each: _computed(gm, each, may_run))
-    target: Any = getattr(args[0], str(value.target)) if value.op == "call_method" else value.target
-    return target(*(args[1:] if value.op == "call_method" else args), **kwargs)
+    return called(value, args, kwargs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from fxquant.graph.kept import attach_preserved_attrs_to_model, meta_of
 
@@ -44,6 +44,11 @@ def parts_of(model: nn.Module) -> Iterator[tuple[str, GraphModule]]:
     for path, module in reversed(list(_modules(model, "", set()))):
         if is_part(module):
             yield path, module
+
+
+def nodes_of(model: nn.Module) -> Iterator[tuple[GraphModule, Node]]:
+    """The nodes of all captured graphs in `model`, each with its graph."""
+    return ((part, node) for _, part in parts_of(model) for node in part.graph.nodes)
 
 
 def _modules(model: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:

@@ -16,6 +16,7 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from fxquant.errors import InputError
+from fxquant.graph.called import called, is_called
 from fxquant.graph.inputs import is_constant
 from fxquant.graph.origin import where
 from fxquant.graph.watching import value_of
@@ -101,12 +102,11 @@ def number_of(node: Node) -> Any:
     node = value_of(node)
     if node.meta.get("shape") is not None:
         return _stand_in(node)
-    if node.op not in ("call_function", "call_method"):
+    if not is_called(node):
         raise Unknown(node.name)
     args, kwargs = map_arg(node.args, number_of), map_arg(node.kwargs, number_of)
-    call: Any = getattr(type(args[0]), str(node.target)) if node.op == "call_method" else node.target
     try:
-        return call(*args, **kwargs)
+        return called(node, args, kwargs)
     except Exception as error:  # whatever users call on numbers may raise whatever it likes
         raise Unknown(node.name) from error
 

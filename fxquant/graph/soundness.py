@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
+from fxquant.graph.called import called, is_called
 from fxquant.graph.look import Look, constant_of
 from fxquant.graph.selection import PREPARE
 from fxquant.graph.shapes import Unknown, describe, number_of
@@ -112,37 +113,29 @@ def _given(gm: GraphModule, node: Node, found: dict[Node, Any]) -> Any:
         if tensor is None:
             raise Unknown(node.name)
         return tensor.to("meta")
-    if node.op not in ("call_function", "call_method"):
+    if not is_called(node):
         raise Unknown(node.name)
 
     def known(x: Node) -> Any:
         return found[x] if x in found else number_of(x)
 
     args, kwargs = map_arg(node.args, known), map_arg(node.kwargs, known)
-    return _computed(_callable(node, args), args, kwargs)
+    return _computed(node, args, kwargs)
 
 
-def _callable(node: Node, args: Any) -> Callable[..., Any]:
-    row = op_of(node)
-    if row is not None:
-        return row.body
-    code: Callable[..., Any] = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target  # type: ignore[assignment]
-    return (lambda _, *more, **named: code(*more, **named)) if node.op == "call_method" else code
+def _computed(node: Node, args: Any, kwargs: Any) -> Any:
+    """What `node` calls, on tensors without memory.
 
-
-def _computed(code: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What `code` gives for tensors without memory.
-
-    Where it raises, zeros decide: an error of the same type is the caller's, any other outcome says that the code asks
-    for numbers, which is Unknown.
+    Where that raises, zeros decide: an error of the same type is the caller's, any other outcome says that the code
+    asks for numbers, which is Unknown.
     """
     with torch.no_grad():
         try:
-            return code(*args, **kwargs)
+            return called(node, args, kwargs)
         except Exception as error:
             args, kwargs = pytree.tree_map_only(Tensor, lambda t: torch.zeros_like(t, device="cpu"), (args, kwargs))
             try:
-                code(*args, **kwargs)
+                called(node, args, kwargs)
             except type(error):
                 raise
             except Exception:

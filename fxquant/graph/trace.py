@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -32,10 +32,12 @@ def trace(
     *,
     leaf_names: Collection[str] = (),
     leaf_classes: Collection[type] = (),
+    leaf_functions: Collection[Callable[..., Any]] = (),
 ) -> Any:
     """Captures `model`, in eval mode, as a graph that computes the same on a copy of its parameters.
 
-    Modules of torch.nn, those called `leaf_names` and instances of `leaf_classes` stay calls of modules. Tensors among
+    Modules of torch.nn, those called `leaf_names` and instances of `leaf_classes` stay calls of modules, and of the
+    functions that torch.fx.wrap names `leaf_functions` and those whose code cannot be recorded. Tensors among
     `example_inputs` become the graph's inputs; options (bool, int, str, None) are fixed, and checked at every call.
     Without an example, which is None, the graph knows no shapes, and code that needs them is not captured.
     A DataParallel, DistributedDataParallel or torch.compile'd model stands for the model within.
@@ -54,7 +56,7 @@ def trace(
     if example_inputs is None:
         return part(root, PlainTracer(leaf_names, leaf_classes).capture(root), "")
     with _state_of(root):
-        return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes)
+        return capture(root, bind_inputs(root, example_inputs), leaf_names, leaf_classes, leaf_functions)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from fxquant.onnx_export.moves import MOVE_EXPORTS
 from fxquant.onnx_export.plain import plain
 from fxquant.onnx_export.sizes import of_sizes, written_of_sizes
 from fxquant.ops.op import op_name, op_of
+from fxquant.paths import reaching
 from fxquant.runtime.quantized_module import QuantizedModule, as_one_graph
 from fxquant.runtime.region import Int8Region
 
@@ -47,9 +48,9 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     numbers, or on integers with a rounding of its own. Dynamic layers find their scales in ONNX, too; only the hidden
     states of recurrent ones are not rounded there.
 
-    Raises ConfigError for any other model, MissingError without the package onnx, and UnsupportedError, naming the
-    place, for what has no form in ONNX: modules and functions outside the op table that stayed float,
-    code that runs as Python.
+    Raises ConfigError for any other model, PathError if the file cannot be written, MissingError without the package
+    onnx, and UnsupportedError, naming the place, for what has no form in ONNX: modules and functions outside the op
+    table that stayed float, code that runs as Python.
     """
     model = as_one_graph(model, "export_onnx")
     b = built(model)
@@ -61,7 +62,8 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fxquant")
     onnx.checker.check_model(proto)
-    onnx.save(proto, os.fspath(path))
+    with reaching(path, "write") as file:
+        onnx.save(proto, str(file))
 
 
 def built(model: QuantizedModule) -> Builder:

@@ -213,7 +213,7 @@ def resized(b: Builder, x: str, size: Any, scale: Any, mode: str, align_corners:
 
 @_exports(ops.pad)
 def _pad(b: Builder, x: Any, amounts: Any, mode: str, value: float) -> Any:
-    return padded(b, x, amounts, np.float32(value), mode)
+    return padded(b, x, b.known(amounts), b.examples[x].new_tensor(value), mode)
 
 
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

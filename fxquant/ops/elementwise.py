@@ -100,6 +100,16 @@ def _div(a: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return div(*_operands(a, other))
 
 
+@spelling(torch.addcmul, "addcmul")
+def _addcmul(a: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return _add(a, _mul(tensor1, tensor2), alpha=value)
+
+
+@spelling(torch.addcdiv, "addcdiv")
+def _addcdiv(a: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return _add(a, _div(tensor1, tensor2), alpha=value)
+
+
 @spelling("__rtruediv__", "__rdiv__")
 def _rdiv(a: Any, other: Any) -> Any:
     return div(*_operands(other, a))

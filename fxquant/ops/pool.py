@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from fxquant.ops.arguments import Limits, axes, expand, rank, takes_rank
 from fxquant.ops.op import Output, op, spelling
+from fxquant.ops.shape import permute
 
 Sizes = tuple[int, ...]
 
@@ -229,5 +230,11 @@ _spell_adaptive(adaptive_max_pool3d, 3, nn.AdaptiveMaxPool3d, F.adaptive_max_poo
 def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, dtype: Any = None) -> Any:
     if dtype is not None:
         raise TypeError("it changes the dtype")
-    dims = axis if dim is None else dim
-    return mean(input, tuple(range(rank(input))) if dims is None or dims == () else axes(input, dims), keepdim)
+    given, count = axis if dim is None else dim, rank(input)
+    dims = tuple(range(count)) if given is None or given == () else axes(input, given)
+    if count not in (3, 4, 5) or dims != tuple(range(1, count - 1)):
+        return mean(input, dims, keepdim)
+    # Channels stand last: of all tokens of a sequence, or all pixels.
+    channels_first = permute(input, (0, count - 1, *dims))
+    y = mean(channels_first, tuple(range(2, count)), keepdim)
+    return permute(y, (0, *range(2, count), 1)) if keepdim else y

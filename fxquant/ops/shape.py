@@ -354,8 +354,9 @@ def _pad(input: Any, pad: Any, mode: str = "constant", value: float | None = Non
     return _padded(input, tuple(pad), mode, value or 0.0)
 
 
-def _padded(x: Any, amounts: Sizes, mode: str, value: float = 0.0) -> Any:
-    return pad(x, amounts, mode, float(value)) if any(amounts) else x
+def _padded(x: Any, amounts: tuple[Any, ...], mode: str, value: float = 0.0) -> Any:
+    adds = any(isinstance(amount, Proxy) or amount for amount in amounts)
+    return pad(x, amounts, mode, float(value)) if adds else x
 
 
 def _spell_pad(mode: str, *modules: type[nn.Module]) -> None:

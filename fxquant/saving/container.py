@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,28 +22,40 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fxquant.errors import FileError
+from fxquant.paths import reaching
 from fxquant.saving.values import shortened
 
 ENTRY, VERSION = "fxquant", 1
 
 
-def write(path: Path, model: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Writes the file in one step: whoever reads `path` meanwhile finds the old file, or the whole new one."""
+def write(path: str | os.PathLike[str], model: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Writes the file in one step: whoever reads `path` meanwhile finds the old file, or the whole new one.
+
+    Raises PathError if it cannot be written.
+    """
     text = json.dumps(model, allow_nan=False, separators=(",", ":"))
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     metadata = {ENTRY: f"{VERSION} {checksum(text, copies)} {text}"}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        save_file(copies, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with reaching(path, "write") as file:
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
+        try:
+            save_file(copies, unfinished, metadata)
+            os.replace(unfinished, file)
+        except SafetensorError as error:  # which holds what the system said
+            raise OSError(str(error)) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """The JSON and the tensors of a file. Raises FileError if it is damaged, of another format or later."""
+def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON and the tensors of a file.
+
+    Raises PathError if it cannot be read, FileError if it is damaged, of another format or later.
+    """
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with reaching(path, "read") as place:
+            opened = safe_open(place, framework="pt", device="cpu")
+        with opened as file:
             version, expected, text = _parts(file.metadata() or {})
             _check_version(version)
             # Copies: the file's own memory would change, or be gone, if someone writes to the file later.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ import fxquant.runtime.layers  # noqa: F401  fills LAYERS
 from fxquant.analysis.explain import Row
 from fxquant.arguments import typed
 from fxquant.dynamic.recurrent import GRU, LSTM, RNN, Recurrent
-from fxquant.errors import FileError
+from fxquant.errors import FileError, PathError
 from fxquant.graph import surgery
 from fxquant.graph.parts import Capture
 from fxquant.graph.plugins import load_plugins
@@ -41,14 +40,14 @@ from fxquant.saving.values import decode, shortened
 def load(path: str | os.PathLike[str]) -> QuantizedModule:
     """The model that `fxquant.save` wrote to the file `path`, in eval mode. It runs no code from the file.
 
-    Raises FileError, an FxquantError, if the file is damaged, of a later version, or holds anything that this fxquant
-    does not know, and OSError if it cannot be read at all. Ops of installed plug-ins are known, and of those imported.
+    Raises FileError if the file is damaged, of a later version, or holds anything that this fxquant does not know, and
+    PathError, an OSError, if it cannot be read at all. Ops of installed plug-ins are known, and of those imported.
     """
     load_plugins()  # whose ops and layers the file may name
     try:
-        document, tensors = container.read(Path(path))
+        document, tensors = container.read(path)
         return _Reader(tensors).model(document)
-    except OSError:
+    except PathError:
         raise
     except Exception as error:  # whatever a file does to what reads it, users meet one kind of error
         reason = str(error) if isinstance(error, FileError) else f"it does not say what it should: {error!r:.200}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,8 +31,9 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
     The file holds the graph and the tensors of `model.state_dict()`, and no code.
 
-    Raises ConfigError for any other model, and UnsupportedError, naming the place, for what has no form in a file: a
-    module of the user's own that stayed as it is, code that runs as Python, or a function outside the op table.
+    Raises ConfigError for any other model, PathError if the file cannot be written, and UnsupportedError, naming the
+    place, for what has no form in a file: a module of the user's own that stayed as it is, code that runs as Python,
+    or a function outside the op table.
     """
     model = as_one_graph(model, "fxquant.save")
     writer = _Writer()
@@ -44,7 +44,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "captures": [asdict(each) for each in captures_of(model)],
         "inputs": [encode([shape and list(shape), dtype]) for shape, dtype in model.meta["inputs"]],
     }
-    container.write(Path(path), document, writer.tensors)
+    container.write(path, document, writer.tensors)
 
 
 class _Writer:

@@ -48,14 +48,14 @@ _PRODUCTS = """
 addbmm addcdiv addcmul addmm addmv baddbmm bmm cdist cross dot einsum inner kron matmul mm mv outer tensordot vdot
 """
 _MAKERS = """
-arange cartesian_prod complex empty_like eye full full_like hstack linspace meshgrid ones ones_like scalar_tensor stack
-vstack zeros zeros_like broadcast_tensors is_floating_point is_tensor
+arange cartesian_prod complex empty empty_like eye full full_like hstack linspace meshgrid ones ones_like scalar_tensor
+as_tensor stack tensor vstack zeros zeros_like broadcast_tensors is_floating_point is_tensor
 """
 _SEQUENCES = "_pack_padded_sequence _pad_packed_sequence"
 _METHODS = """
 __and__ __eq__ __floordiv__ __ge__ __getitem__ __gt__ __invert__ __le__ __len__ __lt__ __matmul__ __mod__ __ne__ __or__
-__pow__ __rpow__ __truediv__ bool contiguous dim double element_size expand half int is_contiguous item long new_full
-new_ones new_tensor new_zeros nelement repeat scatter scatter_add index_add index_copy index_fill index_put
+__pow__ __rpow__ __truediv__ bool contiguous dim double element_size expand half int is_contiguous item long new_empty
+new_full new_ones new_tensor new_zeros nelement repeat scatter scatter_add index_add index_copy index_fill index_put
 masked_scatter size stride to type_as unfold view_as
 """
 _FUNCTIONAL = """

@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
+import fxquant
 from fxquant import PrepareCustomConfig, calibrate, convert_fx, explain, get_default_qconfig_mapping, prepare_fx
 from fxquant.errors import CalibrationWarning, ConfigError, InputError
 from fxquant.graph.parts import captures_of, parts_of
@@ -168,6 +170,37 @@ def test_an_exported_program_is_captured_in_the_users_spellings() -> None:
     x = torch.cat([X, -X])
     assert sqnr(model(x), quantized(x)) > 25
     assert set(trace(program, (X,)).state_dict()) == set(model.state_dict())
+
+
+def test_an_exported_program_of_windows_is_saved(tmp_path: Path) -> None:
+    """torch.export calls nn.Unfold and nn.Fold by other names."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Unfold((3, 2), 1, (1, 0), 2), nn.Fold((6, 6), (3, 2), 1, (1, 0), 2))
+    program = torch.export.export(model.eval(), (X,))
+    loaded = saved_and_loaded(int8(program, (X,)), tmp_path)
+    assert sqnr(model(X), loaded(X)) > 35
+
+
+class Joined(nn.Module):
+    """As decoders do for a skip connection that is missing: it joins an image of no channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        nothing = torch.empty([x.shape[0], 0, *x.shape[2:]], dtype=x.dtype)
+        return torch.cat([nothing, x.new_empty(x.shape[0], 0, 8, 8)], 1), self.body(x)
+
+
+def test_empty_tensors_are_saved(tmp_path: Path) -> None:
+    quantized = int8(Joined().eval(), (X,))
+    for before, after in zip(quantized(X), saved_and_loaded(quantized, tmp_path)(X), strict=True):
+        assert torch.equal(before, after)
+
+
+def saved_and_loaded(quantized: nn.Module, folder: Path) -> nn.Module:
+    fxquant.save(quantized, folder / "model")
+    return fxquant.load(folder / "model")
 
 
 @dataclass

@@ -1,16 +1,30 @@
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from fxquant.passes.fold_movement import fold_movement
 from graphs import X, Y, arguments_of, calls, graph_of, run_pass, uint8
+from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.nn import functional as F
 
-from fxquant import ops
+from fxquant import (
+    calibrate,
+    convert_fx,
+    explain,
+    export_onnx,
+    get_default_qconfig_mapping,
+    load,
+    ops,
+    prepare_fx,
+    save,
+)
 from fxquant.graph.annotation import decide
 
 
@@ -83,3 +97,39 @@ def test_the_float_value_is_still_there_for_other_users() -> None:
     x = uint8(2, 3, 4)
     flat, real = fold_movement(gm)(x)
     assert torch.equal(flat, real.flatten(1) + 1)
+
+
+class SamePadding(nn.Module):
+    """As TensorFlow pads: by what the image's size and the stride leave over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        h, w = (max((math.ceil(size / 2) - 1) * 2 + 3 - size, 0) for size in y.shape[-2:])
+        y = F.pad(y, [w // 2, w - w // 2, h // 2, h - h // 2])
+        return self.second(y)
+
+
+def test_amounts_of_a_pad_may_be_found_while_the_model_runs(tmp_path: Path) -> None:
+    model, x = SamePadding().eval(), torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    quantized = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x]))
+    assert [row.op for row in explain(quantized).rows if row.precision == "float"] == []
+    save(quantized, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    for size in ((9, 8), (8, 9), (12, 7)):
+        x = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(1)).clamp(x.min(), x.max())
+        torch.testing.assert_close(quantized(x), model(x), atol=0.06, rtol=0)
+        assert torch.equal(loaded(x), quantized(x))
+
+
+def test_they_are_constants_in_onnx(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model, x = SamePadding().eval(), torch.randn(2, 3, 9, 8)
+    quantized = convert_fx(calibrate(prepare_fx(model, get_default_qconfig_mapping(), (x,)), [x]))
+    export_onnx(quantized, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(y), quantized(x), atol=1e-4, rtol=0)

@@ -124,6 +124,23 @@ def _size_of_written(m: Any, x: Tensor) -> Tensor:
     return z * y.size(0)
 
 
+def _row(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    before = y.sum()
+    y[1].zero_()
+    y[:, 1:].add_(1).mul_(3)
+    y[0, :2].fill_(5)
+    y[0, None, ..., 1:] -= 1
+    return y + before
+
+
+def _row_of_rows(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    row = y[1]
+    row.relu_()
+    return y + row
+
+
 def _random(m: Any, x: Tensor) -> Tensor:
     y = x * 2
     y.bernoulli_(1.0)
@@ -136,6 +153,8 @@ CODES = [
     _other_name,
     _chain,
     _items,
+    _row,
+    _row_of_rows,
     _uses_before_keep_the_old_value,
     _module,
     _module_twice,
@@ -209,7 +228,38 @@ def _sibling_view(m: Any, x: Tensor) -> Tensor:
     return b
 
 
-@pytest.mark.parametrize("code", [_view_read_later, _base_written, _whole_read_after_piece, _sibling_view])
+def _sibling_piece(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    a, b = y[0], y[:1]
+    a += 1
+    return b
+
+
+def _copied_piece(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    y[torch.tensor([0])].zero_()
+    return y
+
+
+def _piece_written_by_another_name(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    a = y[0].add_(1)
+    y[0].mul_(2)
+    return a
+
+
+def _piece_written_with_the_whole(m: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    a = y[0].add_(1)
+    y.mul_(2)
+    return a
+
+
+_REFUSED = [_view_read_later, _base_written, _whole_read_after_piece, _sibling_view, _sibling_piece, _copied_piece]
+_REFUSED += [_piece_written_by_another_name, _piece_written_with_the_whole]
+
+
+@pytest.mark.parametrize("code", _REFUSED)
 def test_a_write_that_another_name_sees_is_refused(code: Code) -> None:
     model = Written(code).eval()
     gm = part(model, Tracer(bind_inputs(model, torch.randn(2, 3))).capture(model), "")

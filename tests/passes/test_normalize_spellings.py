@@ -223,6 +223,22 @@ ALIKE: dict[str, tuple[list[str], list[Code]]] = {
             lambda m, x: torch.mean(x, dim=(-2, -1)),
         ],
     ),
+    "mean before channels": (
+        ["permute", "mean"],
+        [
+            lambda m, x: x.mean((1, 2)),
+            lambda m, x: torch.mean(x, dim=[-2, 1]),
+            lambda m, x: x.permute(0, 3, 1, 2).mean((2, 3)),
+        ],
+    ),
+    "addcmul": (
+        ["mul", "add"],
+        [
+            lambda m, x: x.addcmul(x, 2 * torch.ones(4)),
+            lambda m, x: torch.addcmul(x, x, 2 * torch.ones(4)),
+            lambda m, x: x + x * (2 * torch.ones(4)),
+        ],
+    ),
     "flatten": (
         ["flatten"],
         [

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from fxquant import convert_fx, explain, get_default_qconfig_mapping, quantize_fx
+from fxquant import convert_fx, converting, explain, get_default_qconfig_mapping
 from fxquant.demo.metrics import sqnr_db
 from fxquant.errors import ConfigError
 from fxquant.graph.pipeline import run_stage
@@ -186,7 +186,7 @@ def test_the_default_is_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fastest_places_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantize_fx, "MeasuredCosts", lambda: slow("max_pool2d"))
+    monkeypatch.setattr(converting, "MeasuredCosts", lambda: slow("max_pool2d"))
     monkeypatch.setattr(race, "least_seconds", lambda calls: (1.0, 2.0))
     gm = prepared(convs(mixed), X)
     before = str(gm.graph), placement_of(gm), copy.deepcopy(gm.state_dict())

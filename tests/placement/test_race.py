@@ -12,11 +12,11 @@ from stub import StubCosts, image, prepared
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fxquant import explain, quantize_fx
+from fxquant import converting, explain, quantize_fx
 from fxquant.placement import fastest, race
 
 X = image(2, 4)
-finish = quantize_fx._finished
+finish = converting.finished_part
 
 
 def linear(x: Tensor = X) -> GraphModule:
@@ -94,7 +94,7 @@ def test_options_go_into_the_race_as_they_were_fixed(monkeypatch: pytest.MonkeyP
 
 def test_each_graph_within_code_that_runs_as_python_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
     races = runs(monkeypatch, 1.0, 2.0)
-    monkeypatch.setattr(quantize_fx, "MeasuredCosts", lambda: FLOAT_PAYS)
+    monkeypatch.setattr(converting, "MeasuredCosts", lambda: FLOAT_PAYS)
 
     class Branching(Optional):
         def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]

@@ -170,13 +170,6 @@ def test_only_converted_models_are_saved(model: object, tmp_path: Path) -> None:
         fxquant.save(model, tmp_path / "model")  # type: ignore[arg-type]
 
 
-def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        fxquant.load(tmp_path / "nothing")
-    with pytest.raises(OSError):  # noqa: PT011  whose text is the system's
-        fxquant.load(tmp_path)
-
-
 LEAVES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "gru": (nn.GRU(4, 3), (2, 5, 4)),
     "rnn": (nn.RNN(4, 3, nonlinearity="relu"), (2, 5, 4)),

@@ -1,4 +1,4 @@
-"""The only file that edits fx nodes: every pass inserts, replaces and removes through these functions."""
+"""Nodes: what is inserted, replaced, moved and erased."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Node, Proxy
+from torch.fx import Graph, Node, Proxy
 from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxquant.graph.expect import CHECKS
-from fxquant.graph.origin import Origin, origin_of
-from fxquant.graph.tree import drop_unused, free_path, owner_at, value_at
-from fxquant.graph.watching import is_statistic
+from fxquant.graph.origin import Origin
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
 _VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams", "conversion")
@@ -146,6 +143,8 @@ def retarget(node: Node, target: Any, kwargs: dict[str, Any]) -> None:
     """Lets `node` call `target` with other keyword arguments."""
     node.target = target
     node.kwargs = kwargs
+    if not isinstance(target, str):
+        node.op = "call_function"
 
 
 def call_module(before: Node, target: str, *args: Any, sources: Sequence[Node] = ()) -> Node:
@@ -181,127 +180,6 @@ def next_node(node: Node) -> Node:
     return following
 
 
-def add_module(gm: GraphModule, path: str, module: nn.Module) -> str:
-    """Registers `module` under the dotted `path`, or under path_1, path_2 … if that is taken. Returns its path."""
-    path = free_path(gm, path)
-    gm.add_submodule(path, module)
-    return path
-
-
-def place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Registers `module` under the dotted `path`, which must be free."""
-    owner, _, name = path.rpartition(".")
-    owner_at(root, owner).add_module(name, module)
-
-
-def constant(gm: GraphModule, name: str, tensor: Tensor, near: Node) -> Node:
-    """Registers `tensor` as a buffer called `name` (dotted; made unique) and returns a node in front of `near`."""
-    name = free_path(gm, name)
-    set_constant(gm, name, tensor)
-    return get_attr(gm, name, near)
-
-
-def own_constant(gm: GraphModule, node: Node, name: str, tensor: Tensor) -> Node:
-    """The same, called `name` within the module of the user's model that `node` comes from."""
-    origin = origin_of(node)
-    return constant(gm, f"{origin.local_path}.{name}" if origin and origin.local_path else name, tensor, node)
-
-
-def get_attr(gm: GraphModule, name: str, near: Node) -> Node:
-    """A node in front of `near` that fetches the attribute `name`."""
-    with gm.graph.inserting_before(near):
-        node = gm.graph.get_attr(name)
-    tensor = fetch(gm, node)
-    node.meta.update(shape=tensor.shape, dtype=tensor.dtype)
-    return node
-
-
-def parameter(gm: GraphModule, name: str, tensor: Tensor, near: Node, replacing: bool) -> Node:
-    """Registers `tensor` as a parameter called `name` (dotted) and returns a node in front of `near` that fetches it.
-
-    If the name is taken, the parameter takes over if `replacing`; else another name is found.
-    """
-    name = name if replacing else free_path(gm, name)
-    set_parameter(gm, name, tensor)
-    return get_attr(gm, name, near)
-
-
-def set_parameter(gm: nn.Module, target: str, tensor: Tensor) -> None:
-    """Makes the tensor at the dotted path `target` a new parameter; what others hold of the old one stays as it is."""
-    path, _, name = target.rpartition(".")
-    owner = owner_at(gm, path)
-    owner._buffers.pop(name, None)
-    owner.register_parameter(name, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
-
-
-def hand_over(gm: GraphModule, root: nn.Module, path: str) -> None:
-    """Registers the module or tensor at the dotted `path` of `gm` under that path of `root`; a module leaves `gm`."""
-    owner, _, name = path.rpartition(".")
-    value = getattr(gm.get_submodule(owner), name)
-    if isinstance(value, nn.Module):
-        gm.delete_submodule(path)
-        place(root, path, value)
-    else:
-        set_constant(root, path, value)
-
-
-def set_constant(gm: nn.Module, target: str, tensor: Tensor) -> None:
-    """Makes the attribute at the dotted path `target` a buffer that holds `tensor`, whatever it was before."""
-    path, _, name = target.rpartition(".")
-    owner = owner_at(gm, path)
-    if name in owner._parameters:
-        del owner._parameters[name]
-    elif hasattr(owner, name) and name not in owner._buffers:
-        delattr(owner, name)
-    owner.register_buffer(name, tensor)
-
-
-def fetch(gm: GraphModule, node: Node) -> Tensor:
-    """The tensor that a get_attr node stands for."""
-    value = value_at(gm, str(node.target))
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{node.target} is not a tensor")
-    return value.detach()
-
-
-def clean(gm: GraphModule) -> GraphModule:
-    """Removes dead nodes and attributes that no node uses any more; checks and recompiles the graph."""
-    gm.graph.eliminate_dead_code(is_impure_node=_is_kept)
-    used = {str(node.target) for node in gm.graph.nodes if node.op in ("get_attr", "call_module")}
-    drop_unused(gm, "", used)
-    gm.graph.lint()
-    gm.recompile()
-    return gm
-
-
-def _is_kept(node: Node) -> bool:
-    return node.op in ("placeholder", "output") or node.target in CHECKS or is_statistic(node)
-
-
-def renumber(gm: GraphModule) -> GraphModule:
-    """Names nodes after what they compute, in running order, and fetches each attribute where it is used.
-
-    So equal graphs print alike, however they came about.
-    """
-    graph = Graph()
-    copies: dict[Node, Node] = {}
-
-    def copied(node: Node) -> Node:
-        return _copy_into(graph, node, node.args, node.kwargs) if node.op == "get_attr" else copies[node]
-
-    for node in gm.graph.nodes:
-        if node.op != "get_attr":
-            copies[node] = _copy_into(graph, node, map_arg(node.args, copied), map_arg(node.kwargs, copied))
-    gm.graph = graph
-    return gm
-
-
-def _copy_into(graph: Graph, node: Node, args: Any, kwargs: Any) -> Node:
-    copy = graph.create_node(node.op, node.target, args, kwargs, type_expr=node.type)
-    copy.meta = dict(node.meta)
-    return copy
-
-
 def tensors(values: Iterable[Any]) -> list[Node]:
     """The nodes among `values` that stand for tensors."""
     return [v for v in values if isinstance(v, Node) and is_tensor(v)]
@@ -310,11 +188,3 @@ def tensors(values: Iterable[Any]) -> list[Node]:
 def is_tensor(node: Node) -> bool:
     """Whether the node's value is a tensor, as the example inputs showed."""
     return node.op == "get_attr" or isinstance(node.meta.get("dtype"), torch.dtype)
-
-
-def rename_module(gm: GraphModule, node: Node, path: str) -> None:
-    """Moves the module that `node` calls to `path`, or to path_1, path_2 … if that is taken."""
-    module = gm.get_submodule(str(node.target))
-    gm.delete_submodule(str(node.target))
-    node.target = add_module(gm, path, module)
-    node._rename(node.target.replace(".", "_"))

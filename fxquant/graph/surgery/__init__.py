@@ -1,0 +1,73 @@
+"""The only code that edits fx nodes: every pass inserts, replaces and removes through these functions."""
+
+from __future__ import annotations
+
+from fxquant.graph.surgery.attributes import (
+    add_module,
+    constant,
+    fetch,
+    get_attr,
+    hand_over,
+    own_constant,
+    parameter,
+    place,
+    rename_module,
+    set_constant,
+    set_parameter,
+)
+from fxquant.graph.surgery.cleaning import (
+    clean,
+    renumber,
+)
+from fxquant.graph.surgery.nodes import (
+    absorbed_origins,
+    call_module,
+    depends,
+    duplicate,
+    emit,
+    erase_unused,
+    give,
+    insert_after,
+    is_tensor,
+    move_behind,
+    next_node,
+    put,
+    replace,
+    replace_after,
+    replace_in,
+    retarget,
+    tensors,
+)
+
+__all__ = [
+    "absorbed_origins",
+    "add_module",
+    "call_module",
+    "clean",
+    "constant",
+    "depends",
+    "duplicate",
+    "emit",
+    "erase_unused",
+    "fetch",
+    "get_attr",
+    "give",
+    "hand_over",
+    "insert_after",
+    "is_tensor",
+    "move_behind",
+    "next_node",
+    "own_constant",
+    "parameter",
+    "place",
+    "put",
+    "rename_module",
+    "renumber",
+    "replace",
+    "replace_after",
+    "replace_in",
+    "retarget",
+    "set_constant",
+    "set_parameter",
+    "tensors",
+]
