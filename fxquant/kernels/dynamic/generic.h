@@ -20,6 +20,13 @@ struct Extremes {
     low = L::lesser(x, low);
     odd = L::multiply_add(x, L::set(0.0F), odd);
   }
+  void join(const Extremes& other) {
+    high = L::greater(other.high, high);
+    low = L::lesser(other.low, low);
+    odd = L::add(other.odd, odd);
+  }
+  // The largest |x|.
+  typename L::F32 magnitude() const { return L::greater(L::sub(L::set(0.0F), low), high); }
 };
 
 // NaN, or 0 if no lane of `odd`, which are NaN or 0, is NaN.
@@ -39,11 +46,7 @@ Range dynamic_range(const float* x, int64_t count) {
   for (; i < count; i += L::kCount) {
     chain[0].take(count - i < L::kCount ? L::load_f32(x + i, count - i) : L::load_f32(x + i));
   }
-  for (int c = 1; c < kChains; ++c) {
-    chain[0].high = L::greater(chain[c].high, chain[0].high);
-    chain[0].low = L::lesser(chain[c].low, chain[0].low);
-    chain[0].odd = L::add(chain[c].odd, chain[0].odd);
-  }
+  for (int c = 1; c < kChains; ++c) chain[0].join(chain[c]);
   const float low = L::largest(L::sub(L::set(0.0F), chain[0].low));
   return {oddness<L>(chain[0].odd) - low, L::largest(chain[0].high)};
 }
