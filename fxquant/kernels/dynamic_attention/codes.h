@@ -9,8 +9,10 @@ namespace {
 constexpr int32_t kMiddle = 128;
 constexpr Levels kSymmetric = {1, 255};
 
-inline float scale_of(float most) {
-  const float scale = most / 127.0F;
+// `least`: the -|x| of the largest |x|.
+inline float scale_of(float least) {
+  const float scale = -least / 127.0F;
+  if (!is_finite(scale)) return __builtin_nanf("");
   return scale < 0x1p-126F ? 0x1p-126F : scale;
 }
 
@@ -39,41 +41,42 @@ FXQUANT_UNROLLED inline typename L::F32 load_part(const float* p, int64_t left) 
   return left < L::kCount ? L::load_f32(p, left) : L::load_f32(p);
 }
 
-// Of elements [begin, end) of all rows, where `end` may lie in a last vector behind them; every kChains-th row in one
-// chain.
+// The largest |x| of elements [begin, end) of all rows, as -|x| and for each lane, where `end` may lie in a last vector
+// behind them. Every kChains-th row is in one chain.
 template <class L>
-Extremes<L> extremes_of(const SourceRows& x, int64_t begin, int64_t end) {
+typename L::F32 least_of(const SourceRows& x, int64_t begin, int64_t end) {
   return x.with_rows([=, length = x.length, count = x.count](const auto& row) FXQUANT_UNROLLED {
-    Extremes<L> chain[kChains];
-    const auto take = [&](int64_t j, Extremes<L>& chain) FXQUANT_UNROLLED {
+    typename L::F32 chain[kChains];
+    unroll<kChains>([&](auto c) FXQUANT_UNROLLED { chain[c] = L::set(-0.0F); });
+    const auto with_row = [&](int64_t j, typename L::F32 least) FXQUANT_UNROLLED {
       const float* from = row(j);
-      Extremes<L> found = chain;
-      for (int64_t i = begin; i < end; i += L::kCount) found.take(load_part<L>(from + i, length - i));
-      chain = found;
+      for (int64_t i = begin; i < end; i += L::kCount) {
+        least = L::lower(L::negative(load_part<L>(from + i, length - i)), least);
+      }
+      return least;
     };
     int64_t j = 0;
-    for (; j + kChains <= count; j += kChains) unroll<kChains>([&](auto c) FXQUANT_UNROLLED { take(j + c, chain[c]); });
-    for (; j < count; ++j) take(j, chain[0]);
-    unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { chain[0].join(chain[c + 1]); });
+    for (; j + kChains <= count; j += kChains) {
+      unroll<kChains>([&](auto c) FXQUANT_UNROLLED { chain[c] = with_row(j + c, chain[c]); });
+    }
+    for (; j < count; ++j) chain[0] = with_row(j, chain[0]);
+    unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { chain[0] = L::lower(chain[c + 1], chain[0]); });
     return chain[0];
   });
 }
 
 template <class L>
 float scale_of_all(const SourceRows& x) {
-  const Extremes<L> found = extremes_of<L>(x, 0, x.length);
-  return scale_of(L::largest(found.magnitude())) + oddness<L>(found.odd);
+  return scale_of(L::lowermost(least_of<L>(x, 0, x.length)));
 }
 
 // The scale of each column, [length] and room for whole vectors.
 template <class L>
 void scales_of_columns(const SourceRows& x, float* scales) {
   for (int64_t i = 0; i < x.length; i += L::kCount) {
-    const Extremes<L> found = extremes_of<L>(x, i, i + L::kCount);
-    float most[L::kCount], odd[L::kCount];
-    L::store_f32(most, found.magnitude());
-    L::store_f32(odd, found.odd);
-    for (int lane = 0; lane < L::kCount; ++lane) scales[i + lane] = scale_of(most[lane]) + odd[lane];
+    float least[L::kCount];
+    L::store_f32(least, least_of<L>(x, i, i + L::kCount));
+    for (int lane = 0; lane < L::kCount; ++lane) scales[i + lane] = scale_of(least[lane]);
   }
 }
 
