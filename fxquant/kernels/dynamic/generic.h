@@ -13,11 +13,23 @@ constexpr int kChains = 4;
 // No number but NaN or an infinity is as large.
 inline bool is_finite(float x) { return __builtin_fabsf(x) < __builtin_inff(); }
 
+// `v`, in a register: a compiler would rather read it from memory for each use.
+template <class T>
+FXQUANT_UNROLLED inline T loaded(T v) {
+#if defined(__x86_64__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 template <class L>
 Range dynamic_range(const float* x, int64_t count) {
   typename L::F32 high[kChains], low[kChains];
   unroll<kChains>([&](auto c) FXQUANT_UNROLLED { high[c] = low[c] = L::set(0.0F); });
-  const auto take = [&](auto c, typename L::F32 v) FXQUANT_UNROLLED {
+  const auto take = [&](auto c, typename L::F32 read) FXQUANT_UNROLLED {
+    const typename L::F32 v = loaded(read);
     high[c] = L::upper(v, high[c]);
     low[c] = L::lower(v, low[c]);
   };
