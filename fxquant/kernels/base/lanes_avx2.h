@@ -38,10 +38,32 @@ struct Avx2Lanes {
   static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
   static F32 greater(F32 a, F32 b) { return _mm256_max_ps(a, b); }
   static F32 lesser(F32 a, F32 b) { return _mm256_min_ps(a, b); }
+  static F32 upper(F32 a, F32 b) {
+    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+  }
+  static F32 lower(F32 a, F32 b) {
+    return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+  }
+  static F32 negative(F32 v) { return _mm256_or_ps(v, set(-0.0F)); }
+  // The lanes of `v` by `more`, which takes the more of two, to one.
+  template <class More>
+  static float most(F32 v, const More& more) {
+    const __m128 four = more(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = more(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(more(two, _mm_movehdup_ps(two)));
+  }
+  static float uppermost(F32 v) {
+    return most(v, [](__m128 a, __m128 b) {
+      return _mm_castsi128_ps(_mm_max_epi32(_mm_castps_si128(a), _mm_castps_si128(b)));
+    });
+  }
+  static float lowermost(F32 v) {
+    return most(v, [](__m128 a, __m128 b) {
+      return _mm_castsi128_ps(_mm_max_epu32(_mm_castps_si128(a), _mm_castps_si128(b)));
+    });
+  }
   static float largest(F32 v) {
-    __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
-    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+    return most(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
   }
   static float sum(F32 v) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -43,6 +43,18 @@ struct Avx512Lanes {
   static F32 multiply_add(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 greater(F32 a, F32 b) { return _mm512_max_ps(a, b); }
   static F32 lesser(F32 a, F32 b) { return _mm512_min_ps(a, b); }
+  static float float_of(int bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
+  static F32 upper(F32 a, F32 b) {
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
+  static F32 lower(F32 a, F32 b) {
+    return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
+  static F32 negative(F32 v) {
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(v), _mm512_set1_epi32(INT32_MIN)));
+  }
+  static float uppermost(F32 v) { return float_of(_mm512_reduce_max_epi32(_mm512_castps_si512(v))); }
+  static float lowermost(F32 v) { return float_of(static_cast<int>(_mm512_reduce_max_epu32(_mm512_castps_si512(v)))); }
   static float largest(F32 v) { return _mm512_reduce_max_ps(v); }
   static float sum(F32 v) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

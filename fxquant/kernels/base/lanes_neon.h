@@ -44,6 +44,18 @@ struct NeonLanes {
   static F32 multiply_add(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
   static F32 greater(F32 a, F32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
   static F32 lesser(F32 a, F32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  static float first_of(int32x4_t bits) { return vgetq_lane_f32(vreinterpretq_f32_s32(bits), 0); }
+  static F32 upper(F32 a, F32 b) {
+    return vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+  }
+  static F32 lower(F32 a, F32 b) {
+    return vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+  }
+  static F32 negative(F32 v) { return vnegq_f32(vabsq_f32(v)); }
+  static float uppermost(F32 v) { return first_of(vdupq_n_s32(vmaxvq_s32(vreinterpretq_s32_f32(v)))); }
+  static float lowermost(F32 v) {
+    return first_of(vreinterpretq_s32_u32(vdupq_n_u32(vmaxvq_u32(vreinterpretq_u32_f32(v)))));
+  }
   static float largest(F32 v) { return vmaxvq_f32(v); }
   static float sum(F32 v) {
     const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));

@@ -8,7 +8,12 @@
 //   add .. div     each rounded to float32 on its own
 //   multiply_add   a * b + c, rounded once
 //   greater        a where a > b, else b: b if a is NaN; lesser likewise
-//   largest        the largest lane, if none is NaN
+//   upper          the one whose bits are larger as int32: of floats above 0 the larger, and a NaN is above all
+//   lower          the one whose bits are larger as uint32: of floats below 0 the lesser, and a NaN is below all; any
+//   of
+//                  them before one above 0
+//   negative       -|v|
+//   uppermost, lowermost, largest      upper and lower of all lanes; the largest lane, if none is NaN
 //   sum            of all lanes: the upper half is added to the lower one until one is left
 //   nearest        rounded to an integer, ties to even
 //   scaled         v * 2^n for integers n, where the result is no denormal
@@ -40,14 +45,22 @@ struct ScalarLanes {
   static F32 multiply_add(F32 a, F32 b, F32 c) { return std::fma(a, b, c); }
   static F32 greater(F32 a, F32 b) { return a > b ? a : b; }
   static F32 lesser(F32 a, F32 b) { return a < b ? a : b; }
+  static uint32_t bits(F32 v) {
+    uint32_t value;
+    std::memcpy(&value, &v, 4);
+    return value;
+  }
+  static F32 upper(F32 a, F32 b) { return static_cast<int32_t>(bits(a)) > static_cast<int32_t>(bits(b)) ? a : b; }
+  static F32 lower(F32 a, F32 b) { return bits(a) > bits(b) ? a : b; }
+  static F32 negative(F32 v) { return -std::fabs(v); }
+  static float uppermost(F32 v) { return v; }
+  static float lowermost(F32 v) { return v; }
   static float largest(F32 v) { return v; }
   static float sum(F32 v) { return v; }
   static F32 nearest(F32 v) { return std::rint(v); }
   static F32 scaled(F32 v, F32 n) {
-    uint32_t bits;
-    std::memcpy(&bits, &v, 4);
-    bits += static_cast<uint32_t>(static_cast<int32_t>(n)) << 23;
-    std::memcpy(&v, &bits, 4);
+    const uint32_t sum = bits(v) + (static_cast<uint32_t>(static_cast<int32_t>(n)) << 23);
+    std::memcpy(&v, &sum, 4);
     return v;
   }
   static void store_f32(float* p, F32 v) { *p = v; }

@@ -10,42 +10,43 @@ namespace {
 // Chains of comparisons, so that one need not wait for the one before.
 constexpr int kChains = 4;
 
-template <class L>
-struct Extremes {
-  // high: the largest x, or 0; low: the least, or 0; odd: 0, or NaN once a NaN or an infinity was seen.
-  typename L::F32 high = L::set(0.0F), low = L::set(0.0F), odd = L::set(0.0F);
+// No number but NaN or an infinity is as large.
+inline bool is_finite(float x) { return __builtin_fabsf(x) < __builtin_inff(); }
 
-  FXQUANT_UNROLLED void take(typename L::F32 x) {
-    high = L::greater(x, high);
-    low = L::lesser(x, low);
-    odd = L::multiply_add(x, L::set(0.0F), odd);
-  }
-};
-
-// NaN, or 0 if no lane of `odd`, which are NaN or 0, is NaN.
-template <class L>
-float oddness(typename L::F32 odd) {
-  const float any = L::largest(L::sub(L::set(0.0F), L::greater(odd, L::set(-1.0F))));
-  return any > 0.0F ? __builtin_nanf("") : 0.0F;
+// `v`, in a register: a compiler would rather read it from memory for each use.
+template <class T>
+FXQUANT_UNROLLED inline T loaded(T v) {
+#if defined(__x86_64__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
 }
 
 template <class L>
 Range dynamic_range(const float* x, int64_t count) {
-  Extremes<L> chain[kChains];
+  typename L::F32 high[kChains], low[kChains];
+  unroll<kChains>([&](auto c) FXQUANT_UNROLLED { high[c] = low[c] = L::set(0.0F); });
+  const auto take = [&](auto c, typename L::F32 read) FXQUANT_UNROLLED {
+    const typename L::F32 v = loaded(read);
+    high[c] = L::upper(v, high[c]);
+    low[c] = L::lower(v, low[c]);
+  };
   int64_t i = 0;
   for (; i + kChains * L::kCount <= count; i += kChains * L::kCount) {
-    unroll<kChains>([&](auto c) FXQUANT_UNROLLED { chain[c].take(L::load_f32(x + i + c * L::kCount)); });
+    unroll<kChains>([&](auto c) FXQUANT_UNROLLED { take(c, L::load_f32(x + i + c * L::kCount)); });
   }
   for (; i < count; i += L::kCount) {
-    chain[0].take(count - i < L::kCount ? L::load_f32(x + i, count - i) : L::load_f32(x + i));
+    take(Index<0>{}, count - i < L::kCount ? L::load_f32(x + i, count - i) : L::load_f32(x + i));
   }
-  for (int c = 1; c < kChains; ++c) {
-    chain[0].high = L::greater(chain[c].high, chain[0].high);
-    chain[0].low = L::lesser(chain[c].low, chain[0].low);
-    chain[0].odd = L::add(chain[c].odd, chain[0].odd);
-  }
-  const float low = L::largest(L::sub(L::set(0.0F), chain[0].low));
-  return {oddness<L>(chain[0].odd) - low, L::largest(chain[0].high)};
+  unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED {
+    high[0] = L::upper(high[c + 1], high[0]);
+    low[0] = L::lower(low[c + 1], low[0]);
+  });
+  const float most = L::uppermost(high[0]), least = L::lowermost(low[0]);
+  if (!is_finite(most) || !is_finite(least)) return {__builtin_nanf(""), most};
+  return {least < 0.0F ? least : 0.0F, most};
 }
 
 template <class L>

@@ -109,7 +109,7 @@ TEST(DynamicLinear, TiesRoundToEven) {
 
 TEST(DynamicLinear, RowsWithoutNumbersGiveNaN) {
   Random random(7);
-  for (const float odd : {std::nanf(""), std::numeric_limits<float>::infinity(), -HUGE_VALF}) {
+  for (const float odd : {std::nanf(""), -std::nanf(""), std::numeric_limits<float>::infinity(), -HUGE_VALF}) {
     for (size_t at = 0; at < 3 * 71; at += 7) {
       expect_reference({3, 20, 71}, at % 2, {}, 1, random, [&](auto& x) { x[at] = odd; });
     }

@@ -22,6 +22,12 @@ TEST(DynamicAttention, EqualsTheReference) {
   }
 }
 
+TEST(DynamicAttention, AMaskForAllQueries) {
+  Random random(6);
+  for (const int64_t left : {0, 1, 69, 70})
+    expect_dynamic({2, 19, 70, 32, 33, Mask::bools, false, false, left}, random);
+}
+
 TEST(DynamicAttention, AnySizes) {
   Random random(2);
   for (int i = 0; i < 100; ++i) {

@@ -9,12 +9,12 @@ namespace fxquant {
 namespace {
 
 // Of ordinary size, or beyond what a scale of 127ths has.
-constexpr float kOdd[] = {0.0F, 1e-42F, -3e38F, 1e20F, kInfinity, -kInfinity, kNan};
+constexpr float kOdd[] = {0.0F, 1e-42F, -3e38F, 1e20F, kInfinity, -kInfinity, kNan, -kNan};
 
 void fill(Random& random, Guarded<float>& x, bool odd) {
   randomize(x, random);
   for (size_t i = 0; odd && i < x.size(); i += static_cast<size_t>(random.integer(1, 60)))
-    x[i] = kOdd[random.integer(0, 6)];
+    x[i] = kOdd[random.integer(0, 7)];
 }
 
 void check_dynamic(Random& random, int64_t batches) {

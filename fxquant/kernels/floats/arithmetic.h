@@ -26,20 +26,21 @@ FXQUANT_UNROLLED inline typename L::F32 float_exp2(typename L::F32 t) {
 }
 
 // gelu(x) = max(x, 0) + n * tail(n), n = max(-|x|, -kTailEnd), where tail(n) is the integral of the normal distribution
-// up to n, as (n + kTailEnd)^3 * polynomial(n): the least that is off by, in n * tail(n), for ten powers (Lawson 1961).
-constexpr float kTailEnd = 5.25F;
-constexpr float kTail[11] = {0.003455134341F,   0.0007784040063F,  -0.0008489930187F, -0.0001769261435F,
-                             4.001157777e-06F,  -0.0001385116775F, -0.000112449663F,  -3.825630483e-05F,
-                             -6.851415037e-06F, -6.40359417e-07F,  -2.477117178e-08F};
+// up to n, as ((n + kTailEnd) * polynomial(n))^16: of such a power the root is so smooth that five coefficients will do
+// (Abramowitz and Stegun 7.1.28 has one of the inverse). They are what n * tail(n) is off by the least for, 6e-7
+// (Lawson 1961, on linearizations in the coefficients).
+constexpr float kTailEnd = 8.5F;
+constexpr int kTailSquarings = 4;
+constexpr float kTail[5] = {0.1126594992F, -0.007632787806F, -0.001191979856F, 0.0003048191429F, 4.57275309e-05F};
 
 template <class L>
 FXQUANT_UNROLLED inline typename L::F32 gelu_of(const typename L::F32& x) {
   const auto zero = L::set(0.0F);
   const auto n = L::greater(L::set(-kTailEnd), L::lesser(x, L::sub(zero, x)));
-  auto sum = L::set(kTail[10]);
-  unroll<10>([&](auto i) FXQUANT_UNROLLED { sum = L::multiply_add(sum, n, L::set(kTail[9 - i])); });
-  const auto left = L::add(n, L::set(kTailEnd));
-  const auto tail = L::mul(L::mul(sum, L::mul(left, left)), left);
+  auto sum = L::set(kTail[4]);
+  unroll<4>([&](auto i) FXQUANT_UNROLLED { sum = L::multiply_add(sum, n, L::set(kTail[3 - i])); });
+  auto tail = L::mul(sum, L::add(n, L::set(kTailEnd)));
+  unroll<kTailSquarings>([&](auto) FXQUANT_UNROLLED { tail = L::mul(tail, tail); });
   return L::multiply_add(n, tail, L::greater(x, zero));
 }
 

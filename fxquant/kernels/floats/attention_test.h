@@ -34,6 +34,7 @@ struct AttentionShape {
   int64_t batches, queries, keys, depth, width;
   Mask mask = Mask::none;
   bool causal = false, column_apart = false;
+  int64_t shared = -1;  // of a mask of bools that is one for all queries: how many keys it leaves
 };
 
 inline FloatAttention attention_of(const AttentionShape& s) {
@@ -48,7 +49,7 @@ inline FloatAttention attention_of(const AttentionShape& s) {
   p.q_row = s.depth + 2;
   p.k = s.column_apart ? Matrix{1, s.keys} : Matrix{s.depth, 1};
   p.v = s.column_apart ? Matrix{1, s.keys} : Matrix{s.width, 1};
-  p.mask_strides = {s.keys, 1};
+  p.mask_strides = {s.shared < 0 ? s.keys : 0, 1};
   const int64_t distances[5] = {s.queries * p.y_row, s.queries * p.q_row, s.keys * s.depth, s.keys * s.width, 0};
   for (int t = 0; t < 5; ++t) p.batches.stride[t][0] = distances[t];
   p.mask = s.mask;
@@ -74,7 +75,7 @@ inline void expect_attention(const AttentionKernel& kernel, const AttentionShape
   Guarded<uint8_t> bools(static_cast<size_t>(s.queries * s.keys));
   for (auto* each : {&q, &k, &v, &floats}) randomize(*each, random);
   for (size_t i = 0; i < bools.size(); ++i) bools[i] = random.integer(0, 2) > 0;
-  for (int64_t j = 0; j < s.keys; ++j) bools[static_cast<size_t>(j)] = 0;  // of row 0 no key is left
+  for (int64_t j = 0; j < s.keys; ++j) bools[static_cast<size_t>(j)] = j < s.shared;  // if not shared, row 0 has none
   floats[0] = -kInfinity;
   floats[floats.size() - 1] = -std::numeric_limits<float>::max();
   if (odd) {

@@ -1,7 +1,7 @@
 // What stands between dynamic layers, float32 to float32, so that one program holds them all:
 //   add, mul    y = a + b, y = a * b
-//   gelu        y = max(x, 0) + n * (n + 5.25)^3 * polynomial(n)     n = max(-|x|, -5.25), see arithmetic.h
-//               within 1.2e-6; 0 for -inf
+//   gelu        y = max(x, 0) + n * ((n + 8.5) * polynomial(n))^16     n = max(-|x|, -8.5), see arithmetic.h
+//               within 9e-7; 0 for -inf
 //   silu        y = (max(x, 0) + min(x, 0) * e) / (1 + e)      e = exp2(-|x| * log2(e))
 //               off by (3 + |x|) * 1e-7 of itself; NaN for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)

@@ -218,8 +218,9 @@ void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t le
 template <class M, int Rows>
 void mask_tile(const AttentionLayout& p, const QueryTile& tile, PerRow<float, Rows>& most) {
   const int64_t length = whole_vectors<M>(tile.keys);
+  bool all = false;
   for (int m = 0; m < Rows; ++m) {
-    const bool all = sees_all(p, tile.mask, tile.first + m);
+    if (m == 0 || p.mask_strides.row != 0) all = sees_all(p, tile.mask, tile.first + m);
     mask_row<M>(p, tile, m, length, all);
     if (!all) most.of[m] = largest<M>(tile.scores + m * tile.stride, length);
   }
