@@ -50,6 +50,8 @@ def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
         new = surgery.emit(node, ops.dynamic_linear_grouped, arguments["x"], **constants, sources=[node])
     else:
         constants = _constants(gm, node, weight, scale, arguments["bias"])
+        if quant_of(node).integer_bias:
+            constants["integer_bias"] = True
         new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
     surgery.replace(node, new)
 
