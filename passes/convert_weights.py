@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -32,7 +33,9 @@ def _convert(gm: GraphModule, node: Node) -> None:
     name = str(weight.target)
     integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), qparams.quantize(real, q), node)
     scale, zero_point = (_number(gm, node, f"{name}_{each}", getattr(q, each)) for each in ("scale", "zero_point"))
-    new = surgery.emit(node, ops.dequantize, integer, q._replace(scale=scale, zero_point=zero_point), sources=[node])
+    q = q._replace(scale=scale, zero_point=zero_point)
+    settings = (q,) if real.dtype is torch.float32 else (q, real.dtype)
+    new = surgery.emit(node, ops.dequantize, integer, *settings, sources=[node])
     surgery.replace(node, new)
 
 

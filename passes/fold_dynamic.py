@@ -92,7 +92,7 @@ def _convolution(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None
 
 def integer_weight(gm: GraphModule, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The integers of a weight that is dequantized, and their scale or scales."""
-    integers, q = arguments["weight"].args
+    integers, q, *_ = arguments["weight"].args
     scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
     return surgery.fetch(gm, integers), scale
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fxquant import qparams
@@ -16,6 +17,7 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
 
 
 @op()
-def dequantize(x: Tensor, q: QParams) -> Tensor:
-    """(x - zero_point) * scale, float32; same shape as `x`."""
-    return qparams.dequantize(x, q)
+def dequantize(x: Tensor, q: QParams, dtype: torch.dtype | None = None) -> Tensor:
+    """(x - zero_point) * scale, computed in float32, and of that dtype if no other is given; same shape as `x`."""
+    real = qparams.dequantize(x, q)
+    return real if dtype is None else real.to(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from fxquant.kernels.matmul import HALVES
 from fxquant.runtime.batches import plan_for
 from fxquant.runtime.failure import complain
+from fxquant.runtime.layer import Layer
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
 from fxquant.runtime.tracing import recorded
@@ -48,6 +49,14 @@ class Int8Region(GraphModule):
         except Exception:
             self.node_by_node(*inputs)  # layers know best what is wrong, and where
             raise
+
+    def has_program(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether programs are made for inputs of these dtypes and sizes."""
+        if any(x.numel() == 0 for x in inputs):
+            return False
+        if not any(x.dtype in HALVES for x in inputs):
+            return True
+        return all(layer.takes_halves for layer in self.modules() if isinstance(layer, Layer))
 
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
         """The layers' state under their own names: where regions begin and end does not show in a saved model."""
@@ -87,7 +96,7 @@ def run(self: Int8Region, *inputs: Any) -> Any:
         key = (key, x.shape, x.stride(), x.dtype)
     plan = self.programs.plans.get(key)
     if plan is None:
-        if any(x.numel() == 0 or x.dtype in HALVES for x in inputs):
+        if not self.has_program(inputs):
             return self.node_by_node(*inputs)
         plan = self.programs.make(key, lambda: self.plan(*inputs))
     try:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
+from fxquant.kernels.weight_only import halves_scratch
 from fxquant.qparams import FloatOutput
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
@@ -86,9 +87,10 @@ class DynamicLinear(Layer):
 
 @computes(ops.weight_only_linear)
 class WeightOnlyLinear(Layer):
-    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights; in a program float32 alone."""
+    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights."""
 
     takes_integers = gives_integers = False
+    takes_halves = True
     any_strides = False
 
     def derive(self) -> None:
@@ -104,9 +106,14 @@ class WeightOnlyLinear(Layer):
         return kernels.weight_only_linear(x, self.derived_packed, self.derived_features)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel(), active_isa())
+        y, rows = emitter.rows(y), emitter.rows(x)
+        if x.dtype is torch.bfloat16:
+            size = halves_scratch(emitter.threads, *rows.shape, y.shape[1], packed)
+            emitter.call("weight_only_halves", (y, rows, emitter.scratch(size)), *packed)
+            return
         check_float32(x)
-        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
-        emitter.call("weight_only_linear", (emitter.rows(y), emitter.rows(x)), *packed, active_isa())
+        emitter.call("weight_only_linear", (y, rows), *packed)
 
 
 @computes(ops.int8_linear_grouped)
