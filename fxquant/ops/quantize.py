@@ -1,4 +1,4 @@
-"""The two ops at the border between real numbers and integers."""
+"""The ops at the border between real numbers and integers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
 
 
 @op()
-def dequantize(x: Tensor, q: QParams, dtype: torch.dtype | None = None) -> Tensor:
-    """(x - zero_point) * scale, computed in float32, and of that dtype if no other is given; same shape as `x`."""
-    real = qparams.dequantize(x, q)
-    return real if dtype is None else real.to(dtype)
+def dequantize(x: Tensor, q: QParams) -> Tensor:
+    """(x - zero_point) * scale, float32; same shape as `x`."""
+    return qparams.dequantize(x, q)
+
+
+@op()
+def dequantize_to(x: Tensor, q: QParams, dtype: torch.dtype) -> Tensor:
+    """The same, rounded to another dtype."""
+    return qparams.dequantize(x, q).to(dtype)

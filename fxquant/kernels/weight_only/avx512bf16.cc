@@ -7,6 +7,7 @@
 // Weights of some inputs of a panel become bfloat16, pairs of inputs side by side, and all rows are multiplied by them.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/unroll.h"
@@ -16,8 +17,8 @@
 namespace fxquant {
 namespace {
 
-// 14 x 32 outputs are 28 accumulators, 2 weights and an input.
-constexpr int kRows = 14, kVectors = 2, kLanes = 16, kColumns = kVectors * kLanes;
+// 14 x 32 outputs are 28 accumulators, 2 weights and an input; 7 x 32 have room for totals of several groups.
+constexpr int kRows = 14, kRowsOfGroups = 7, kVectors = 2, kLanes = 16, kColumns = kVectors * kLanes;
 
 __m512 load(const float* p) { return _mm512_loadu_ps(p); }
 
@@ -41,11 +42,20 @@ __m512i pair_at(const uint16_t* x) {
   return _mm512_set1_epi32(pair);
 }
 
-// total [Rows][kColumns] += (x times `pairs`) * scale.
+// Weights of whole groups, or of a part of one.
+struct Slice {
+  const uint32_t* weights;
+  int64_t pairs, groups;  // pairs of each group
+  const float* scale;     // [groups][kColumns]
+};
+
 template <int Rows>
-void multiply(float* total, const uint16_t* x, int64_t x_stride, const uint32_t* weights, int64_t pairs,
-              const float* scale) {
-  __m512 acc[Rows][kVectors];
+using Sums = __m512[Rows][kVectors];
+
+// x times one group.
+template <int Rows>
+FXQUANT_UNROLLED inline void products(Sums<Rows>& acc, const uint16_t* x, int64_t x_stride, const uint32_t* weights,
+                                      int64_t pairs) {
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = _mm512_setzero_ps(); });
   });
@@ -59,23 +69,57 @@ void multiply(float* total, const uint16_t* x, int64_t x_stride, const uint32_t*
       });
     });
   }
+}
+
+// total[m][v] = total[m][v] + acc[m][v] * scale[v], each a reference to a vector in registers or memory.
+template <int Rows, class Total>
+FXQUANT_UNROLLED inline void add_scaled(const Sums<Rows>& acc, const float* scale, const Total& total) {
   unroll<kVectors>([&](auto v) FXQUANT_UNROLLED {
     const __m512 scales = load(scale + v * kLanes);
-    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      float* to = total + m * kColumns + v * kLanes;
-      _mm512_storeu_ps(to, _mm512_fmadd_ps(acc[m][v], scales, load(to)));
-    });
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { total(m, v) = _mm512_fmadd_ps(acc[m][v], scales, total(m, v)); });
   });
+}
+
+// total [Rows][kColumns] += x times the slice. Totals of few rows stay in registers from one group to the next.
+template <int Rows>
+void multiply(__m512* total, const uint16_t* x, int64_t x_stride, const Slice& s) {
+  Sums<Rows> acc;
+  if constexpr (Rows > kRowsOfGroups) {
+    products<Rows>(acc, x, x_stride, s.weights, s.pairs);
+    add_scaled<Rows>(acc, s.scale, [&](int m, int v) FXQUANT_UNROLLED -> auto& { return total[m * kVectors + v]; });
+  } else {
+    Sums<Rows> sums;
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { sums[m][v] = total[m * kVectors + v]; });
+    });
+    for (int64_t g = 0; g < s.groups; ++g) {
+      products<Rows>(acc, x + g * s.pairs * 2, x_stride, s.weights + g * s.pairs * kColumns, s.pairs);
+      add_scaled<Rows>(acc, s.scale + g * kColumns, [&](int m, int v) FXQUANT_UNROLLED -> auto& { return sums[m][v]; });
+    }
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+      unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { total[m * kVectors + v] = sums[m][v]; });
+    });
+  }
 }
 
 // The same of `rows` rows, Rows at most.
 template <int Rows>
-void multiply_rows(int64_t rows, float* total, const uint16_t* x, int64_t x_stride, const uint32_t* weights,
-                   int64_t pairs, const float* scale) {
+void multiply_rows(int64_t rows, __m512* total, const uint16_t* x, int64_t x_stride, const Slice& slice) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return multiply_rows<Rows - 1>(rows, total, x, x_stride, weights, pairs, scale);
+    if (rows < Rows) return multiply_rows<Rows - 1>(rows, total, x, x_stride, slice);
   }
-  multiply<Rows>(total, x, x_stride, weights, pairs, scale);
+  multiply<Rows>(total, x, x_stride, slice);
+}
+
+// Of all rows: tiles as even as possible.
+void multiply_all(const WeightOnlyLinear& p, float* total, const uint16_t* x, const Slice& slice) {
+  const int64_t largest = slice.groups > 1 ? kRowsOfGroups : kRows;
+  const int64_t tiles = (p.rows + largest - 1) / largest, together = (p.rows + tiles - 1) / tiles;
+  for (int64_t row = 0; row < p.rows; row += together) {
+    const int64_t rows = p.rows - row < together ? p.rows - row : together;
+    auto* to = reinterpret_cast<__m512*>(total + row * kColumns);
+    multiply_rows<kRows>(rows, to, x + row * p.x_stride, p.x_stride, slice);
+  }
 }
 
 // y = bfloat16(total within the bounds), `columns` of each row.
@@ -90,16 +134,6 @@ void finish(const WeightOnlyLinear& p, uint16_t* y, const float* total, int64_t 
   }
 }
 
-// Of all rows: tiles as even as possible.
-void multiply_all(const WeightOnlyLinear& p, float* total, const uint16_t* x, const uint32_t* weights, int64_t pairs,
-                  const float* scale) {
-  const int64_t tiles = (p.rows + kRows - 1) / kRows, together = (p.rows + tiles - 1) / tiles;
-  for (int64_t row = 0; row < p.rows; row += together) {
-    const int64_t rows = p.rows - row < together ? p.rows - row : together;
-    multiply_rows<kRows>(rows, total + row * kColumns, x + row * p.x_stride, p.x_stride, weights, pairs, scale);
-  }
-}
-
 void run_panel(const WeightOnlyLinear& p, uint16_t* y, const uint16_t* x, const HalvesScratch& scratch, int64_t panel) {
   const WeightOnlyHeader& h = *p.packed;
   const WeightOnlyPanel parts(h, kColumns);
@@ -107,15 +141,13 @@ void run_panel(const WeightOnlyLinear& p, uint16_t* y, const uint16_t* x, const 
   const auto* scales = reinterpret_cast<const float*>(base + parts.scales);
   const auto* weights = reinterpret_cast<const int8_t*>(base + parts.weights);
   for (int64_t m = 0; m < p.rows; ++m) std::memcpy(scratch.total + m * kColumns, base, sizeof(float) * kColumns);
-  for (int64_t from = 0; from < h.inputs; from += kHalvesDepth) {
-    const int64_t to = from + kHalvesDepth < h.inputs ? from + kHalvesDepth : h.inputs;
+  const int64_t whole = kHalvesDepth / h.group * h.group, depth = whole > 0 ? whole : kHalvesDepth;
+  for (int64_t from = 0, to; from < h.inputs; from = to) {
+    to = std::min({from + depth, h.inputs, whole > 0 ? h.inputs : (from / h.group + 1) * h.group});
     widen(scratch.pairs, weights + from * kColumns, to - from);
-    for (int64_t k = from; k < to;) {
-      const int64_t group = k / h.group, end = (group + 1) * h.group < to ? (group + 1) * h.group : to;
-      multiply_all(p, scratch.total, x + k, scratch.pairs + (k - from) / 2 * kColumns, (end - k) / 2,
-                   scales + group * kColumns);
-      k = end;
-    }
+    const int64_t groups = std::max((to - from) / h.group, int64_t{1});
+    const Slice slice = {scratch.pairs, (to - from) / groups / 2, groups, scales + from / h.group * kColumns};
+    multiply_all(p, scratch.total, x + from, slice);
   }
   const int64_t left = h.outputs - panel * kColumns;
   finish(p, y + panel * kColumns, scratch.total, left < kColumns ? left : kColumns);

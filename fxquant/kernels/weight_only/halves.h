@@ -13,7 +13,7 @@ namespace fxquant {
 // Inputs whose weights are bfloat16 at once; even.
 constexpr int64_t kHalvesDepth = 2048;
 
-// Of one thread: weights of a panel, and float32 sums [rows][columns].
+// Of one thread, at multiples of 64: weights of a panel, and float32 sums [rows][columns].
 struct HalvesScratch {
   uint32_t* pairs;
   float* total;

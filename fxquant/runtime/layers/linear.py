@@ -109,7 +109,7 @@ class WeightOnlyLinear(Layer):
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel(), active_isa())
         y, rows = emitter.rows(y), emitter.rows(x)
         if x.dtype is torch.bfloat16:
-            size = halves_scratch(emitter.threads, *rows.shape, y.shape[1], packed)
+            size = halves_scratch(emitter.threads, rows.shape[0], rows.shape[1], y.shape[1], packed)
             emitter.call("weight_only_halves", (y, rows, emitter.scratch(size)), *packed)
             return
         check_float32(x)
