@@ -15,15 +15,42 @@ struct Shape {
   int64_t rows, inputs, outputs, group;
 };
 
+// Random weights, which end at guard pages.
+struct Layer {
+  Guarded<int8_t> weight;
+  Guarded<float> scale, bias;
+  WeightOnlyWeights w;
+
+  Layer(Random& random, const Shape& s, FloatOutput output)
+      : weight(static_cast<size_t>(s.inputs * s.outputs)),
+        scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))),
+        bias(static_cast<size_t>(s.outputs)) {
+    for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
+    for (size_t i = 0; i < scale.size(); ++i) scale[i] = random.real(1e-4F, 1e-2F);
+    for (size_t i = 0; i < bias.size(); ++i) bias[i] = random.real(-5.0F, 5.0F);
+    w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+  }
+};
+
+// Weights packed for `isa`.
+struct PackedWeights {
+  std::vector<uint8_t> memory;
+  const WeightOnlyHeader* header;
+
+  PackedWeights(const WeightOnlyWeights& w, Isa isa) {
+    const int64_t size = weight_only_size(w, isa);
+    memory.resize(static_cast<size_t>(size) + 64);
+    uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+    pack_weight_only(w, isa, packed);
+    header = &weight_only_header(packed, size, isa);
+  }
+};
+
 // All ends at guard pages, with gaps between rows, of which those of y are compared too.
 void check(Random& random, const Shape& s, FloatOutput output = {}) {
   const int64_t gap = random.integer(0, 3);
-  Guarded<int8_t> weight(static_cast<size_t>(s.inputs * s.outputs));
-  Guarded<float> scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))), bias(static_cast<size_t>(s.outputs));
-  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
-  for (size_t i = 0; i < scale.size(); ++i) scale[i] = random.real(1e-4F, 1e-2F);
-  for (size_t i = 0; i < bias.size(); ++i) bias[i] = random.real(-5.0F, 5.0F);
-  const WeightOnlyWeights w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+  const Layer layer(random, s, output);
+  const WeightOnlyWeights& w = layer.w;
   WeightOnlyLinear p = {nullptr, s.rows, s.inputs + gap, s.outputs + gap};
   Guarded<float> x(static_cast<size_t>((s.rows - 1) * p.x_stride + s.inputs));
   for (size_t i = 0; i < x.size(); ++i) x[i] = random.real(-1.0F, 1.0F) * (i % 97 == 5 ? 1e4F : 1.0F);
@@ -34,11 +61,8 @@ void check(Random& random, const Shape& s, FloatOutput output = {}) {
   for (const Isa isa : supported_isas()) {
     SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
                                     << " group=" << s.group << " seed " << test_seed());
-    const int64_t size = weight_only_size(w, isa);
-    std::vector<uint8_t> memory(static_cast<size_t>(size) + 64);
-    uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-    pack_weight_only(w, isa, packed);
-    p.packed = &weight_only_header(packed, size, isa);
+    const PackedWeights packed(w, isa);
+    p.packed = packed.header;
     for (const int threads : {1, 2}) {
       y.fill(12345.0F);
       weight_only_linear(p, y.data(), x.data(), threads);
@@ -87,12 +111,8 @@ float value_of(uint16_t half) {
 // Every output within what halves.h promises, on every ISA.
 void check_halves(Random& random, const Shape& s, FloatOutput output = {}) {
   const int64_t gap = random.integer(0, 3);
-  Guarded<int8_t> weight(static_cast<size_t>(s.inputs * s.outputs));
-  std::vector<float> scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))), bias(static_cast<size_t>(s.outputs));
-  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
-  for (auto& each : scale) each = random.real(1e-4F, 1e-2F);
-  for (auto& each : bias) each = random.real(-5.0F, 5.0F);
-  const WeightOnlyWeights w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+  const Layer layer(random, s, output);
+  const WeightOnlyWeights& w = layer.w;
   WeightOnlyLinear p = {nullptr, s.rows, s.inputs + gap, s.outputs + gap};
   Guarded<uint16_t> x(static_cast<size_t>((s.rows - 1) * p.x_stride + s.inputs));
   Guarded<uint16_t> y(static_cast<size_t>((s.rows - 1) * p.y_stride + s.outputs));
@@ -103,22 +123,18 @@ void check_halves(Random& random, const Shape& s, FloatOutput output = {}) {
   for (const Isa isa : supported_isas()) {
     SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
                                     << " group=" << s.group << " seed " << test_seed());
-    const int64_t size = weight_only_size(w, isa);
-    std::vector<uint8_t> memory(static_cast<size_t>(size) + 64);
-    uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-    pack_weight_only(w, isa, packed);
-    p.packed = &weight_only_header(packed, size, isa);
+    const PackedWeights packed(w, isa);
+    p.packed = packed.header;
     for (const int threads : {1, 2}) {
       Guarded<uint8_t> scratch(static_cast<size_t>(weight_only_halves_scratch(p, threads)));
       y.fill(0x7FFF);
       weight_only_halves(p, y.data(), x.data(), scratch.data(), threads);
       for (int64_t m = 0; m < s.rows; ++m) {
         for (int64_t n = 0; n < s.outputs; ++n) {
-          double total = bias[static_cast<size_t>(n)], size_of_sums = std::fabs(total);
+          double total = w.bias[n], size_of_sums = std::fabs(total);
           for (int64_t k = 0; k < s.inputs; ++k) {
             const double product = static_cast<double>(value_of(x[static_cast<size_t>(m * p.x_stride + k)])) *
-                                   weight[static_cast<size_t>(n * s.inputs + k)] *
-                                   scale[static_cast<size_t>(n * (s.inputs / s.group) + k / s.group)];
+                                   w.weight[n * s.inputs + k] * w.scale[n * (s.inputs / s.group) + k / s.group];
             total += product;
             size_of_sums += std::fabs(product);
           }
@@ -162,11 +178,8 @@ TEST(WeightOnlyHalves, NaNStaysInItsRow) {
     for (const int64_t rows : {2, 20}) {
       std::vector<uint16_t> x(static_cast<size_t>(rows * 8), 0x3F80), y(static_cast<size_t>(rows * 40));
       x[8 + 3] = 0x7FC0;
-      const int64_t size = weight_only_size(w, isa);
-      std::vector<uint8_t> memory(static_cast<size_t>(size) + 64);
-      uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-      pack_weight_only(w, isa, packed);
-      const WeightOnlyLinear p = {&weight_only_header(packed, size, isa), rows, 8, 40};
+      const PackedWeights packed(w, isa);
+      const WeightOnlyLinear p = {packed.header, rows, 8, 40};
       Guarded<uint8_t> scratch(static_cast<size_t>(weight_only_halves_scratch(p, 1)));
       weight_only_halves(p, y.data(), x.data(), scratch.data(), 1);
       for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(value_of(y[i])), i / 40 == 1) << isa_name(isa);
