@@ -6,6 +6,7 @@
     to_float    y = clamp(acc * multiplier + bias, low, high)
     dynamic     s = max((high - low) / (quant_max - quant_min), 2^-126), zero_point = rne(quant_min - low / s)
                 q = clamp(round_half_even(x * (1 / s)) + zero_point, quant_min, quant_max)
+    bias        step = max(scale, |bias| / 2^30, 2^-126), round_half_even(bias / step) * step    of an int32 at a scale
     symmetric   s = max(max |x| / 127, 2^-126), q = 128 + clamp(round_half_even(x * (1 / s)), -127, 127)
 
 after Jacob et al. 2017, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -139,6 +140,17 @@ def dynamic_images(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor, Tensor]
     scale, zero_point = (each.reshape(shape) for each in dynamic_qparams(x.flatten(1), dynamic))
     codes = round_and_saturate(x / scale, zero_point, dynamic.quant_min, dynamic.quant_max)
     return codes.to(torch.uint8), scale, zero_point
+
+
+def integer_bias(bias: Tensor, scale: Tensor) -> Tensor:
+    """Float32 `bias` as a multiple of `scale` by an int32; `scale`, which broadcasts, may have to be wider."""
+    step = torch.maximum(scale, narrowest_step(bias))
+    return torch.round(bias / step) * step
+
+
+def narrowest_step(bias: Tensor) -> Tensor:
+    """The smallest scale at which each bias is surely an int32."""
+    return (bias.abs() / _LARGEST_BIAS).clamp(min=2.0**-126)
 
 
 def symmetric_codes(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant import ops
@@ -52,8 +53,13 @@ def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: 
     else:
         limit = activation_limit(match) or symmetric_limit(dynamic)
     limit = limit or call_limit(gm, node, row, checked) or backend_limit(gm, node, has_weight=weighted)
+    integer_bias = weighted and wants_integer_bias(match)
+    if integer_bias and limit is None:
+        bias = row.bind(node)[str(row.bias)]
+        limit = integer_bias_limit(None if bias is None else surgery.fetch(gm, bias))
     reason = limit or _speed_limit(gm, node, row)
     decide(node, dynamic=None if reason else dynamic, two_bytes=two_bytes and not reason, reason=reason or "")
+    decide(node, integer_bias=integer_bias and not reason)
 
 
 def wants_two_bytes(match: Match) -> bool:
@@ -106,15 +112,33 @@ def symmetric_limit(dynamic: Dynamic) -> str | None:
 def dynamic_limit(match: Match, axes: tuple[int, ...] = (0,), groups: bool = False) -> str | None:
     """The reason why no kernel with weights computes under a qconfig with dynamic activations, or None.
 
-    `axes`: along which the qconfig may ask for scales. `groups`: the weight may have one for each group of inputs.
+    `axes`: along which the qconfig may ask for scales. `groups`: it is that of linear, whose weight may have one for
+    each group of inputs, or else its bias be of integers.
     """
     assert match.qconfig is not None
     limit = activation_limit(match)
     if limit is not None or match.qconfig.weight is None:
         return limit or weight_config_limit(match, axes)
-    if not groups and hasattr(made_by(match.qconfig.weight, match.source), "group_size"):
+    in_groups = hasattr(made_by(match.qconfig.weight, match.source), "group_size")
+    if not groups and in_groups:
         return "its qconfig asks for groups of inputs; only linear has a kernel for groups"
+    if wants_integer_bias(match) and (in_groups or not groups):
+        return "its qconfig asks for a bias of torch.int32; only linear, with weights that are not in groups, has one"
     return weight_config_limit(match, axes)
+
+
+def wants_integer_bias(match: Match) -> bool:
+    """Whether a qconfig wants biases of dynamic products in integers."""
+    assert match.qconfig is not None
+    activation = made_by(match.qconfig.activation, match.source)
+    return getattr(activation, "bias_dtype", None) is torch.int32
+
+
+def integer_bias_limit(bias: Tensor | None) -> str | None:
+    """The reason why there are no integers of a bias, or None."""
+    if bias is None or bool(bias.isfinite().all()):
+        return None
+    return "its qconfig asks for a bias of torch.int32, which has no infinity and no NaN; its bias has"
 
 
 def activation_limit(match: Match) -> str | None:

@@ -64,9 +64,14 @@ def why_float(gm: GraphModule, node: Node) -> str | None:
     )
 
 
-def call_limit(gm: GraphModule, node: Node, row: Op, match: Match | None = None) -> str | None:
-    """The reason why no kernel takes the call's arguments, under `match` or the node's own qconfig, or None."""
-    limit = _type_limit(node) or _argument_limit(node, row) or row.limits(row.bind(node))
+def call_limit(
+    gm: GraphModule, node: Node, row: Op, match: Match | None = None, dtypes: tuple[torch.dtype, ...] = (torch.float32,)
+) -> str | None:
+    """The reason why no kernel takes the call's arguments, under `match` or the node's own qconfig, or None.
+
+    `dtypes`: what its activations may be.
+    """
+    limit = _type_limit(node, dtypes) or _argument_limit(node, row) or row.limits(row.bind(node))
     return limit or _weight_limit(gm, node, row, match or node.meta["qconfig"])
 
 
@@ -142,11 +147,11 @@ def config_limit(node: Node) -> str | None:
     return None
 
 
-def _type_limit(node: Node) -> str | None:
+def _type_limit(node: Node, dtypes: tuple[torch.dtype, ...]) -> str | None:
     for value in [*activations(node), node]:
         dtype = value.meta.get("dtype") or torch.float32
-        if dtype is not torch.float32:
-            return f"{value.name} is {dtype}, not float32"
+        if dtype not in dtypes:
+            return f"{value.name} is {dtype}, not {' or '.join(str(each).removeprefix('torch.') for each in dtypes)}"
         if value.meta.get("extreme"):
             return f"{value.name} holds values such as the -inf of a mask, which no 8-bit scale holds beside others"
         if not surgery.is_tensor(value) and not is_several(value):

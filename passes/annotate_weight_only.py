@@ -1,11 +1,13 @@
 """Ops that compute with real numbers, of weights that are integers.
 
-They do under a qconfig of int8 weights and float32 activations, where the op has such a kernel: what is bound by the
-weights that it reads gains from their size alone, and the activations lose nothing.
+They do under a qconfig of int8 weights and float32 activations, which are bfloat16 in a model of bfloat16, where the op
+has such a kernel: what is bound by the weights that it reads gains from their size alone, and the activations lose
+nothing.
 """
 
 from __future__ import annotations
 
+import torch
 from torch.fx import GraphModule
 
 from fxquant.graph.annotation import decide
@@ -16,6 +18,9 @@ from fxquant.qconfig_mapping import Match
 from .annotate_int8 import backend_limit, call_limit
 from .annotate_rows import wants_integer_weights, wants_real_activations
 
+# What activations may be; sums are float32.
+REALS = (torch.float32, torch.bfloat16)
+
 
 @register_pass(stage="annotate")
 def annotate_weight_only(gm: GraphModule) -> GraphModule:
@@ -23,7 +28,7 @@ def annotate_weight_only(gm: GraphModule) -> GraphModule:
         row, match = op_of(node), node.meta.get("qconfig")
         if row is None or not row.weight_only or "custom" in node.meta or not (match and wants_weight_only(match)):
             continue
-        reason = call_limit(gm, node, row) or backend_limit(gm, node, has_weight=True)
+        reason = call_limit(gm, node, row, dtypes=REALS) or backend_limit(gm, node, has_weight=True)
         decide(node, weight_only=reason is None, reason=reason or "it computes with real numbers, of int8 weights")
     return gm
 

@@ -45,4 +45,4 @@ def _correct(gm: GraphModule, node: Node) -> None:
     error = real.double() - qparams.dequantize(qparams.quantize(real, q), q).double()
     shift = mean_of_products(error, observer.mean, row.bind(layer).get("groups", 1))
     if bool(torch.isfinite(shift).all()):
-        set_bias(gm, layer, row, lambda bias: (bias.double() + shift).float())
+        set_bias(gm, layer, row, lambda bias: (bias.double() + shift).to(bias.dtype))

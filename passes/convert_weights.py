@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from fxquant import ops, qparams
+from fxquant import ops
 from fxquant.fake_quantize import FakeQuantizeBase
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.watching import is_statistic
+from fxquant.graph.weights import rounded_weight
 from fxquant.observer import ObserverBase
 from fxquant.qparams import QParams
 
@@ -30,9 +32,13 @@ def _convert(gm: GraphModule, node: Node) -> None:
     (weight,) = node.all_input_nodes
     real, q = learned(gm, node)
     name = str(weight.target)
-    integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), qparams.quantize(real, q), node)
+    integer = surgery.constant(gm, f"{name}_{q.dtype}".replace("torch.", ""), rounded_weight(real, q), node)
     scale, zero_point = (_number(gm, node, f"{name}_{each}", getattr(q, each)) for each in ("scale", "zero_point"))
-    new = surgery.emit(node, ops.dequantize, integer, q._replace(scale=scale, zero_point=zero_point), sources=[node])
+    q = q._replace(scale=scale, zero_point=zero_point)
+    if real.dtype is torch.float32:
+        new = surgery.emit(node, ops.dequantize, integer, q, sources=[node])
+    else:
+        new = surgery.emit(node, ops.dequantize_to, integer, q, real.dtype, sources=[node])
     surgery.replace(node, new)
 
 

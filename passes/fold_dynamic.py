@@ -50,6 +50,8 @@ def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
         new = surgery.emit(node, ops.dynamic_linear_grouped, arguments["x"], **constants, sources=[node])
     else:
         constants = _constants(gm, node, weight, scale, arguments["bias"])
+        if quant_of(node).integer_bias:
+            constants["integer_bias"] = True
         new = surgery.emit(node, ops.dynamic_linear, arguments["x"], **constants, sources=[node])
     surgery.replace(node, new)
 
@@ -90,7 +92,7 @@ def _convolution(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None
 
 def integer_weight(gm: GraphModule, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The integers of a weight that is dequantized, and their scale or scales."""
-    integers, q = arguments["weight"].args
+    integers, q, *_ = arguments["weight"].args
     scale = surgery.fetch(gm, q.scale) if isinstance(q.scale, Node) else torch.tensor(q.scale)
     return surgery.fetch(gm, integers), scale
 

@@ -7,12 +7,11 @@ from typing import Any
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from fxquant import qparams
 from fxquant.graph import surgery
 from fxquant.graph.annotation import integer_weights
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
-from fxquant.graph.weights import scale_axis
+from fxquant.graph.weights import rounded_weight, scale_axis
 from fxquant.ops.op import Op, op_of
 from fxquant.qparams import QParams
 
@@ -54,4 +53,4 @@ def rounded(factory: Any, weight: Tensor, axis: int = 0) -> tuple[Tensor, QParam
     q: QParams = observer.qparams()
     if isinstance(q.zero_point, Tensor):
         q = q._replace(zero_point=0)
-    return qparams.quantize(weight.detach(), q), q
+    return rounded_weight(weight.detach(), q), q

@@ -57,12 +57,15 @@ class Lines(nn.Module):
         return y
 
 
+whole_biases = QConfig(
+    default_dynamic_qconfig.activation.with_args(bias_dtype=torch.int32), default_per_channel_weight_observer
+)
 in_groups = QConfig(default_dynamic_qconfig.activation, PerGroupMinMaxObserver.with_args(group_size=16))
 DYNAMIC = [default_dynamic_qconfig, per_channel_dynamic_qconfig, by_tensor, by_tensor_7_bits]
 WEIGHT_ONLY = [default_weight_only_qconfig, per_channel_weight_only_qconfig, group_weight_only_qconfig]
 
 
-@pytest.mark.parametrize("qconfig", [*DYNAMIC, in_groups, *WEIGHT_ONLY])
+@pytest.mark.parametrize("qconfig", [*DYNAMIC, whole_biases, in_groups, *WEIGHT_ONLY])
 @pytest.mark.parametrize("shape", [(7, 64), (2, 3, 64)])
 def test_linear_layers(qconfig: QConfig, shape: tuple[int, ...], tmp_path: Path) -> None:
     x = torch.randn(shape) * torch.logspace(-2, 1, shape[0]).reshape(-1, *[1] * (len(shape) - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -10,7 +11,16 @@ import torch
 from copies import copies_of
 from torch import Tensor, nn
 
-from fxquant import QConfig, QConfigMapping, convert_fx, dynamic, explain, prepare_fx, quantize_dynamic
+from fxquant import (
+    QConfig,
+    QConfigMapping,
+    convert_fx,
+    convert_to_reference_fx,
+    dynamic,
+    explain,
+    prepare_fx,
+    quantize_dynamic,
+)
 from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.observer import MinMaxObserver, default_placeholder_observer
 from fxquant.qconfig import (
@@ -62,6 +72,40 @@ def test_weights_are_shown_as_those_of_torch() -> None:
         assert torch.equal(module.bias(), linear.bias)
         assert (module.in_features, module.out_features) == (64, 8)
     assert isinstance(module, dynamic.WeightOnlyLinear)
+
+
+@pytest.mark.parametrize("qconfig", ALL)
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_both_modes_take_bfloat16(qconfig: QConfig, rows: int, threads: int) -> None:
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 50, bias=False)).bfloat16().eval()
+    x = torch.randn(2, rows, 64).bfloat16()
+    graph, eager = converted(model, qconfig, x), quantize_dynamic(model, {nn.Linear: qconfig})
+    assert [(row.op, row.absorbed) for row in explain(graph).rows] == [
+        ("WeightOnlyLinear", ("ReLU",)),
+        ("WeightOnlyLinear", ()),
+    ]
+    y = graph(x)
+    assert (y.dtype, [name for name, _ in graph.named_children()]) == (torch.bfloat16, ["int8"])
+    assert torch.equal(y, eager(x))
+    assert torch.equal(y, graph.int8.node_by_node(x))
+    assert graph.int8.programs.plans
+    weights = [eager.get_submodule(name).weight().dequantize() for name in ("0", "2")]
+    hidden = nn.functional.linear(x.float(), weights[0], model[0].bias.float()).relu().bfloat16()
+    torch.testing.assert_close(y.float(), hidden.float() @ weights[1].T, rtol=2**-7, atol=0.01)
+    with pytest.raises(InputError, match=r"0 \(Linear\).* not torch\.float16"):
+        graph(x.half())
+
+
+def test_the_reference_of_a_bfloat16_model_runs(tmp_path: Any) -> None:
+    model, x = nn.Sequential(nn.Linear(64, 30), nn.GELU(), nn.Linear(30, 8)).bfloat16().eval(), torch.randn(5, 64)
+    prepared = prepare_fx(model, QConfigMapping().set_global(per_channel_weight_only_qconfig), (x.bfloat16(),))
+    prepared(x.bfloat16())
+    reference, quantized = convert_to_reference_fx(copy.deepcopy(prepared)), convert_fx(prepared)
+    for each in (reference, quantized, *copies_of(quantized, tmp_path)):
+        y = each(x.bfloat16())
+        assert y.dtype is torch.bfloat16
+        torch.testing.assert_close(y.float(), model(x.bfloat16()).float(), rtol=0.05, atol=0.02)
+    assert [row.op for row in explain(quantized).rows] == ["WeightOnlyLinear", "gelu", "WeightOnlyLinear"]
 
 
 def test_a_module_takes_bfloat16() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fxquant.dynamic.features import Features
 from fxquant.dynamic.weight import IntegerWeight, integers_of, levels_of
 from fxquant.errors import ConfigError
+from fxquant.passes.annotate_dynamic import integer_bias_limit, wants_integer_bias  # type: ignore[import-untyped]
 from fxquant.passes.annotate_int8 import group_limit  # type: ignore[import-untyped]
 from fxquant.passes.fold_weight_only import scales_of_groups  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
@@ -20,8 +21,9 @@ from fxquant.runtime.layers.linear import DynamicLinearGrouped
 
 def limit(module: nn.Linear, qconfig: QConfig) -> str | None:
     """Why `module` cannot have weights as `qconfig` asks for them, or None."""
-    reason: str | None = group_limit(Match(qconfig, "quantize_dynamic"), module.weight)
-    return reason
+    match = Match(qconfig, "quantize_dynamic")
+    reason: str | None = group_limit(match, module.weight)
+    return reason or (integer_bias_limit(module.bias) if wants_integer_bias(match) else None)
 
 
 def constants_of(module: nn.Linear, qconfig: QConfig) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from fxquant.dynamic.weight import (
 from fxquant.errors import ConfigError
 from fxquant.kernels.dynamic import Packed, dynamic_linear_now
 from fxquant.observer.scheme import plain_dtype
+from fxquant.passes.annotate_dynamic import wants_integer_bias  # type: ignore[import-untyped]
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
+from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic, FloatOutput
 from fxquant.runtime.layers.linear import DynamicLinear
 
@@ -63,7 +65,9 @@ class Linear(Features, DynamicLinear):
     def of(cls, weight: Tensor, bias: Tensor | None, qconfig: QConfig) -> Linear:
         """From a float `weight` [N, K] and `bias` [N]."""
         integers, made = integers_of(weight, qconfig), cls.__new__(cls)
-        DynamicLinear.__init__(made, _constants(integers.codes, scales_of(integers), bias, levels_of(qconfig)))
+        constants = _constants(integers.codes, scales_of(integers), bias, levels_of(qconfig))
+        whole = wants_integer_bias(Match(qconfig, "quantize_dynamic")) or None
+        DynamicLinear.__init__(made, {**constants, "integer_bias": whole})
         return made
 
     def set_weight_bias(self, weight: Any, bias: Tensor | None) -> None:
@@ -81,7 +85,8 @@ class Linear(Features, DynamicLinear):
 
     def derive(self) -> None:
         super().derive()
-        self.derived_call = Packed.of(self.derived_packed, *self.derived_arguments)
+        dynamic: Dynamic = self.constant("dynamic")
+        self.derived_call = Packed.of(self.derived_packed, *dynamic, self.derived_integer_bias)
 
     def weight(self) -> IntegerWeight:
         """The weight in integers."""
@@ -96,7 +101,8 @@ class Linear(Features, DynamicLinear):
     def extra_repr(self) -> str:
         dynamic: Dynamic = self.constant("dynamic")
         activations = "row" if dynamic.by_row else "tensor"
-        return f"{self._features(self.constant('multiplier'))}, activations per {activations}"
+        biases = ", biases in int32" if self.constant("integer_bias") else ""
+        return f"{self._features(self.constant('multiplier'))}, activations per {activations}{biases}"
 
 
 def _constants(weight: Tensor, multiplier: Tensor, bias: Tensor | None, dynamic: Dynamic) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Quant:
     computes in float, of a table whose rows are integers. `grouped`: its weights have a scale for each group of inputs.
     `dynamic`: it takes and gives floats, and how it makes integers of them in between; None if it does not.
     `two_bytes`: it is dynamic, and its weights are of two bytes, made of the floats when it is folded.
+    `integer_bias`: it is dynamic, and its bias is rounded at the scale of the sums.
     `weight_only`: it computes in float, of weights that are integers.
     """
 
@@ -35,6 +36,7 @@ class Quant:
     grouped: bool = False
     dynamic: Dynamic | None = None
     two_bytes: bool = False
+    integer_bias: bool = False
     weight_only: bool = False
 
 

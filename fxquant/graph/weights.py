@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from fxquant.graph import surgery
 from fxquant.ops.op import Op
+from fxquant.qparams import QParams, quantize
 
+# Numbers of a weight that are rounded at once.
+_PIECE = 1 << 18
 TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 
 
@@ -30,6 +34,25 @@ def scale_axis(row: Op, weight: Tensor, arguments: dict[str, Any]) -> int:
 def is_depthwise(weight: Tensor, arguments: dict[str, Any]) -> bool:
     """Whether every channel has a filter of its own."""
     return weight.shape[1:2] == (1,) and arguments.get("groups") == weight.shape[0]
+
+
+def rounded_weight(weight: Tensor, q: QParams) -> Tensor:
+    """The integers of `weight`, made in pieces along dimension 0: a large one needs little memory beside them."""
+    rows = max(1, _PIECE * len(weight) // weight.numel()) if weight.numel() > _PIECE else max(1, len(weight))
+    integers = torch.empty_like(weight, dtype=q.dtype)
+    for begin in range(0, len(weight), rows):
+        piece = slice(begin, begin + rows)
+        integers[piece] = quantize(weight[piece], _of_rows(q, piece))
+    return integers
+
+
+def _of_rows(q: QParams, rows: slice) -> QParams:
+    """The qparams of some rows: theirs, where each has its own."""
+    if q.axis not in (None, 0):
+        return q
+    scale = q.scale[rows] if isinstance(q.scale, Tensor) and q.scale.dim() else q.scale
+    zero_point = q.zero_point[rows] if isinstance(q.zero_point, Tensor) and q.zero_point.dim() else q.zero_point
+    return q._replace(scale=scale, zero_point=zero_point)
 
 
 def set_bias(gm: GraphModule, layer: Node, row: Op, changed: Callable[[Tensor], Tensor]) -> None:

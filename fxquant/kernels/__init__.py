@@ -7,7 +7,7 @@ from fxquant import _kernels
 from fxquant.kernels import fork as fork
 from fxquant.kernels.conv import conv2d, pack_conv2d
 from fxquant.kernels.depthwise import depthwise_conv2d, pack_depthwise_conv2d
-from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear
+from fxquant.kernels.dynamic import dynamic_linear, pack_dynamic_linear, pack_integer_bias
 from fxquant.kernels.dynamic.images import dynamic_conv2d, dynamic_quantize, pack_dynamic_conv2d
 from fxquant.kernels.dynamic_attention import dynamic_attention
 from fxquant.kernels.dynamic_matmul import dynamic_matmul
@@ -82,6 +82,7 @@ __all__ = [
     "pack_dynamic_conv2d",
     "pack_dynamic_linear",
     "pack_grouped",
+    "pack_integer_bias",
     "pack_linear",
     "pack_recurrent",
     "pack_weight_only",

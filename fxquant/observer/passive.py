@@ -43,7 +43,9 @@ class PlaceholderObserver(PassiveObserver):
     """Stands for a dtype without qparams, such as torch.float16, or for qparams found at run time (`is_dynamic`).
 
     `custom_op_name`, `compute_dtype` and `eps` are kept as they are given. `by_row`: no scheme was asked for, so that
-    each row of a dynamic activation may have a scale of its own.
+    each row of a dynamic activation may have a scale of its own. `bias_dtype`: torch.int32 if what multiplies a dynamic
+    activation is to round its bias to the steps of its sums; torch.float32 or None if not. Raises ConfigError for
+    another one, or one of an activation that is not dynamic.
     """
 
     @typed
@@ -57,6 +59,7 @@ class PlaceholderObserver(PassiveObserver):
         qscheme: Any = None,
         eps: float | None = None,
         is_dynamic: bool = False,
+        bias_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(dtype, is_dynamic or compute_dtype is not None)
         self.qscheme = QScheme.PER_TENSOR_AFFINE if qscheme is None else QScheme.of(qscheme)
@@ -64,6 +67,11 @@ class PlaceholderObserver(PassiveObserver):
         self.quant_min, self.quant_max = quant_min, quant_max
         self.eps = FLOAT32_EPS if eps is None else eps
         self.custom_op = custom_op_name
+        if bias_dtype not in (None, torch.float32, torch.int32):
+            raise ConfigError(f"bias_dtype is torch.float32, torch.int32 or None, not {bias_dtype}")
+        if bias_dtype is not None and not self.is_dynamic:
+            raise ConfigError("bias_dtype is for activations that are quantized at run time: is_dynamic=True")
+        self.bias_dtype = bias_dtype
 
 
 class NoopObserver(PassiveObserver):

@@ -21,7 +21,7 @@ from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.floats import conv_attributes
 from fxquant.onnx_export.layers import LAYER_EXPORTS, bounded, inputs_first, output_scale, scale_of
 from fxquant.onnx_export.transformers import averaged, masked, quantized, transposed
-from fxquant.qparams import Dynamic
+from fxquant.qparams import Dynamic, narrowest_step
 from fxquant.runtime.layer import Layer
 
 _exports = registering(LAYER_EXPORTS)
@@ -90,8 +90,17 @@ def _beside(x: Node, b: Builder) -> tuple[int, ...]:
 def _finished(b: Builder, layer: Layer, acc: str, scale: str, shape: Sequence[int]) -> str:
     """float32 accumulators in units of the scales, plus the bias, within bounds; constants are of `shape`."""
     multiplier, bias = (b.constant(layer.constant(name).reshape(shape)) for name in ("multiplier", "bias"))
-    real = b.add("Add", b.add("Mul", acc, b.add("Mul", scale, multiplier)), bias)
-    return bounded(b, real, layer.constant("output"))
+    step = b.add("Mul", scale, multiplier)
+    if layer.constant("integer_bias"):
+        bias = _integer_bias(b, layer.constant("bias").reshape(shape), step)
+    return bounded(b, b.add("Add", b.add("Mul", acc, step), bias), layer.constant("output"))
+
+
+def _integer_bias(b: Builder, bias: Tensor, step: str) -> str:
+    """qparams.integer_bias at scales `step` of real numbers."""
+    step = b.add("Max", step, b.constant(narrowest_step(bias)))
+    steps: str = b.add("Round", b.add("Div", b.constant(bias), step))
+    return str(b.add("Mul", steps, step))
 
 
 @_exports(ops.dynamic_matmul)

@@ -91,7 +91,7 @@ from fxquant.ops.softmax import log_softmax as log_softmax, softmax as softmax
 from fxquant.ops import comparison as comparison, identity as identity
 
 # float <-> integer
-from fxquant.ops.quantize import dequantize as dequantize, quantize as quantize
+from fxquant.ops.quantize import dequantize as dequantize, dequantize_to as dequantize_to, quantize as quantize
 
 # integer
 from fxquant.ops.integer.conv import (

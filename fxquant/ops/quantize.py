@@ -1,7 +1,8 @@
-"""The two ops at the border between real numbers and integers."""
+"""The ops at the border between real numbers and integers."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fxquant import qparams
@@ -19,3 +20,9 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
 def dequantize(x: Tensor, q: QParams) -> Tensor:
     """(x - zero_point) * scale, float32; same shape as `x`."""
     return qparams.dequantize(x, q)
+
+
+@op()
+def dequantize_to(x: Tensor, q: QParams, dtype: torch.dtype) -> Tensor:
+    """The same, rounded to another dtype."""
+    return qparams.dequantize(x, q).to(dtype)

@@ -37,6 +37,8 @@ class Layer(nn.Module):
     # Whether the layer reads and gives uint8; one that does only one of the two stands at the boundary to float.
     takes_integers = True
     gives_integers = True
+    # Whether a program has it for values of bfloat16, too.
+    takes_halves = False
     # Inputs that are no quantized activations: masks, indices.
     reals: tuple[str, ...] = ()
     # Whether it can be a part of a native program.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
+from fxquant.graph.integers import layer_of
 from fxquant.kernels.matmul import HALVES
 from fxquant.runtime.batches import plan_for
 from fxquant.runtime.failure import complain
+from fxquant.runtime.layer import Layer
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
 from fxquant.runtime.tracing import recorded
@@ -49,6 +51,21 @@ class Int8Region(GraphModule):
             self.node_by_node(*inputs)  # layers know best what is wrong, and where
             raise
 
+    def has_program(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether programs are made for inputs of these dtypes and sizes."""
+        if any(x.numel() == 0 for x in inputs):
+            return False
+        if not any(x.dtype in HALVES for x in inputs):
+            return True
+        return all(layer.takes_halves for layer in self.modules() if isinstance(layer, Layer))
+
+    def with_wide_masks(self, inputs: Sequence[Tensor]) -> list[Tensor] | None:
+        """`inputs` with masks of 16-bit floats as float32, if a program takes them then; else None."""
+        names = [node for node in self.graph.nodes if node.op == "placeholder"]
+        halves = [x.dtype in HALVES and are_masks(self, node) for node, x in zip(names, inputs, strict=False)]
+        wide = [x.float() if half else x for x, half in zip(inputs, halves, strict=False)]
+        return wide if any(halves) and self.has_program(wide) else None
+
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
         """The layers' state under their own names: where regions begin and end does not show in a saved model."""
         return super().state_dict(*args, prefix=outer_prefix(prefix), **kwargs)
@@ -59,6 +76,18 @@ class Int8Region(GraphModule):
     def __reduce__(self) -> Any:
         rebuild, arguments = super().__reduce__()
         return _rebuild, (rebuild, arguments)
+
+
+def are_masks(gm: GraphModule, node: Node) -> bool:
+    """Whether layers read `node`, as it is or moved, for a mask alone."""
+    return all(_reads_mask(gm, user, node) for user in node.users)
+
+
+def _reads_mask(gm: GraphModule, user: Node, node: Node) -> bool:
+    layer = layer_of(gm, user)
+    if layer is None:
+        return user.op == "call_function" and are_masks(gm, user)
+    return all(name == "mask" for name, x in zip(layer.inputs, user.args, strict=False) if x is node)
 
 
 def outer_prefix(prefix: str) -> str:
@@ -87,8 +116,9 @@ def run(self: Int8Region, *inputs: Any) -> Any:
         key = (key, x.shape, x.stride(), x.dtype)
     plan = self.programs.plans.get(key)
     if plan is None:
-        if any(x.numel() == 0 or x.dtype in HALVES for x in inputs):
-            return self.node_by_node(*inputs)
+        if not self.has_program(inputs):
+            wide = self.with_wide_masks(inputs)
+            return self.node_by_node(*inputs) if wide is None else run(self, *wide)
         plan = self.programs.make(key, lambda: self.plan(*inputs))
     try:
         return plan.run(inputs)

@@ -46,6 +46,24 @@ def test_equals_the_reference(
     assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize(("leading", "inputs", "outputs"), SHAPES)
+@pytest.mark.parametrize("dynamic", [Dynamic(), Dynamic(by_row=False)])
+def test_biases_in_integers(
+    leading: tuple[int, ...], inputs: int, outputs: int, dynamic: Dynamic, isa: str, threads: int
+) -> None:
+    leading = (2,) if leading == (0,) else leading
+    x, weight = torch.randn(*leading, inputs), torch.randint(-128, 128, (outputs, inputs), dtype=torch.int8)
+    multiplier, bias = torch.rand(outputs) * 0.01, torch.randn(outputs) * 10.0 ** torch.randint(-9, 9, (outputs,))
+    multiplier[0] = 0.0
+    x.reshape(-1, inputs)[:1] = 0.0
+    packed = kernels.pack_dynamic_linear(weight, multiplier, torch.zeros(outputs), FloatOutput())
+    whole = kernels.pack_integer_bias(bias, multiplier, BOUNDED)
+    expected = dynamic_linear(x, weight, multiplier, bias, dynamic, BOUNDED, integer_bias=True)
+    assert torch.equal(kernels.dynamic_linear(x, packed, outputs, *dynamic, whole), expected)
+    with pytest.raises(InputError, match="another out_features"):
+        kernels.dynamic_linear(x, packed, outputs, *dynamic, whole[1:])
+
+
 def test_strided_rows() -> None:
     y, expected = both(torch.randn(33, 9).t(), 12)
     assert torch.equal(y, expected)

@@ -91,6 +91,19 @@ def test_half_a_float_makes_no_mask() -> None:
         quantized(x, kept.half())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_mask_of_16_bits_is_widened_for_the_program(dtype: torch.dtype) -> None:
+    x, kept = inputs()
+    mask = torch.zeros(2, 1, 1, 9).masked_fill(~kept.bool()[:, None, None], -1e4)
+    _, quantized = converted(lambda mask, x: mask.expand(-1, 4, 9, -1), (x, mask))
+    y = quantized(x, mask.to(dtype))
+    assert quantized.int8.programs.plans
+    assert torch.equal(y, quantized(x, mask.to(dtype).float()))
+    assert torch.equal(y, quantized.int8.node_by_node(x, mask.to(dtype)))
+    assert quantized.int8.with_wide_masks((x.to(dtype), mask)) is None
+    assert quantized.int8.with_wide_masks((x.to(dtype), mask.to(dtype))) is None
+
+
 def test_a_mask_that_is_too_small_is_refused() -> None:
     model, quantized = converted(as_transformers_does, inputs())
     x, kept = inputs(4)

@@ -72,3 +72,15 @@ def test_no_float_weights(make: Callable[[], nn.Module], qconfig: QConfig, shape
     assert 0 < found.floats < floats / 100
     assert 0.2 * 4 * floats < found.peak < 0.8 * 4 * floats
     assert torch.equal(loaded(x), quantized(x))
+
+
+def test_a_conversion_needs_little_beside_the_weights() -> None:
+    """A matrix is rounded in pieces: as a whole, each of some six steps would make floats of all of it."""
+    model, floats = nn.Sequential(nn.Linear(2048, 1024)).eval(), 4 * 2048 * 1024
+    with Allocations() as eager:
+        fxquant.quantize_dynamic(model, {nn.Linear: per_channel_dynamic_qconfig})
+    assert eager.peak < 2 * floats  # the model's own, a quarter for the integers, and pieces
+    prepared = prepare_fx(model, QConfigMapping().set_global(per_channel_dynamic_qconfig), torch.randn(1, 2048))
+    with Allocations() as graph:
+        convert_fx(prepared)
+    assert graph.peak < 2.5 * floats  # it works on a copy

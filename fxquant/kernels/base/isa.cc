@@ -70,6 +70,14 @@ bool isa_supported(Isa isa) {
   return false;
 }
 
+bool has_avx512bf16() {
+#if defined(__x86_64__)
+  return isa_supported(Isa::avx512vnni) && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 Isa best_isa() {
   for (int i = kIsaCount - 1; i > 0; --i) {
     if (isa_supported(static_cast<Isa>(i))) return static_cast<Isa>(i);

@@ -37,6 +37,9 @@ const char* isa_name(Isa isa);
 // True if the CPU reports every extension that the files of `isa` are compiled for, and the OS saves its registers.
 bool isa_supported(Isa isa);
 
+// Whether the CPU multiplies bfloat16, beside all of Isa::avx512vnni.
+bool has_avx512bf16();
+
 // The last supported ISA of the enumeration.
 Isa best_isa();
 

@@ -35,6 +35,19 @@ def pack_dynamic_linear(weight: Tensor, multiplier: Tensor, bias: Tensor, output
     )
 
 
+def pack_integer_bias(bias: Tensor, multiplier: Tensor, output: FloatOutput) -> Tensor:
+    """A bias that `dynamic_linear` rounds to int32 for each row; the weights are packed with zeros in its place.
+
+    `bias` and the scales `multiplier` float32 [N] -> what kernels read: both, and the bounds `output`, which apply to
+    the sum. Raises InputError for other dtypes and shapes.
+    """
+    if bias.dtype is not torch.float32 or bias.dim() != 1 or multiplier.dtype is not torch.float32:
+        raise InputError(f"bias and multiplier are float32 [out_features], not {bias.dtype} and {multiplier.dtype}")
+    if bias.shape != multiplier.shape:
+        raise InputError(f"there are {list(bias.shape)} biases and {list(multiplier.shape)} multipliers")
+    return torch.cat([bias, multiplier, torch.tensor(output)])
+
+
 class Packed(NamedTuple):
     """What a kernel call is told of packed weights, and of how their inputs are quantized."""
 
@@ -43,12 +56,14 @@ class Packed(NamedTuple):
     by_row: bool
     quant_min: int
     quant_max: int
+    integer_bias: int
     isa: int
 
     @classmethod
-    def of(cls, packed: Tensor, by_row: bool, quant_min: int, quant_max: int) -> Packed:
-        """For as long as `packed` lives."""
-        return cls(packed.data_ptr(), packed.numel(), by_row, quant_min, quant_max, active_isa())
+    def of(cls, packed: Tensor, by_row: bool, quant_min: int, quant_max: int, integer_bias: Tensor | None) -> Packed:
+        """For as long as `packed` and `integer_bias` live."""
+        bias = 0 if integer_bias is None else integer_bias.data_ptr()
+        return cls(packed.data_ptr(), packed.numel(), by_row, quant_min, quant_max, bias, active_isa())
 
 
 def dynamic_linear_now(x: Tensor, out_features: int, packed: Packed) -> Tensor:
@@ -73,14 +88,24 @@ def dynamic_linear_now(x: Tensor, out_features: int, packed: Packed) -> Tensor:
 
 
 @torch_op(
-    "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max) -> Tensor",
+    "dynamic_linear(Tensor x, Tensor packed, int out_features, bool by_row, int quant_min, int quant_max, "
+    "Tensor? integer_bias=None) -> Tensor",
     fake=lambda x, packed, out_features, *_: x.new_empty((*x.shape[:-1], out_features)),
 )
 def dynamic_linear(
-    x: Tensor, packed: Tensor, out_features: int, by_row: bool, quant_min: int, quant_max: int
+    x: Tensor,
+    packed: Tensor,
+    out_features: int,
+    by_row: bool,
+    quant_min: int,
+    quant_max: int,
+    integer_bias: Tensor | None = None,
 ) -> Tensor:
     """As of ops.dynamic_linear, on the result of `pack_dynamic_linear`: float32 [..., K] -> [..., N], contiguous.
 
-    Raises InputError for another dtype or shape, or weights packed for another ISA or size.
+    `integer_bias`: what `pack_integer_bias` gives. Raises InputError for another dtype or shape, or weights packed for
+    another ISA or size.
     """
-    return dynamic_linear_now(x, out_features, Packed.of(packed, by_row, quant_min, quant_max))
+    if integer_bias is not None and (integer_bias.dtype, integer_bias.numel()) != (torch.float32, 2 * out_features + 2):
+        raise InputError("the bias was packed for another out_features")
+    return dynamic_linear_now(x, out_features, Packed.of(packed, by_row, quant_min, quant_max, integer_bias))

@@ -10,8 +10,9 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
+// integer_bias: 0, or where biases lie, and then multipliers, and the two bounds.
 DynamicLinear params_of(uintptr_t packed, int64_t packed_bytes, int64_t rows, int64_t depth, int64_t outputs,
-                        bool by_row, int quant_min, int quant_max, int isa) {
+                        bool by_row, int quant_min, int quant_max, uintptr_t integer_bias, int isa) {
   DynamicLinear p;
   p.packed = &packed_header(pointer<const uint8_t>(packed), packed_bytes, Layer::dynamic_linear, static_cast<Isa>(isa));
   if (depth != p.packed->in_channels) throw nb::value_error("the weights were packed for another in_features");
@@ -21,6 +22,10 @@ DynamicLinear params_of(uintptr_t packed, int64_t packed_bytes, int64_t rows, in
   p.y_stride = outputs;
   p.by_row = by_row;
   p.levels = {quant_min, quant_max};
+  if (integer_bias) {
+    const auto* bias = pointer<const float>(integer_bias);
+    p.integer_bias = {bias, bias + outputs, {bias[2 * outputs], bias[2 * outputs + 1]}};
+  }
   return p;
 }
 
@@ -30,9 +35,10 @@ void check_scratch(const View& scratch, int64_t rows, int64_t depth) {
 
 // x [rows, K], y [rows, N] and scratch of dynamic_scratch bytes.
 Step dynamic_linear_step(const View& y, const View& x, const View& scratch, uintptr_t packed, int64_t packed_bytes,
-                         uintptr_t next, int64_t next_bytes, bool by_row, int quant_min, int quant_max, int isa) {
-  DynamicLinear p =
-      params_of(packed, packed_bytes, x.shape.at(0), x.shape.at(1), y.shape.at(1), by_row, quant_min, quant_max, isa);
+                         uintptr_t next, int64_t next_bytes, bool by_row, int quant_min, int quant_max,
+                         uintptr_t integer_bias, int isa) {
+  DynamicLinear p = params_of(packed, packed_bytes, x.shape.at(0), x.shape.at(1), y.shape.at(1), by_row, quant_min,
+                              quant_max, integer_bias, isa);
   p.x_stride = x.strides[0];
   p.y_stride = y.strides[0];
   check_scratch(scratch, p.rows, p.packed->in_channels);
@@ -53,8 +59,8 @@ RowStep dynamic_rows_step(const View& codes, const View& x, int quant_min, int q
 
 // y [rows, N] of such codes.
 Step dynamic_product_step(const View& y, const View& codes, uintptr_t packed, int64_t packed_bytes, uintptr_t next,
-                          int64_t next_bytes, int64_t depth, int isa) {
-  DynamicLinear p = params_of(packed, packed_bytes, y.shape.at(0), depth, y.shape.at(1), true, 0, 0, isa);
+                          int64_t next_bytes, int64_t depth, uintptr_t integer_bias, int isa) {
+  DynamicLinear p = params_of(packed, packed_bytes, y.shape.at(0), depth, y.shape.at(1), true, 0, 0, integer_bias, isa);
   p.y_stride = y.strides[0];
   check_scratch(codes, p.rows, depth);
   return [=, to = y.place, from = codes.place](const Frame& frame) {
@@ -68,8 +74,10 @@ constexpr int64_t kOnStack = 1 << 14;
 
 // The same at once, for rows without gaps; `scratch`: where kOnStack bytes are too few, else 0.
 void linear_now(int threads, uintptr_t y, uintptr_t x, int64_t rows, int64_t depth, int64_t outputs, uintptr_t scratch,
-                uintptr_t packed, int64_t packed_bytes, bool by_row, int quant_min, int quant_max, int isa) {
-  const DynamicLinear p = params_of(packed, packed_bytes, rows, depth, outputs, by_row, quant_min, quant_max, isa);
+                uintptr_t packed, int64_t packed_bytes, bool by_row, int quant_min, int quant_max,
+                uintptr_t integer_bias, int isa) {
+  const DynamicLinear p =
+      params_of(packed, packed_bytes, rows, depth, outputs, by_row, quant_min, quant_max, integer_bias, isa);
   if (!scratch && dynamic_scratch(rows, depth) > kOnStack) throw nb::value_error("there is too little scratch");
   const nb::gil_scoped_release released;
   alignas(64) uint8_t local[kOnStack];

@@ -55,6 +55,16 @@ void quantize_alike(const DynamicLinear& p, const Scratch& to, const float* x, i
   });
 }
 
+void add_bias(const DynamicLinear& p, float* y, const RowTerms* terms, int threads) {
+  const int64_t outputs = p.packed->out_channels;
+  const DynamicKernels& kernels = dynamic_kernels(p.packed->isa);
+  parallel_for(p.rows, worthwhile_threads(p.rows * outputs * 4, threads), [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) {
+      kernels.add_bias(y + m * p.y_stride, outputs, terms[m].scale, p.integer_bias);
+    }
+  });
+}
+
 // Rounded to an integer, ties to even; |value| < 2^51.
 double nearest(double value) { return value + 0x1.8p52 - 0x1.8p52; }
 
@@ -120,6 +130,7 @@ void dynamic_product(const DynamicLinear& p, float* y, const uint8_t* scratch, i
   product.y = {reinterpret_cast<uint8_t*>(y), 1, 1, p.rows, packed.out_channels, 0, 0, 4 * p.y_stride};
   product.next = next;
   run_product(product, threads);
+  if (p.integer_bias.bias) add_bias(p, y, in.terms, threads);
 }
 
 void dynamic_linear(const DynamicLinear& p, float* y, const float* x, uint8_t* scratch, int threads, Span next) {

@@ -6,6 +6,9 @@
 //   q[m, k] = round_and_saturate(x[m, k] * (1 / scale[m]))                                     (base/requantize.h)
 //   y[m, n] = clamp(float(sum over k of (q[m, k] - zero_point[m]) * w[n, k]) * scale[m] * multiplier[n] + bias[n])
 // A row that holds a NaN or an infinity gives NaN. The product is that of gemm/.
+// A bias may be kept in integers, of int32 and at the scale of the sums, which is widened where the bias does not fit:
+//   step = max(scale[m] * multiplier[n], |bias[n]| * 2^-30, 2^-126)
+//   rne(bias[n] / step) * step    in place of bias[n]                          each operation rounded to float32
 #pragma once
 #include <cstdint>
 
@@ -24,12 +27,20 @@ struct Range {
   float low, high;
 };
 
+// Of a bias in integers: `bias` and `multiplier` of all outputs, or null; the packed weights then have neither bias nor
+// bounds.
+struct IntegerBias {
+  const float *bias = nullptr, *multiplier = nullptr;
+  FloatOutput output;
+};
+
 // x [rows, depth] and y [rows, outputs], elements of a row side by side, with row strides in elements.
 struct DynamicLinear {
   const PackedHeader* packed = nullptr;
   int64_t rows = 0, x_stride = 0, y_stride = 0;
   bool by_row = true;  // else one scale and zero point for all rows
   Levels levels;
+  IntegerBias integer_bias;
 };
 
 // x [rows, depth].
@@ -42,6 +53,8 @@ struct DynamicKernels {
   Range (*range)(const float* x, int64_t count);
   // q[k] for one row; writes `count` bytes.
   void (*quantize)(uint8_t* q, const float* x, int64_t count, const RowTerms& terms, const Levels& levels);
+  // Adds the bias to the products y of one row, whose inputs have `scale`, and bounds them.
+  void (*add_bias)(float* y, int64_t count, float scale, const IntegerBias& integer_bias);
 };
 
 const DynamicKernels& dynamic_kernels(Isa isa);

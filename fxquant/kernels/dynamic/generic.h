@@ -71,9 +71,29 @@ void dynamic_quantize(uint8_t* q, const float* x, int64_t count, const RowTerms&
   quantize_row<L>(q, x, count, L::set(1.0F / terms.scale), output);
 }
 
+// `bias` as a multiple of the step of the sums, by an int32.
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 integer_bias(typename L::F32 bias, typename L::F32 sums_step) {
+  const typename L::F32 size = L::greater(bias, L::sub(L::set(0.0F), bias));
+  const typename L::F32 widest = L::greater(L::mul(size, L::set(0x1p-30F)), L::set(0x1p-126F));
+  const typename L::F32 step = L::greater(sums_step, widest);
+  return L::mul(L::nearest(L::div(bias, step)), step);
+}
+
+template <class L>
+void add_integer_bias(float* y, int64_t count, float scale, const IntegerBias& b) {
+  const auto row = L::set(scale), low = L::set(b.output.low), high = L::set(b.output.high);
+  for (int64_t i = 0; i < count; i += L::kCount) {
+    const int64_t left = count - i < L::kCount ? count - i : L::kCount;
+    const auto bias = integer_bias<L>(L::load_f32(b.bias + i, left), L::mul(row, L::load_f32(b.multiplier + i, left)));
+    const auto sum = L::add(L::load_f32(y + i, left), bias);
+    L::store_f32(y + i, left, L::lesser(high, L::greater(low, sum)));
+  }
+}
+
 template <class L>
 constexpr DynamicKernels dynamic_table() {
-  return {dynamic_range<L>, dynamic_quantize<L>};
+  return {dynamic_range<L>, dynamic_quantize<L>, add_integer_bias<L>};
 }
 
 }  // namespace

@@ -24,6 +24,12 @@ inline RowTerms reference_terms(const float* x, int64_t rows, int64_t stride, in
   return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
 }
 
+// `bias` as an int32 of as many steps, `step` being that of the sums.
+inline float reference_integer_bias(float bias, float step) {
+  step = std::max({step, std::fabs(bias) * 0x1p-30F, 0x1p-126F});
+  return std::rint(bias / step) * step;
+}
+
 // `layer` has float outputs; y has row strides in elements.
 inline void reference_dynamic_linear(const LayerWeights& layer, const DynamicLinear& p, float* y, const float* x) {
   const int64_t depth = layer.in_channels;
@@ -42,7 +48,11 @@ inline void reference_dynamic_linear(const LayerWeights& layer, const DynamicLin
       for (int64_t k = 0; k < depth; ++k) {
         acc += (q[static_cast<size_t>(k)] - terms.zero_point) * layer.weight[n * depth + k];
       }
-      y[m * p.y_stride + n] = to_float(acc, terms.scale, layer.multiplier[n], layer.float_bias[n], layer.float_output);
+      const IntegerBias& whole = p.integer_bias;
+      const float bias =
+          whole.bias ? reference_integer_bias(whole.bias[n], terms.scale * whole.multiplier[n]) : layer.float_bias[n];
+      const FloatOutput& output = whole.bias ? whole.output : layer.float_output;
+      y[m * p.y_stride + n] = to_float(acc, terms.scale, layer.multiplier[n], bias, output);
     }
   }
 }

@@ -27,16 +27,23 @@ TestLayer layer_of(const Shape& s, Random& random) {
 
 // Both end at a guard page, with gaps between rows, of which those of y are compared too. `fill(x)` may change inputs.
 template <class Fill>
-void expect_reference(const Shape& s, bool by_row, Levels levels, int threads, Random& random, const Fill& fill) {
+void expect_reference(const Shape& s, bool by_row, Levels levels, int threads, Random& random, const Fill& fill,
+                      const IntegerBias& integer_bias = {}) {
   TestLayer c = layer_of(s, random);
   c.float_weights();
+  const std::vector<float> zeros(c.float_bias.size());
+  if (integer_bias.bias) {
+    c.layer.multiplier = integer_bias.multiplier;
+    c.layer.float_bias = zeros.data();
+    c.layer.float_output = {};
+  }
   const int64_t x_stride = s.depth + s.gap, y_stride = s.outputs + s.gap;
   Guarded<float> x(static_cast<size_t>((s.rows - 1) * x_stride + s.depth));
   Guarded<float> y(static_cast<size_t>((s.rows - 1) * y_stride + s.outputs));
   for (size_t i = 0; i < x.size(); ++i) x[i] = random.real(-1.0F, 3.0F) * static_cast<float>(1 + i % 3);
   fill(x);
   std::vector<float> expected(y.size(), 12345.0F);
-  DynamicLinear p{nullptr, s.rows, x_stride, y_stride, by_row, levels};
+  DynamicLinear p{nullptr, s.rows, x_stride, y_stride, by_row, levels, integer_bias};
   reference_dynamic_linear(c.layer, p, expected.data(), x.data());
   for (const Isa isa : supported_isas()) {
     SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(s.rows) + " N=" + std::to_string(s.outputs) +
@@ -97,6 +104,23 @@ TEST(DynamicLinear, ZerosOneSignAndExtremes) {
       });
     }
   }
+}
+
+TEST(DynamicLinear, BiasesInIntegers) {
+  Random random(10);
+  for (int64_t n = 1; n <= 40; ++n) {
+    std::vector<float> bias(static_cast<size_t>(n)), multiplier(bias.size());
+    for (auto& m : multiplier) m = random.real(1e-4F, 1e-2F);
+    for (auto& b : bias) b = random.real(-1.0F, 1.0F) * std::ldexp(1.0F, static_cast<int>(random.integer(-40, 40)));
+    const FloatOutput output = n % 2 ? FloatOutput{} : FloatOutput{-50.0F, 70.0F};
+    const IntegerBias whole = {bias.data(), multiplier.data(), output};
+    expect_reference({7, n, 24, n % 3}, n % 3, {}, 1 + n % 2, random, [](const auto&) {}, whole);
+  }
+  const float bias[] = {1.0F, -2.5F, 0.0F, -0.0F, 3e38F, 1e-42F},
+              multiplier[] = {1e-3F, 0.0F, 0.0F, 1.0F, 1e-30F, 1.0F};
+  EXPECT_EQ(reference_integer_bias(1.0F, 0.0F), 1.0F);
+  EXPECT_EQ(reference_integer_bias(-2.5F, 0.75F), -2.25F);
+  expect_reference({3, 6, 24}, true, {}, 1, random, [](auto& x) { x.fill(0.0F); }, {bias, multiplier, {}});
 }
 
 TEST(DynamicLinear, TiesRoundToEven) {

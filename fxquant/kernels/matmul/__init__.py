@@ -88,7 +88,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype = tor
     return query.new_empty((*shape[:-3], shape[-2], shape[-3], shape[-1])).transpose(-3, -2)
 
 
-# Floats that become float32 where they are masks. Programs have none.
+# Floats that become float32 where they are masks.
 HALVES = (torch.float16, torch.bfloat16)
 
 

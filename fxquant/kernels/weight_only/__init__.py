@@ -42,22 +42,30 @@ def weight_only_linear_now(x: Tensor, out_features: int, packed: tuple[int, int,
 
     `packed`: address, size and ISA of packed weights.
     """
-    if x.dtype is torch.bfloat16 and x.dim() > 0:
-        return weight_only_linear_now(x.float(), out_features, packed).bfloat16()
-    if x.dtype is not torch.float32 or x.dim() == 0:
+    if x.dtype not in (torch.float32, torch.bfloat16) or x.dim() == 0:
         wanted = "a float32 or bfloat16 tensor [..., in_features]"
         raise InputError(f"linear takes {wanted}, not {x.dtype} of shape {list(x.shape)}")
     x = x.contiguous()
     *leading, depth = x.shape
-    y, rows = torch.empty((*leading, out_features)), math.prod(leading)
+    y, rows = torch.empty((*leading, out_features), dtype=x.dtype), math.prod(leading)
     if rows == 0:
         return y
     threads = torch.get_num_threads()
     try:
+        if x.dtype is torch.bfloat16:
+            scratch = torch.empty(halves_scratch(threads, rows, depth, out_features, packed), dtype=torch.uint8)
+            tensors = (y.data_ptr(), x.data_ptr(), rows, depth, out_features, scratch.data_ptr())
+            _kernels.weight_only_halves_now(threads, *tensors, *packed)
+            return y
         _kernels.weight_only_linear_now(threads, y.data_ptr(), x.data_ptr(), rows, depth, out_features, *packed)
     except ValueError as error:
         raise InputError(f"linear of {list(x.shape)}: {error}") from None
     return y
+
+
+def halves_scratch(threads: int, rows: int, depth: int, out_features: int, packed: tuple[int, int, int]) -> int:
+    """Bytes of scratch for a product of bfloat16 rows. Raises ValueError if they do not fit the packed weights."""
+    return int(_kernels.weight_only_halves_scratch(threads, rows, depth, out_features, *packed))
 
 
 @torch_op(
@@ -67,7 +75,7 @@ def weight_only_linear_now(x: Tensor, out_features: int, packed: tuple[int, int,
 def weight_only_linear(x: Tensor, packed: Tensor, out_features: int) -> Tensor:
     """As of ops.weight_only_linear, on the result of `pack_weight_only`: [..., K] -> [..., N], contiguous.
 
-    float32 or bfloat16, of which the former is computed. Raises InputError for another dtype or shape, or weights
+    float32, or bfloat16 with sums of float32. Raises InputError for another dtype or shape, or weights
     packed for another ISA or size.
     """
     return weight_only_linear_now(x, out_features, (packed.data_ptr(), packed.numel(), active_isa()))

@@ -1,6 +1,7 @@
 // Packing, and the step of weight_only_linear.
 #include "base/bind.h"
 
+#include "weight_only/halves.h"
 #include "weight_only/weight_only.h"
 
 namespace nb = nanobind;
@@ -56,6 +57,32 @@ Step weight_only_step(const View& y, const View& x, uintptr_t packed, int64_t pa
   };
 }
 
+// The same of bfloat16, with scratch of weight_only_halves_scratch bytes.
+void halves_now(int threads, uintptr_t y, uintptr_t x, int64_t rows, int64_t inputs, int64_t outputs, uintptr_t scratch,
+                uintptr_t packed, int64_t packed_bytes, int isa) {
+  const WeightOnlyLinear p = params_of(packed, packed_bytes, rows, inputs, outputs, isa);
+  const nb::gil_scoped_release released;
+  weight_only_halves(p, pointer<uint16_t>(y), pointer<const uint16_t>(x), pointer<uint8_t>(scratch), threads);
+}
+
+Step weight_only_halves_step(const View& y, const View& x, const View& scratch, uintptr_t packed, int64_t packed_bytes,
+                             int isa) {
+  WeightOnlyLinear p = params_of(packed, packed_bytes, x.shape.at(0), x.shape.at(1), y.shape.at(1), isa);
+  p.x_stride = x.strides[0];
+  p.y_stride = y.strides[0];
+  return [=, to = y.place, from = x.place, memory = scratch.place, bytes = scratch.elements()](const Frame& frame) {
+    if (bytes < weight_only_halves_scratch(p, frame.threads))
+      throw std::invalid_argument("there is too little scratch");
+    weight_only_halves(p, frame.at<uint16_t>(to), frame.at<const uint16_t>(from), frame.at<uint8_t>(memory),
+                       frame.threads);
+  };
+}
+
+int64_t halves_scratch(int threads, int64_t rows, int64_t inputs, int64_t outputs, uintptr_t packed,
+                       int64_t packed_bytes, int isa) {
+  return weight_only_halves_scratch(params_of(packed, packed_bytes, rows, inputs, outputs, isa), threads);
+}
+
 }  // namespace
 
 void bind_weight_only(nb::module_& m, ProgramClass& program) {
@@ -64,6 +91,9 @@ void bind_weight_only(nb::module_& m, ProgramClass& program) {
   });
   m.def("weight_only_pack", &pack);
   m.def("weight_only_linear_now", &linear_now);
+  m.def("weight_only_halves_scratch", &halves_scratch);
+  m.def("weight_only_halves_now", &halves_now);
+  bind_step(m, program, "weight_only_halves", weight_only_halves_step);
   bind_step(m, program, "weight_only_linear", weight_only_step);
 }
 

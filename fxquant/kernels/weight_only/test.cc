@@ -1,8 +1,11 @@
 #include "base/test.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
+#include "weight_only/halves.h"
 #include "weight_only/reference.h"
 
 namespace fxquant {
@@ -12,15 +15,42 @@ struct Shape {
   int64_t rows, inputs, outputs, group;
 };
 
+// Random weights, which end at guard pages.
+struct Layer {
+  Guarded<int8_t> weight;
+  Guarded<float> scale, bias;
+  WeightOnlyWeights w;
+
+  Layer(Random& random, const Shape& s, FloatOutput output)
+      : weight(static_cast<size_t>(s.inputs * s.outputs)),
+        scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))),
+        bias(static_cast<size_t>(s.outputs)) {
+    for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
+    for (size_t i = 0; i < scale.size(); ++i) scale[i] = random.real(1e-4F, 1e-2F);
+    for (size_t i = 0; i < bias.size(); ++i) bias[i] = random.real(-5.0F, 5.0F);
+    w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+  }
+};
+
+// Weights packed for `isa`.
+struct PackedWeights {
+  std::vector<uint8_t> memory;
+  const WeightOnlyHeader* header;
+
+  PackedWeights(const WeightOnlyWeights& w, Isa isa) {
+    const int64_t size = weight_only_size(w, isa);
+    memory.resize(static_cast<size_t>(size) + 64);
+    uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+    pack_weight_only(w, isa, packed);
+    header = &weight_only_header(packed, size, isa);
+  }
+};
+
 // All ends at guard pages, with gaps between rows, of which those of y are compared too.
 void check(Random& random, const Shape& s, FloatOutput output = {}) {
   const int64_t gap = random.integer(0, 3);
-  Guarded<int8_t> weight(static_cast<size_t>(s.inputs * s.outputs));
-  Guarded<float> scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))), bias(static_cast<size_t>(s.outputs));
-  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
-  for (size_t i = 0; i < scale.size(); ++i) scale[i] = random.real(1e-4F, 1e-2F);
-  for (size_t i = 0; i < bias.size(); ++i) bias[i] = random.real(-5.0F, 5.0F);
-  const WeightOnlyWeights w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+  const Layer layer(random, s, output);
+  const WeightOnlyWeights& w = layer.w;
   WeightOnlyLinear p = {nullptr, s.rows, s.inputs + gap, s.outputs + gap};
   Guarded<float> x(static_cast<size_t>((s.rows - 1) * p.x_stride + s.inputs));
   for (size_t i = 0; i < x.size(); ++i) x[i] = random.real(-1.0F, 1.0F) * (i % 97 == 5 ? 1e4F : 1.0F);
@@ -31,11 +61,8 @@ void check(Random& random, const Shape& s, FloatOutput output = {}) {
   for (const Isa isa : supported_isas()) {
     SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
                                     << " group=" << s.group << " seed " << test_seed());
-    const int64_t size = weight_only_size(w, isa);
-    std::vector<uint8_t> memory(static_cast<size_t>(size) + 64);
-    uint8_t* packed = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-    pack_weight_only(w, isa, packed);
-    p.packed = &weight_only_header(packed, size, isa);
+    const PackedWeights packed(w, isa);
+    p.packed = packed.header;
     for (const int threads : {1, 2}) {
       y.fill(12345.0F);
       weight_only_linear(p, y.data(), x.data(), threads);
@@ -72,6 +99,92 @@ TEST(WeightOnly, Large) {
   check(random, {300, 512, 200, 128});
   check(random, {1, 4096, 300, 4096});
   check(random, {2, 2048, 600, 64});
+}
+
+float value_of(uint16_t half) {
+  const uint32_t bits = static_cast<uint32_t>(half) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Every output within what halves.h promises, on every ISA.
+void check_halves(Random& random, const Shape& s, FloatOutput output = {}) {
+  const int64_t gap = random.integer(0, 3);
+  const Layer layer(random, s, output);
+  const WeightOnlyWeights& w = layer.w;
+  WeightOnlyLinear p = {nullptr, s.rows, s.inputs + gap, s.outputs + gap};
+  Guarded<uint16_t> x(static_cast<size_t>((s.rows - 1) * p.x_stride + s.inputs));
+  Guarded<uint16_t> y(static_cast<size_t>((s.rows - 1) * p.y_stride + s.outputs));
+  for (size_t i = 0; i < x.size(); ++i) {  // signs and exponents of 2^-7 to 2^8
+    x[i] = static_cast<uint16_t>((random.integer(0, 1) << 15) + ((120 + random.integer(0, 15)) << 7) +
+                                 random.integer(0, 127));
+  }
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
+                                    << " group=" << s.group << " seed " << test_seed());
+    const PackedWeights packed(w, isa);
+    p.packed = packed.header;
+    for (const int threads : {1, 2}) {
+      Guarded<uint8_t> scratch(static_cast<size_t>(weight_only_halves_scratch(p, threads)));
+      y.fill(0x7FFF);
+      weight_only_halves(p, y.data(), x.data(), scratch.data(), threads);
+      for (int64_t m = 0; m < s.rows; ++m) {
+        for (int64_t n = 0; n < s.outputs; ++n) {
+          double total = w.bias[n], size_of_sums = std::fabs(total);
+          for (int64_t k = 0; k < s.inputs; ++k) {
+            const double product = static_cast<double>(value_of(x[static_cast<size_t>(m * p.x_stride + k)])) *
+                                   w.weight[n * s.inputs + k] * w.scale[n * (s.inputs / s.group) + k / s.group];
+            total += product;
+            size_of_sums += std::fabs(product);
+          }
+          const double exact = std::min<double>(std::max<double>(total, output.low), output.high);
+          const double found = value_of(y[static_cast<size_t>(m * p.y_stride + n)]);
+          const double allowed = static_cast<double>(s.inputs + 2) * 0x1p-24 * size_of_sums + 0x1p-8 * std::fabs(exact);
+          ASSERT_NEAR(found, exact, allowed * 1.01) << m << " " << n;
+        }
+        for (int64_t n = s.outputs; n < p.y_stride && m < s.rows - 1; ++n) {
+          ASSERT_EQ(y[static_cast<size_t>(m * p.y_stride + n)], 0x7FFF) << "between rows";
+        }
+      }
+    }
+  }
+}
+
+TEST(WeightOnlyHalves, EveryNumberOfRows) {
+  Random random(4);
+  for (int64_t rows = 1; rows <= 45; ++rows) check_halves(random, {rows, 24, 70, rows % 2 ? 24 : rows % 4 ? 8 : 3});
+  for (const int64_t rows : {127, 128, 129, 300}) check_halves(random, {rows, 16, 33, 16});
+}
+
+TEST(WeightOnlyHalves, EveryNumberOfOutputs) {
+  Random random(5);
+  for (int64_t outputs = 1; outputs <= 100; ++outputs) check_halves(random, {outputs % 5 + 5, 12, outputs, 4});
+}
+
+TEST(WeightOnlyHalves, LongReductionsAndBounds) {
+  Random random(6);
+  for (const int64_t group : {2 * kHalvesDepth + 6, kHalvesDepth + 2, kHalvesDepth, int64_t{96}}) {
+    check_halves(random, {9, 2 * group, 40, group}, {-20.0F, 30.0F});
+  }
+}
+
+TEST(WeightOnlyHalves, NaNStaysInItsRow) {
+  Random random(7);
+  std::vector<int8_t> weight(40 * 8, 1);
+  const std::vector<float> scale(40, 1.0F), bias(40, 0.0F);
+  const WeightOnlyWeights w = {8, 40, 8, weight.data(), scale.data(), bias.data(), {-1.0F, 1.0F}};
+  for (const Isa isa : supported_isas()) {
+    for (const int64_t rows : {2, 20}) {
+      std::vector<uint16_t> x(static_cast<size_t>(rows * 8), 0x3F80), y(static_cast<size_t>(rows * 40));
+      x[8 + 3] = 0x7FC0;
+      const PackedWeights packed(w, isa);
+      const WeightOnlyLinear p = {packed.header, rows, 8, 40};
+      Guarded<uint8_t> scratch(static_cast<size_t>(weight_only_halves_scratch(p, 1)));
+      weight_only_halves(p, y.data(), x.data(), scratch.data(), 1);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(value_of(y[i])), i / 40 == 1) << isa_name(isa);
+    }
+  }
 }
 
 TEST(WeightOnly, OtherBytesAreRefused) {

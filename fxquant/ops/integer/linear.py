@@ -8,6 +8,8 @@ and, of float32 x that is quantized at run time, with the scale s[m] of its row 
 
 y[m, n] = clamp(float(acc[m, n]) * s[m] * multiplier[n] + bias[n], low, high)   each operation rounded to float32
 
+where bias[n] may be kept as an int32 at the scale s[m] * multiplier[n] of the sums (qparams.integer_bias),
+
 and, of float32 x that stays so, with a scale for each output and group g of inputs,
 
 y[n] = clamp(bias[n] + sum over g of (sum over k in g of x[k] * w[n, k]) * scale[n, g], low, high)
@@ -28,9 +30,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fxquant import qparams
 from fxquant.ops.integer.epilogue import finished
 from fxquant.ops.op import op
-from fxquant.qparams import Dynamic, FloatOutput, Requantize, Residual, dynamic_quantize, round_and_saturate
+from fxquant.qparams import (
+    Dynamic,
+    FloatOutput,
+    Requantize,
+    Residual,
+    dynamic_qparams,
+    dynamic_quantize,
+    round_and_saturate,
+)
 
 
 @op(activations=("x", "residual"), weight="weight", bias="bias")
@@ -57,9 +68,17 @@ def int8_linear(
 
 @op(weight="weight", bias="bias")
 def dynamic_linear(
-    x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
+    x: Tensor,
+    weight: Tensor,
+    multiplier: Tensor,
+    bias: Tensor,
+    dynamic: Dynamic,
+    output: FloatOutput,
+    integer_bias: bool | None = None,
 ) -> Tensor:
     """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N]."""
+    if integer_bias:
+        bias = qparams.integer_bias(bias, dynamic_qparams(x, dynamic)[0] * multiplier)
     return dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
 
 

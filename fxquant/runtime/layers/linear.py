@@ -10,6 +10,8 @@ from torch import Tensor
 from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
+from fxquant.kernels.weight_only import halves_scratch
+from fxquant.qparams import FloatOutput
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
@@ -49,7 +51,11 @@ class DynamicLinear(Layer):
 
     def derive(self) -> None:
         weight, multiplier, bias = (self.constant(name) for name in ("weight", "multiplier", "bias"))
-        self.derived_packed = kernels.pack_dynamic_linear(weight, multiplier, bias, self.constant("output"))
+        output, self.derived_integer_bias = self.constant("output"), None
+        if self.constant("integer_bias"):
+            self.derived_integer_bias = kernels.pack_integer_bias(bias, multiplier, output)
+            bias, output = torch.zeros(len(weight)), FloatOutput()
+        self.derived_packed = kernels.pack_dynamic_linear(weight, multiplier, bias, output)
         self.derived_features = weight.shape[0]
         self.derived_arguments = tuple(self.constant("dynamic"))
 
@@ -57,20 +63,22 @@ class DynamicLinear(Layer):
         check_real(*inputs)
 
     def run(self, x: Tensor) -> Any:
-        return kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *self.derived_arguments)
+        arguments = (*self.derived_arguments, self.derived_integer_bias)
+        return kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *arguments)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
         y, rows = emitter.rows(y), emitter.rows(x)
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         by_row, *levels = self.derived_arguments
+        integer_bias = 0 if self.derived_integer_bias is None else emitter.constant(self.derived_integer_bias)
         if by_row:
             codes = emitter.derived("dynamic_rows", rows, _kernels.dynamic_scratch(*rows.shape), *levels, active_isa())
-            settings = (rows.shape[1], active_isa())
+            settings = (rows.shape[1], integer_bias, active_isa())
             emitter.call("dynamic_product", (y, codes), *settings, packed=packed, ahead=NOTHING)
             return
         scratch = emitter.scratch(_kernels.dynamic_scratch(*rows.shape))
-        settings = (*self.derived_arguments, active_isa())
+        settings = (*self.derived_arguments, integer_bias, active_isa())
         emitter.call("dynamic_linear", (y, rows, scratch), *settings, packed=packed, ahead=NOTHING)
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
@@ -79,9 +87,10 @@ class DynamicLinear(Layer):
 
 @computes(ops.weight_only_linear)
 class WeightOnlyLinear(Layer):
-    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights; in a program float32 alone."""
+    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights."""
 
     takes_integers = gives_integers = False
+    takes_halves = True
     any_strides = False
 
     def derive(self) -> None:
@@ -97,9 +106,14 @@ class WeightOnlyLinear(Layer):
         return kernels.weight_only_linear(x, self.derived_packed, self.derived_features)
 
     def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel(), active_isa())
+        y, rows = emitter.rows(y), emitter.rows(x)
+        if x.dtype is torch.bfloat16:
+            size = halves_scratch(emitter.threads, rows.shape[0], rows.shape[1], y.shape[1], packed)
+            emitter.call("weight_only_halves", (y, rows, emitter.scratch(size)), *packed)
+            return
         check_float32(x)
-        packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
-        emitter.call("weight_only_linear", (emitter.rows(y), emitter.rows(x)), *packed, active_isa())
+        emitter.call("weight_only_linear", (y, rows), *packed)
 
 
 @computes(ops.int8_linear_grouped)
