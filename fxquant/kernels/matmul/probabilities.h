@@ -191,9 +191,10 @@ void scores_of_tile(const QueryTile& tile, const TileQueries& q, const PackedKey
   largest_of<M>(most, largest);
 }
 
-// Whether query `i`, which is masked, sees every key, as most do where examples are as long as the longest.
+// Whether query `i` sees every key, as most do where examples are as long as the longest.
 inline bool sees_all(const AttentionLayout& p, const uint8_t* mask, int64_t i) {
-  if (p.causal || p.mask == Mask::floats || p.mask_strides.column != 1) return false;
+  if (p.causal || p.mask == Mask::none) return !p.causal;
+  if (p.mask == Mask::floats || p.mask_strides.column != 1) return false;
   const uint8_t* row = mask + i * p.mask_strides.row;
   uint8_t least = 1;
   for (int64_t j = 0; j < p.keys; ++j) least = row[j] < least ? row[j] : least;
@@ -213,12 +214,13 @@ void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t le
   for (int64_t j = end; j < length; j += M::kCount) M::store_f32(t + j, M::set(-__builtin_inff()));
 }
 
-// Masks the scores of a tile; `most` are the largest of each row, before and after. Without a mask that is what pads
-// the rows, all of them alike.
+// Masks the scores of a tile; `most` are the largest of each row, before and after. Where all rows are alike and see
+// every key, that is what pads them.
 template <class M, int Rows>
 void mask_tile(const AttentionLayout& p, const QueryTile& tile, PerRow<float, Rows>& most) {
   const int64_t length = whole_vectors<M>(tile.keys);
-  if (p.mask == Mask::none && !p.causal) {
+  const bool alike = p.mask == Mask::none || p.mask_strides.row == 0;
+  if (alike && sees_all(p, tile.mask, tile.first)) {
     for (int64_t j = tile.keys, count; j < length; j += count) {
       count = M::kCount - j % M::kCount;
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
@@ -227,9 +229,8 @@ void mask_tile(const AttentionLayout& p, const QueryTile& tile, PerRow<float, Ro
     }
     return;
   }
-  bool all = false;
   for (int m = 0; m < Rows; ++m) {
-    if (m == 0 || p.mask_strides.row != 0) all = sees_all(p, tile.mask, tile.first + m);
+    const bool all = !alike && sees_all(p, tile.mask, tile.first + m);
     mask_row<M>(p, tile, m, length, all);
     if (!all) most.of[m] = largest<M>(tile.scores + m * tile.stride, length);
   }
