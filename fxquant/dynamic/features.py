@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxquant.dynamic.readable import readable
 from fxquant.dynamic.weight import IntegerWeight
 from fxquant.qparams import QParams
 from fxquant.runtime.layer import Layer
@@ -32,6 +33,11 @@ class Features(Layer):
             return self.now(input)
         return super().forward(input)
 
+    def product(self, input: Tensor, bias: Tensor | None) -> Any:
+        """The product with another bias [out_features], or none."""
+        y, own = self.forward(input), self.bias()
+        return y + ((-own if bias is None else bias - own).to(y.dtype))
+
     @property
     def in_features(self) -> int:
         """How many numbers it takes of each row."""
@@ -42,6 +48,7 @@ class Features(Layer):
         """How many it gives."""
         return int(self.constant("weight").shape[0])
 
+    @readable
     def bias(self) -> Tensor:
         """The bias, float32; zeros if there is none."""
         bias: Tensor | None = self.constant("bias")
