@@ -12,9 +12,9 @@ from onnx_models import exported
 from torch import Tensor, nn
 
 from fxquant import QConfig, QConfigMapping, convert_fx, convert_to_reference_fx, explain, prepare_fx, quantize_dynamic
-from fxquant.errors import ConfigWarning, InputError
+from fxquant.errors import ConfigError, ConfigWarning, InputError
 from fxquant.observer import PlaceholderObserver, default_placeholder_observer
-from fxquant.qconfig import float16_dynamic_qconfig, float16_static_qconfig
+from fxquant.qconfig import default_dynamic_qconfig, float16_dynamic_qconfig, float16_static_qconfig
 
 
 def network() -> nn.Sequential:
@@ -101,6 +101,8 @@ def test_what_stays_float_says_so() -> None:
     with pytest.warns(ConfigWarning, match=r"1, a LSTM; 2, a GRUCell: stays float, since only Linear has a form"):
         quantized = quantize_dynamic(model, dtype=torch.float16)
     assert [type(module) for module in quantized[1:]] == [nn.LSTM, nn.GRUCell]
+    with pytest.raises(ConfigError, match=r"the layer l0 of a LSTM cannot be dynamic: .* torch.float16 activations"):
+        quantize_dynamic(model, {"1": default_dynamic_qconfig, "1.l0": float16_dynamic_qconfig})
     conv, x = nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), torch.randn(1, 3, 8, 8)
     [row] = explain(in_graph(conv, x)).rows
     assert (row.precision, "torch.float16" in row.reason) == ("float", True)

@@ -119,6 +119,9 @@ class Recurrent(nn.Module, Options):
         for suffix in suffixes_of(self):
             weights, name = [getattr(module, name + suffix, None) for name in names], suffix[1:]
             own = qconfigs.get(name, qconfig)
+            reason = None if own is None else recurrent_refusal(own)
+            if reason is not None:
+                raise ConfigError(f"the layer {name} of a {type(self).__name__} cannot be dynamic: {reason}")
             self.add_module(name, _layer(self.recurrence, weights, name.endswith("reverse"), own))
         self.train(module.training)
 
