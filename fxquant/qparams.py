@@ -42,6 +42,10 @@ class QParams(NamedTuple):
     axis: int | None = None
 
 
+# float16, as if it were integers: rounded by the cast, of numbers that its largest one bounds.
+FLOAT16 = QParams(1.0, 0, -65504, 65504, torch.float16)
+
+
 class Requantize(NamedTuple):
     """What every output of an integer op goes through. relu and clamp after the op narrow the bounds."""
 
@@ -98,7 +102,9 @@ def round_and_saturate(value: Tensor, zero_point: int | Tensor, quant_min: int, 
 
 
 def quantize(x: Tensor, q: QParams) -> Tensor:
-    """Float32 `x` of any shape to integers of `q.dtype`, same shape."""
+    """Float32 `x` of any shape to integers of `q.dtype`, same shape; as FLOAT16 to float16."""
+    if q.dtype is torch.float16:
+        return x.float().clamp(q.quant_min, q.quant_max).to(q.dtype)
     value, zero_point = x.float() / along_axis(q.scale, x, q.axis), along_axis(q.zero_point, x, q.axis)
     if isinstance(zero_point, Tensor) and zero_point.is_floating_point():
         return round_and_saturate(value + zero_point, 0, q.quant_min, q.quant_max).to(q.dtype)
@@ -106,7 +112,9 @@ def quantize(x: Tensor, q: QParams) -> Tensor:
 
 
 def dequantize(x: Tensor, q: QParams) -> Tensor:
-    """Integers of any shape to float32, same shape."""
+    """Integers of any shape, or those of FLOAT16, to float32, same shape."""
+    if q.dtype is torch.float16:
+        return x.float()
     return (x.int() - along_axis(q.zero_point, x, q.axis)).float() * along_axis(q.scale, x, q.axis)
 
 

@@ -19,6 +19,7 @@ from fxquant.graph.settled_weights import computes_weights, settle_weights, sett
 from fxquant.qconfig import (
     QConfig,
     default_dynamic_qconfig,
+    float16_dynamic_qconfig,
     float_qparams_weight_only_qconfig,
     float_qparams_weight_only_qconfig_4bit,
 )
@@ -47,6 +48,7 @@ _TABLES: dict[type[nn.Module], Any] = {nn.Embedding: dynamic.Embedding, nn.Embed
 # For each dtype its QConfig, and the modules that have it where none are named.
 _DEFAULTS: dict[str, tuple[QConfig, Collection[type[nn.Module]]]] = {
     "int8": (default_dynamic_qconfig, _PRODUCTS),
+    "float16": (float16_dynamic_qconfig, _PRODUCTS),
     "uint8": (float_qparams_weight_only_qconfig, _TABLES),
     "uint4x2": (float_qparams_weight_only_qconfig_4bit, (nn.EmbeddingBag,)),
 }
@@ -72,9 +74,9 @@ def quantize_dynamic(
     `qconfig_spec`: module classes, names ("encoder.0") or instances, as a collection, or with a QConfig each (None:
     stays float); a setting holds for what is within the module, too, and the most specific one decides: an instance, a
     name, a class, what is around it. A layer of an LSTM, GRU or RNN has a name as well ("lstm.l0", "lstm.l0_reverse").
-    Without it Linear, LSTM, GRU, RNN and their cells are quantized, of `dtype` uint8
-    (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a collection.
-    Convolutions are quantized where they are named, or what they are in; depthwise ones stay float.
+    Without it Linear, LSTM, GRU, RNN and their cells are quantized; of `dtype` float16 Linear, which keeps its weights
+    as such, of uint8 (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a
+    collection. Convolutions are quantized where they are named, or what they are in; depthwise ones stay float.
     `mapping`: classes by those that they take the place of, each with `from_float(module)`, which finds the QConfig as
     `module.qconfig`. Only exact classes are replaced. `inplace`: the model itself is changed, not a copy.
 
@@ -123,13 +125,10 @@ def _in_place(model: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
 
 def _default(dtype: Any) -> tuple[QConfig, Collection[type[nn.Module]]]:
     name = str(dtype).removeprefix("torch.").removeprefix("q")
-    if name == "float16":
-        raise ConfigError(
-            "quantize_dynamic knows no torch.float16; per_channel_weight_only_qconfig keeps weights in half as many "
-            "bits, and computes in float32 as well"
-        )
     if name not in _DEFAULTS:
-        raise ConfigError(f"quantize_dynamic knows no {dtype}; it knows {', '.join(_DEFAULTS)}, each with q before it")
+        raise ConfigError(
+            f"quantize_dynamic knows no {dtype}; it knows {', '.join(_DEFAULTS)}, integers with q before them, too"
+        )
     return _DEFAULTS[name]
 
 

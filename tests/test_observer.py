@@ -322,9 +322,11 @@ def test_the_smallest_scale_must_make_sense(eps):
         MinMaxObserver(eps=eps)
 
 
-def test_placeholder_has_no_qparams():
+def test_placeholder_has_no_qparams_but_those_of_float16():
     observer = seen(PlaceholderObserver(dtype=torch.float16), torch.tensor([NAN]))
     assert (observer.dtype, observer.is_dynamic) == (torch.float16, False)
+    assert observer.qparams() == QParams(1.0, 0, -65504, 65504, torch.float16)
+    observer = seen(PlaceholderObserver(dtype=torch.bfloat16), torch.tensor([NAN]))
     with pytest.raises(ConfigError, match="which has no qparams"):
         observer.qparams()
 

@@ -10,19 +10,21 @@ import pytest
 import torch
 from copies import copies_of
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fxquant
-from fxquant import QConfigMapping, convert_fx, dynamic, prepare_fx, quantize_dynamic
+from fxquant import QConfig, QConfigMapping, convert_fx, dynamic, prepare_fx, quantize_dynamic
 from fxquant.errors import ConfigError, ConfigWarning, InputError
+from fxquant.observer import PerGroupMinMaxObserver, default_dynamic_quant_observer
 from fxquant.ops.integer.linear import dynamic_linear
 from fxquant.qconfig import (
     default_dynamic_qconfig,
-    float16_dynamic_qconfig,
     float_qparams_weight_only_qconfig,
     get_default_qconfig,
     per_channel_dynamic_qconfig,
     per_channel_dynamic_qconfig_16bit,
+    per_channel_weight_only_qconfig,
 )
 from fxquant.qparams import Dynamic, FloatOutput
 
@@ -154,7 +156,6 @@ def test_own_classes_take_part_by_from_float() -> None:
     ("spec", "dtype", "message"),
     [
         ({"encodr"}, torch.int8, "no module is called 'encodr'; did you mean encoder"),
-        (None, torch.float16, "knows no torch.float16; per_channel_weight_only_qconfig"),
         ({"head": 3}, torch.int8, "expected a QConfig"),
         ({nn.Linear(1, 1)}, torch.int8, "is no module of the model"),
         ({3}, torch.int8, "module classes, names and instances, not 3"),
@@ -165,7 +166,6 @@ def test_own_classes_take_part_by_from_float() -> None:
             torch.int8,
             "head, a Linear, cannot be quantized: its qconfig is not dynamic",
         ),
-        ({"head": float16_dynamic_qconfig}, torch.int8, "head, a Linear, .* torch.float16 activations"),
         ({"table": default_dynamic_qconfig}, torch.int8, "table, a Embedding, .* it reads no activations"),
     ],
 )
@@ -398,3 +398,67 @@ def test_wrong_inputs(module: nn.Module, wrong: Tensor, message: str) -> None:
 def test_wrong_states() -> None:
     with pytest.raises(InputError, match="there are 2 initial states"):
         quantize_dynamic(nn.GRU(4, 4, 2))(torch.zeros(3, 1, 4), torch.zeros(1, 1, 4))
+
+
+class ReadsWeights(nn.Module):
+    """Passes the weights of its linear modules to functions, as window attention of Swin v2 and BEiT's does."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(16, 48, bias=bias), nn.Linear(16, 16)
+        self.q_bias = nn.Parameter(torch.randn(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.qkv.bias is not None:
+            bias = self.qkv.bias.clone()
+            bias[16:32].zero_()
+        bias = torch.cat((self.q_bias, torch.zeros(32))) if self.q_bias is not None else bias
+        q, k, v = F.linear(x.to(self.proj.weight.dtype), self.qkv.weight, bias).chunk(3, -1)
+        y = F.linear(input=q * k + v, weight=self.proj.weight, bias=self.proj.bias)
+        return F.linear(y, self.proj.weight) + y @ self.proj.weight.t() + torch.matmul(y, self.proj.weight[:16] * 2)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "qconfig",
+    [
+        default_dynamic_qconfig,
+        per_channel_weight_only_qconfig,
+        QConfig(default_dynamic_quant_observer, PerGroupMinMaxObserver.with_args(group_size=8)),
+    ],
+)
+def test_a_model_may_read_the_weights_of_its_modules(bias: bool, qconfig: QConfig, tmp_path: Any) -> None:
+    model, x = ReadsWeights(bias).eval(), torch.randn(5, 16)
+    quantized = quantize_dynamic(model, {nn.Linear: qconfig})
+    qkv = quantized.get_submodule("qkv")
+    assert_near(quantized(x), model(x), atol=0.35)
+    for again in (pickle.loads(pickle.dumps(quantized)), copy.deepcopy(quantized)):
+        assert torch.equal(again(x), quantized(x))
+    assert torch.equal(F.linear(x, qkv.weight, qkv.bias), qkv(x))
+    other = torch.randn(48)
+    torch.testing.assert_close(F.linear(x, qkv.weight, other), qkv(x) - qkv.bias() + other)
+    torch.testing.assert_close(F.linear(x, qkv.weight), qkv(x) - qkv.bias())
+    assert (qkv.weight.shape, qkv.weight.dtype, len(qkv.bias)) == ((48, 16), torch.float32, 48)
+    assert not isinstance(qkv.weight, Tensor)
+
+
+def test_weights_that_are_read_are_not_written() -> None:
+    linear: Any = quantize_dynamic(nn.Sequential(nn.Linear(4, 3)))[0]
+    for write in (
+        lambda: linear.weight.data.zero_(),
+        lambda: linear.bias.fill_(1.0),
+        lambda: nn.init.zeros_(linear.weight),
+        lambda: torch.add(torch.ones(3), 1, out=linear.bias),
+    ):
+        with pytest.raises(InputError, match=r"may write to the .* of DynamicQuantizedLinear.* change the float model"):
+            write()
+
+
+def test_the_weight_of_a_convolution_is_read_as_floats() -> None:
+    conv = nn.Conv2d(3, 4, 3)
+    quantized: Any = quantize_dynamic(nn.Sequential(conv), {nn.Conv2d: per_channel_dynamic_qconfig})[0]
+    x = torch.randn(1, 3, 8, 8)
+    assert_near(F.conv2d(x, quantized.weight, quantized.bias), conv(x))
+    assert torch.equal(
+        F.conv2d(x, quantized.weight, quantized.bias), F.conv2d(x, quantized.weight().dequantize(), quantized.bias())
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fxquant.dynamic.readable import readable
 from fxquant.dynamic.weight import IntegerWeight, checked_qconfig, integers_of, levels_of, refusal
 from fxquant.errors import InputError
 from fxquant.graph.weights import is_depthwise
@@ -87,6 +88,7 @@ class Convolution(nn.Module):
         y = self.layer(x.unsqueeze(2)).squeeze(2) if self.dims == 1 else self.layer(x)
         return y if input.dim() == self.dims + 2 else y.squeeze(0)
 
+    @readable
     def weight(self) -> IntegerWeight:
         """The weight in integers, of torch's shape."""
         codes, scale = self.layer.constant("weight"), self.layer.constant("multiplier")
@@ -98,6 +100,7 @@ class Convolution(nn.Module):
             return IntegerWeight(codes, QParams(float(scale[0]), 0, -127, 127, torch.int8))
         return IntegerWeight(codes, QParams(scale, 0, -127, 127, torch.int8, axis))
 
+    @readable
     def bias(self) -> Tensor:
         """The bias, float32; zeros if there is none."""
         bias: Tensor = self.layer.constant("bias")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fxquant.dynamic.features import Features
+from fxquant.dynamic.readable import readable
 from fxquant.dynamic.weight import IntegerWeight, integers_of, levels_of
 from fxquant.errors import ConfigError
 from fxquant.passes.annotate_dynamic import integer_bias_limit, wants_integer_bias  # type: ignore[import-untyped]
@@ -43,6 +44,7 @@ def constants_of(module: nn.Linear, qconfig: QConfig) -> dict[str, Any]:
 class InGroups(Features):
     """A layer with a `scale` [N, groups]."""
 
+    @readable
     def weight(self) -> IntegerWeight:
         """The weight in integers."""
         scale: Tensor = self.constant("scale")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fxquant.dynamic import weight_only
 from fxquant.dynamic.features import Features
 from fxquant.dynamic.grouped import GroupedLinear, limit
+from fxquant.dynamic.readable import readable
 from fxquant.dynamic.weight import (
     IntegerWeight,
     checked_qconfig,
@@ -88,6 +89,7 @@ class Linear(Features, DynamicLinear):
         dynamic: Dynamic = self.constant("dynamic")
         self.derived_call = Packed.of(self.derived_packed, *dynamic, self.derived_integer_bias)
 
+    @readable
     def weight(self) -> IntegerWeight:
         """The weight in integers."""
         return self._weight(self.constant("multiplier"))

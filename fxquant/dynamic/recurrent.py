@@ -13,7 +13,15 @@ from torch.nn.utils.rnn import PackedSequence
 from fxquant import ops
 from fxquant.dynamic.packed import run_packed
 from fxquant.dynamic.two_bytes import InputsInFloat
-from fxquant.dynamic.weight import checked_qconfig, integers_of, is_16bit, levels_of, recurrent_refusal, scales_of
+from fxquant.dynamic.weight import (
+    checked_qconfig,
+    integers_of,
+    is_16bit,
+    is_float16,
+    levels_of,
+    recurrent_refusal,
+    scales_of,
+)
 from fxquant.errors import ConfigError, InputError
 from fxquant.ops.integer.recurrent import gate_biases
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
@@ -78,11 +86,19 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
 
 
 PROJECTED_LIMIT = "a layer with projections has no kernel for int16 weights"
+FLOAT16_LIMIT = "only Linear has a form with float16 weights"
 
 
 def limit(module: Any, qconfig: QConfig) -> str | None:
     """Why `module` stays float whatever the qconfigs of its layers, or None."""
-    return PROJECTED_LIMIT if module.proj_size and is_16bit(qconfig) else None
+    if is_float16(qconfig):
+        return FLOAT16_LIMIT
+    return PROJECTED_LIMIT if getattr(module, "proj_size", 0) and is_16bit(qconfig) else None
+
+
+def refusal(qconfig: QConfig) -> str | None:
+    """Why no recurrent module may be given such a `qconfig`, or None; float16 is a limit of what there is."""
+    return None if is_float16(qconfig) else recurrent_refusal(qconfig)
 
 
 class Recurrent(nn.Module, Options):
@@ -92,7 +108,7 @@ class Recurrent(nn.Module, Options):
     """
 
     kind: ClassVar[str] = ""
-    refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
+    refusal, limit = staticmethod(refusal), staticmethod(limit)
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
@@ -103,6 +119,9 @@ class Recurrent(nn.Module, Options):
         for suffix in suffixes_of(self):
             weights, name = [getattr(module, name + suffix, None) for name in names], suffix[1:]
             own = qconfigs.get(name, qconfig)
+            reason = None if own is None else recurrent_refusal(own)
+            if reason is not None:
+                raise ConfigError(f"the layer {name} of a {type(self).__name__} cannot be dynamic: {reason}")
             self.add_module(name, _layer(self.recurrence, weights, name.endswith("reverse"), own))
         self.train(module.training)
 
@@ -232,7 +251,7 @@ class Cell(nn.Module):
     """Base: one step."""
 
     kind: ClassVar[str] = ""
-    refusal = staticmethod(recurrent_refusal)
+    refusal, limit = staticmethod(refusal), staticmethod(limit)
 
     def __init__(self, module: Any, qconfig: QConfig) -> None:
         super().__init__()

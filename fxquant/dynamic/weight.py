@@ -18,6 +18,7 @@ from fxquant.passes.annotate_dynamic import (  # type: ignore[import-untyped]
     wants_two_bytes,
 )
 from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
+from fxquant.passes.annotate_weight_only import wants_float16_weights  # type: ignore[import-untyped]
 from fxquant.passes.observe_weights import rounded  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
@@ -73,6 +74,12 @@ def refusal(qconfig: QConfig, groups: bool = False) -> str | None:
 def is_16bit(qconfig: QConfig) -> bool:
     """Whether weights become int16."""
     wide: bool = wants_two_bytes(Match(qconfig, "quantize_dynamic"))
+    return wide
+
+
+def is_float16(qconfig: QConfig) -> bool:
+    """Whether weights become float16, and nothing else is rounded."""
+    wide: bool = wants_float16_weights(Match(qconfig, "quantize_dynamic"))
     return wide
 
 

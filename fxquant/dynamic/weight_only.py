@@ -1,4 +1,4 @@
-"""nn.Linear with int8 weights and activations that stay float32 or bfloat16."""
+"""nn.Linear with int8 or float16 weights and activations that stay float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fxquant.dynamic.grouped import InGroups, constants_of
 from fxquant.kernels.weight_only import weight_only_linear_now
 from fxquant.passes.annotate_int8 import weight_config_limit  # type: ignore[import-untyped]
-from fxquant.passes.annotate_weight_only import wants_weight_only  # type: ignore[import-untyped]
+from fxquant.passes.annotate_weight_only import in_integers, wants_weight_only  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import FloatOutput
@@ -18,14 +18,14 @@ from fxquant.target import active_isa
 
 
 def is_weight_only(qconfig: QConfig) -> bool:
-    """Whether `qconfig` wants integers of weights alone."""
+    """Whether `qconfig` wants integers, or float16, of weights alone."""
     wanted: bool = wants_weight_only(Match(qconfig, "quantize_dynamic"))
     return wanted
 
 
 def refusal(qconfig: QConfig) -> str | None:
     """Why no module computes under such a `qconfig`, or None."""
-    reason: str | None = weight_config_limit(Match(qconfig, "quantize_dynamic"), (0,))
+    reason: str | None = weight_config_limit(in_integers(Match(qconfig, "quantize_dynamic")), (0,))
     return reason
 
 

@@ -11,11 +11,11 @@ from fxquant.arguments import typed
 from fxquant.errors import ConfigError
 from fxquant.observer.base import FLOAT32_EPS, ObserverBase
 from fxquant.observer.scheme import QScheme
-from fxquant.qparams import QParams
+from fxquant.qparams import FLOAT16, QParams
 
 
 class PassiveObserver(ObserverBase):
-    """Base: hands on its input, and has no qparams."""
+    """Base: hands on its input, and has no qparams but those of float16, which are known."""
 
     @property
     def observed(self) -> bool:
@@ -29,7 +29,9 @@ class PassiveObserver(ObserverBase):
         raise self._refusal()
 
     def qparams(self) -> QParams:
-        """Raises ConfigError: there are none."""
+        """Those of float16. Raises ConfigError for another dtype: there are none."""
+        if self.dtype is torch.float16:
+            return FLOAT16
         raise self._refusal()
 
     def _refusal(self) -> ConfigError:

@@ -192,7 +192,9 @@ def _grouped(b: Builder, layer: Layer, x: Node) -> str:
 
 
 def _columns(b: Builder, weight: Tensor, scale: Tensor) -> str:
-    """An int8 weight [N, K] with scales [N, groups] as real numbers [K, N]."""
+    """An int8 or float16 weight [N, K] with scales [N, groups], of 1 for the latter, as real numbers [K, N]."""
+    if weight.dtype is torch.float16:
+        return str(b.add("Cast", b.constant(weight.T), to=b.onnx.TensorProto.FLOAT))
     outputs, groups = scale.shape
     if groups == 1:
         return b.dequantize_weight(weight.T, scale[:, 0], 1)

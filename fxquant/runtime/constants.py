@@ -18,6 +18,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -39,16 +40,21 @@ _DTYPES = {
 _CODES = ("zero_point", "code", "quant_min", "quant_max")
 
 
-def check_constants(integer_op: Callable[..., Any], constants: Mapping[str, Any]) -> None:
+def check_constants(
+    integer_op: Callable[..., Any], constants: Mapping[str, Any], also: Mapping[str, torch.dtype] = MappingProxyType({})
+) -> None:
     """Raises InputError unless `constants` are arguments that the integer op's signature and the names allow.
 
-    None stands for an argument that is not given.
+    None stands for an argument that is not given. `also`: another dtype that tensors of a name may have.
     """
     hints = typing.get_type_hints(integer_op)
     for name, value in constants.items():
         if not fits(value, hints.get(name, Any)):
             raise InputError(f"{name} cannot be {_shown(value)}")
-        _check_value(name, value, constants.get("output"))
+        if not isinstance(value, Tensor) or value.dtype is not also.get(name):
+            _check_value(name, value, constants.get("output"))
+        else:
+            _check_tensor(name, value, value.dtype)
     if isinstance(constants.get("output"), FloatOutput):
         given = [name for name in ("residual_params", "table") if constants.get(name) is not None]
         if given:

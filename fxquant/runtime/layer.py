@@ -8,6 +8,7 @@ another machine, and never saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -43,6 +44,8 @@ class Layer(nn.Module):
     reals: tuple[str, ...] = ()
     # Whether it can be a part of a native program.
     plannable = True
+    # Another dtype than usual that a constant may have.
+    also: ClassVar[Mapping[str, torch.dtype]] = MappingProxyType({})
     # Positions of the inputs that the kernel may write its result over.
     overwrites: tuple[int, ...] = ()
     # Whether the kernel writes results of any strides; if not, a dense one is all that it can write.
@@ -86,7 +89,7 @@ class Layer(nn.Module):
     def _check(self) -> None:
         row = OPS[self.integer_op]
         names = [name for name in row.signature.parameters if name not in self.inputs]
-        check_constants(row.body, {name: self.constant(name) for name in names})
+        check_constants(row.body, {name: self.constant(name) for name in names}, self.also)
         scale = self.constant(OUTPUT_SCALE)
         check_names({*self._settings, *self._buffers} - {OUTPUT_SCALE}, names)
         if scale is not None:

@@ -36,7 +36,7 @@ from fxquant.observer import (
 )
 from fxquant.ops.integer.linear import dynamic_linear, dynamic_linear_grouped
 from fxquant.ops.integer.matmul import dynamic_matmul
-from fxquant.qconfig import default_dynamic_qconfig, float16_dynamic_qconfig, per_channel_dynamic_qconfig
+from fxquant.qconfig import default_dynamic_qconfig, per_channel_dynamic_qconfig
 from fxquant.qparams import Dynamic, FloatOutput
 
 
@@ -239,7 +239,6 @@ def test_needs_no_data_and_leaves_the_model_alone() -> None:
 @pytest.mark.parametrize(
     ("qconfig", "reason"),
     [
-        (float16_dynamic_qconfig, "its qconfig asks for torch.float16 activations"),
         (with_activation(PlaceholderObserver, dtype=torch.int8, qscheme=torch.per_tensor_symmetric), "are affine"),
         (in_groups(16), "asks for groups of 16 inputs, which do not divide its 40"),
         (QConfig(default_dynamic_quant_observer, MinMaxObserver), "asks for torch.uint8 weights"),

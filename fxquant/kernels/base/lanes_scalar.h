@@ -9,9 +9,8 @@
 //   multiply_add   a * b + c, rounded once
 //   greater        a where a > b, else b: b if a is NaN; lesser likewise
 //   upper          the one whose bits are larger as int32: of floats above 0 the larger, and a NaN is above all
-//   lower          the one whose bits are larger as uint32: of floats below 0 the lesser, and a NaN is below all; any
-//   of
-//                  them before one above 0
+//   lower          the one whose bits are larger as uint32: of floats below 0 the lesser, and a NaN is below all;
+//                  any of them before one above 0
 //   negative       -|v|
 //   uppermost, lowermost, largest      upper and lower of all lanes; the largest lane, if none is NaN
 //   sum            of all lanes: the upper half is added to the lower one until one is left

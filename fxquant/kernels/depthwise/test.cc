@@ -43,7 +43,7 @@ class Case {
     layer.channels = static_cast<int32_t>(shape.c);
     layer.geometry = shape.geometry;
     layer.x_zero_point = static_cast<int32_t>(random_.integer(0, 2)) * 255 / 2;
-    layer.output = {static_cast<int32_t>(random_.integer(0, 255)), 0, 255};
+    layer.output = {static_cast<int32_t>(random_.integer(0, 1) * random_.integer(0, 255)), 0, 255};
     layer.weight = weight.data();
     layer.bias = bias.data();
     layer.multiplier = multiplier.data();

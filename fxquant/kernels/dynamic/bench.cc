@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
     std::vector<float> x(static_cast<size_t>(s.m * s.k)), y(static_cast<size_t>(s.m * s.n));
     for (auto& v : x) v = static_cast<float>(std::rand() % 1000 - 300) * 0.01F;
     const Aligned scratch(static_cast<size_t>(dynamic_scratch(s.m, s.k)), 0);
-    const DynamicLinear p{&bench.header(), s.m, s.k, s.n, true, {}};
+    const DynamicLinear p{&bench.header(), s.m, s.k, s.n, true, {}, {}};
     const double seconds = best_seconds(0.15, [&] { dynamic_linear(p, y.data(), x.data(), scratch.get(), threads); });
     std::printf("M=%-5ld N=%-5ld K=%-5ld", s.m, s.n, s.k);
     print_rate(static_cast<double>(s.m * s.n * s.k), seconds, peak);

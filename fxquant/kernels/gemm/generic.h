@@ -201,7 +201,7 @@ class Run {
   }
   // What is left of a block behind its tiles is a tile of few rows, which is slow.
   static int64_t whole_tiles(const RowRun& run, int64_t rows) {
-    constexpr int64_t kTile = Machine::template kPipelinedRows < 1 >> 0 ? Machine::template kPipelinedRows<1> : 1;
+    constexpr int64_t kPipelined = Machine::template kPipelinedRows<1>, kTile = kPipelined > 0 ? kPipelined : 1;
     const int64_t tile = run.a_gap != 0 ? run.line : kTile;
     return (rows + tile - 1) / tile * tile;
   }

@@ -123,8 +123,10 @@ MultiplyTiles<Machine> pipelined_tiles_of([[maybe_unused]] const Taps& taps, [[m
   if constexpr (Machine::template kPipelinedRows<Vectors> == 0) {
     return nullptr;
   } else {
-    if (panel.plain && Vectors == Machine::kVectors) {
-      return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::plain>(taps);
+    if constexpr (Vectors == Machine::kVectors) {
+      const bool packed = panel.plain && panel.output.zero_point == 0;
+      if (packed) return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::packed>(taps);
+      if (panel.plain) return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::plain>(taps);
     }
     if constexpr (!HasResidual) {
       if (panel.whole_floats) return pipelined_tiles_of<Machine, Vectors, HasResidual, Finish::floats>(taps);

@@ -41,6 +41,9 @@ struct TestLayer {
     layer.output.zero_point = static_cast<int32_t>(random.integer(0, 255));
     layer.output.quant_min = static_cast<int32_t>(random.integer(0, 20));
     layer.output.quant_max = static_cast<int32_t>(random.integer(200, 255));
+    // Kernels take outputs of whole bytes, and of these those from 0 on, in ways of their own.
+    if (random.integer(0, 1))
+      layer.output = {static_cast<int32_t>(random.integer(0, 1) * random.integer(0, 255)), 0, 255};
     layer.residual = {static_cast<int32_t>(random.integer(0, 255)), random.real(0.01F, 2.0F)};
   }
   const LayerWeights& weights() {

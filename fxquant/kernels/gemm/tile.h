@@ -37,9 +37,10 @@ namespace fxquant {
 namespace {
 
 // What the stores of a panel have to see to. plain: every column of the panel exists, there is no table, and the bounds
-// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32. floats:
-// outputs are floats, and all that a panel has lie side by side; the tiles of pipelined.h alone are told so.
-enum class Finish { plain, any, careful, floats };
+// are those of a byte, so that packing saturates as they would. careful: what any may, for values beyond int32.
+// The tiles of pipelined.h alone are told of packed: plain, with a zero point of 0; and of floats: outputs are floats,
+// and all that a panel has lie side by side.
+enum class Finish { plain, any, careful, packed, floats };
 
 // Output rows that follow each other at one distance, and so do their inputs and residuals. Outputs may have a gap
 // behind every `line` of them, as the lines of an image that lies within a larger one have, and inputs too, if no tile

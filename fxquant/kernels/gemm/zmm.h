@@ -33,6 +33,8 @@ FXQUANT_INLINE __m512 centered(__m256i bytes, int v, int32_t zero_point) {
   }
 }
 
+constexpr bool is_plain(Finish how) { return how == Finish::plain || how == Finish::packed; }
+
 struct Zmm {
   static constexpr int kLanes = 16, kVectors = 2;
   static constexpr bool kAdds = true;
@@ -78,7 +80,7 @@ struct Zmm {
   template <int Vectors, bool HasResidual, Finish How>
   static FXQUANT_INLINE __m256i load_residual(const uint8_t* row, const Panel& panel) {
     if constexpr (!HasResidual) return _mm256_setzero_si256();
-    if constexpr (How == Finish::plain) {
+    if constexpr (is_plain(How)) {
       return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + panel.column));
     }
     const __mmask32 columns = static_cast<__mmask32>((uint64_t{1} << panel.columns) - 1);
@@ -91,12 +93,13 @@ struct Zmm {
     const __m256i r = load_residual<2, HasResidual, How>(residual, panel);
     const __m512i packed = _mm512_packs_epi32(scaled<2, HasResidual, How>(acc[0], 0, r, panel),
                                               scaled<2, HasResidual, How>(acc[1], 1, r, panel));
+    if constexpr (How == Finish::packed) return packed;
     return _mm512_adds_epi16(packed, _mm512_set1_epi16(static_cast<int16_t>(panel.output.zero_point)));
   }
 
   template <Finish How>
   static FXQUANT_INLINE void write(uint8_t* row, __m256i bytes, const Panel& panel) {
-    if (How == Finish::plain || panel.columns == 32) {
+    if (is_plain(How) || panel.columns == 32) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + panel.column), bytes);
     } else if (panel.columns == 24) {  // masked stores are slow
       _mm_storeu_si128(reinterpret_cast<__m128i*>(row + panel.column), _mm256_castsi256_si128(bytes));
@@ -112,12 +115,12 @@ struct Zmm {
     const __m512i first = words<HasResidual, How>(acc[0], residual[0], panel);
     const __m512i second = Rows == 2 ? words<HasResidual, How>(acc[Rows - 1], residual[Rows - 1], panel) : first;
     __m512i bytes = _mm512_packus_epi16(first, second);
-    if constexpr (How != Finish::plain) {
+    if constexpr (!is_plain(How)) {
       bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_min)));
       bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(panel.output.quant_max)));
     }
     bytes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
-    if (How != Finish::plain && panel.table) bytes = look_up(bytes, panel.table);
+    if (!is_plain(How) && panel.table) bytes = look_up(bytes, panel.table);
     write<How>(y[0], _mm512_castsi512_si256(bytes), panel);
     if constexpr (Rows == 2) write<How>(y[1], _mm512_extracti64x4_epi64(bytes, 1), panel);
   }

@@ -1,4 +1,4 @@
-"""linear of float32 whose weights are int8, with a scale for each output, or for each output and group of inputs."""
+"""linear of float32 with weights of int8 or float16, and a scale for each output, or for each group of its inputs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fxquant.target import active_isa
 
 
 def pack_weight_only(weight: Tensor, scale: Tensor, bias: Tensor, output: FloatOutput) -> Tensor:
-    """Packs int8 `weight` [N, K], `scale` [N, groups] and `bias` [N], float32: a 1-D uint8 tensor.
+    """Packs int8 or float16 `weight` [N, K], `scale` [N, groups] and `bias` [N], float32: a 1-D uint8 tensor.
 
     Only the active ISA can run it. Raises InputError for other dtypes and shapes.
     """
     outputs, inputs = weight.shape if weight.dim() == 2 else (0, 0)
     groups = scale.shape[1] if scale.dim() == 2 else 0
-    fits = weight.dtype is torch.int8 and weight.numel() > 0 and groups > 0 and inputs % groups == 0
+    fits = weight.dtype in (torch.int8, torch.float16) and weight.numel() > 0 and groups > 0 and inputs % groups == 0
     reals = scale.dtype is torch.float32 and bias.dtype is torch.float32
     if not (fits and reals and scale.shape[0] == outputs and bias.shape == (outputs,)):
         raise InputError(
-            "weights are int8 [out_features, in_features], scales float32 [out_features, groups], groups of one size, "
-            f"and biases float32 [out_features]; got {weight.dtype} {list(weight.shape)}, {scale.dtype} "
+            "weights are int8 or float16 [out_features, in_features], scales float32 [out_features, groups], groups of "
+            f"one size, and biases float32 [out_features]; got {weight.dtype} {list(weight.shape)}, {scale.dtype} "
             f"{list(scale.shape)} and {bias.dtype} {list(bias.shape)}"
         )
-    dimensions = (inputs, outputs, inputs // groups, active_isa())
+    dimensions = (inputs, outputs, inputs // groups, weight.element_size(), active_isa())
     packed = packed_memory(_kernels.weight_only_packed_size(*dimensions))
     tensors = [tensor.contiguous() for tensor in (weight, scale, bias)]
     _kernels.weight_only_pack(packed.data_ptr(), *dimensions, *(tensor.data_ptr() for tensor in tensors), *output)

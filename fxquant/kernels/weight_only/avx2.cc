@@ -14,6 +14,11 @@ struct Avx2Fused : Avx2Lanes {
       w[v] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
     });
   }
+  static void widen(const uint16_t* p, F32 (&w)[kVectors]) {
+    unroll<kVectors>([&](auto v) FXQUANT_UNROLLED {
+      w[v] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + v * kCount)));
+    });
+  }
   static F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
   static F32 less(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 };

@@ -14,6 +14,11 @@ struct Avx512Fused : Avx512Lanes {
       w[v] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
     });
   }
+  static void widen(const uint16_t* p, F32 (&w)[kVectors]) {
+    unroll<kVectors>([&](auto v) FXQUANT_UNROLLED {
+      w[v] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + v * kCount)));
+    });
+  }
   static F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 less(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 };

@@ -9,7 +9,7 @@ namespace nb = nanobind;
 namespace fxquant {
 namespace {
 
-WeightOnlyWeights weights_of(int64_t inputs, int64_t outputs, int64_t group) {
+WeightOnlyWeights weights_of(int64_t inputs, int64_t outputs, int64_t group, int weight_bytes) {
   if (inputs < 1 || outputs < 1 || group < 1 || inputs % group != 0) {
     throw nb::value_error("no inputs, no outputs, or groups that do not divide the inputs");
   }
@@ -17,13 +17,15 @@ WeightOnlyWeights weights_of(int64_t inputs, int64_t outputs, int64_t group) {
   w.inputs = inputs;
   w.outputs = outputs;
   w.group = group;
+  w.weight_bytes = weight_bytes == 2 ? 2 : 1;
   return w;
 }
 
-void pack(uintptr_t packed, int64_t inputs, int64_t outputs, int64_t group, int isa, uintptr_t weight, uintptr_t scale,
-          uintptr_t bias, double low, double high) {
-  WeightOnlyWeights w = weights_of(inputs, outputs, group);
+void pack(uintptr_t packed, int64_t inputs, int64_t outputs, int64_t group, int weight_bytes, int isa, uintptr_t weight,
+          uintptr_t scale, uintptr_t bias, double low, double high) {
+  WeightOnlyWeights w = weights_of(inputs, outputs, group, weight_bytes);
   w.weight = pointer<const int8_t>(weight);
+  w.halves = pointer<const uint16_t>(weight);
   w.scale = pointer<const float>(scale);
   w.bias = pointer<const float>(bias);
   w.output = {static_cast<float>(low), static_cast<float>(high)};
@@ -86,8 +88,8 @@ int64_t halves_scratch(int threads, int64_t rows, int64_t inputs, int64_t output
 }  // namespace
 
 void bind_weight_only(nb::module_& m, ProgramClass& program) {
-  m.def("weight_only_packed_size", [](int64_t inputs, int64_t outputs, int64_t group, int isa) {
-    return weight_only_size(weights_of(inputs, outputs, group), static_cast<Isa>(isa));
+  m.def("weight_only_packed_size", [](int64_t inputs, int64_t outputs, int64_t group, int weight_bytes, int isa) {
+    return weight_only_size(weights_of(inputs, outputs, group, weight_bytes), static_cast<Isa>(isa));
   });
   m.def("weight_only_pack", &pack);
   m.def("weight_only_linear_now", &linear_now);

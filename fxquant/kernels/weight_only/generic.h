@@ -1,6 +1,6 @@
 // The loops, on the lanes M of an ISA, which are those of base/lanes_<isa>.h and
 //   kVectors   vectors of a panel        kRows   rows of a tile: their sums stay in registers
-//   widen      w[v][i] = float(p[v * kCount + i]) for the vectors v of a panel
+//   widen      w[v][i] = float(p[v * kCount + i]) for the vectors v of a panel, of int8 and of the bits of float16
 //   fma        a * b + c, rounded once
 //   less       a where a < b, else b
 // Included by ISA files only.
@@ -25,7 +25,7 @@ template <class M, int Rows>
 constexpr int kPanelsOfTile = 8 / (Rows * M::kVectors) < 1 ? 1 : 8 / (Rows * M::kVectors);
 
 // `Rows` rows times `Panels` panels, from the one at `panel` on.
-template <class M, int Rows, int Panels>
+template <class M, class Weight, int Rows, int Panels>
 struct WeightOnlyTile {
   static constexpr int kVectors = Panels * M::kVectors;
   static constexpr int64_t kColumns = kPanelColumns<M>;
@@ -51,11 +51,11 @@ struct WeightOnlyTile {
     F32 acc[Rows][kVectors];
     unroll<Rows>(
         [&](auto m) FXQUANT_UNROLLED { unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = M::set(0.0F); }); });
-    const auto* weights = reinterpret_cast<const int8_t*>(panel + parts.weights);
+    const uint8_t* weights = panel + parts.weights;
     for (int64_t k = g * h.group; k < (g + 1) * h.group; ++k) {
       unroll<Panels>([&](auto i) FXQUANT_UNROLLED {
         F32 w[M::kVectors];
-        M::widen(weights + i * parts.bytes + k * kColumns, w);
+        M::widen(reinterpret_cast<const Weight*>(weights + i * parts.bytes) + k * kColumns, w);
         unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
           const F32 input = M::set(x[m * x_stride + k]);
           unroll<M::kVectors>([&](auto v) FXQUANT_UNROLLED {
@@ -87,36 +87,44 @@ struct WeightOnlyTile {
   }
 };
 
-template <class M, int Rows, int Panels>
+template <class M, class Weight, int Rows, int Panels>
 void weight_only_tile(const WeightOnlyLinear& p, float* y, const float* x, int64_t panel) {
   const WeightOnlyHeader& h = *p.packed;
   const int64_t column = panel * kPanelColumns<M>, left = h.outputs - column, most = Panels * kPanelColumns<M>;
   const uint8_t* panels = reinterpret_cast<const uint8_t*>(&h) + kWeightOnlyHeaderBytes;
   const uint8_t* first = panels + panel * WeightOnlyPanel(h, kPanelColumns<M>).bytes;
-  WeightOnlyTile<M, Rows, Panels>(h, x, p.x_stride, first).run(y + column, p.y_stride, left < most ? left : most);
+  WeightOnlyTile<M, Weight, Rows, Panels>(h, x, p.x_stride, first)
+      .run(y + column, p.y_stride, left < most ? left : most);
 }
 
 // At most `Rows` rows.
-template <class M, int Rows>
+template <class M, class Weight, int Rows>
 void weight_only_rows(const WeightOnlyLinear& p, float* y, const float* x, int64_t rows, int64_t begin, int64_t end) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return weight_only_rows<M, Rows - 1>(p, y, x, rows, begin, end);
+    if (rows < Rows) return weight_only_rows<M, Weight, Rows - 1>(p, y, x, rows, begin, end);
   }
   constexpr int kPanels = kPanelsOfTile<M, Rows>;
-  for (; begin + kPanels <= end; begin += kPanels) weight_only_tile<M, Rows, kPanels>(p, y, x, begin);
-  for (; begin < end; ++begin) weight_only_tile<M, Rows, 1>(p, y, x, begin);
+  for (; begin + kPanels <= end; begin += kPanels) weight_only_tile<M, Weight, Rows, kPanels>(p, y, x, begin);
+  for (; begin < end; ++begin) weight_only_tile<M, Weight, Rows, 1>(p, y, x, begin);
 }
 
-template <class M>
-void weight_only_run(const WeightOnlyLinear& p, float* y, const float* x, int64_t begin, int64_t end) {
-  const int64_t together = p.rows > M::kRows ? kCachedBytes / (p.packed->inputs * kPanelColumns<M>)+1 : end - begin;
+template <class M, class Weight>
+void weight_only_panels(const WeightOnlyLinear& p, float* y, const float* x, int64_t begin, int64_t end) {
+  const int64_t bytes = WeightOnlyPanel(*p.packed, kPanelColumns<M>).bytes;
+  const int64_t together = p.rows > M::kRows ? kCachedBytes / bytes + 1 : end - begin;
   for (int64_t panel = begin; panel < end; panel += together) {
     const int64_t last = panel + together < end ? panel + together : end;
     for (int64_t row = 0; row < p.rows; row += M::kRows) {
       const int64_t rows = p.rows - row < M::kRows ? p.rows - row : M::kRows;
-      weight_only_rows<M, M::kRows>(p, y + row * p.y_stride, x + row * p.x_stride, rows, panel, last);
+      weight_only_rows<M, Weight, M::kRows>(p, y + row * p.y_stride, x + row * p.x_stride, rows, panel, last);
     }
   }
+}
+
+template <class M>
+void weight_only_run(const WeightOnlyLinear& p, float* y, const float* x, int64_t begin, int64_t end) {
+  const auto run = p.packed->weight_bytes == 2 ? weight_only_panels<M, uint16_t> : weight_only_panels<M, int8_t>;
+  run(p, y, x, begin, end);
 }
 
 template <class M>

@@ -21,9 +21,10 @@ constexpr int64_t kFewestRows = 6;
 constexpr int64_t kThreadWork = 1 << 19;
 
 // What multiplies bfloat16 here, or null.
-const HalvesKernel* kernel_for(const WeightOnlyLinear& p) {
+const HalvesKernel* kernel_for([[maybe_unused]] const WeightOnlyLinear& p) {
 #if defined(__x86_64__)
-  const bool fits = p.packed->isa == static_cast<int64_t>(Isa::avx512vnni) && p.packed->group % 2 == 0;
+  const bool fits =
+      p.packed->isa == static_cast<int32_t>(Isa::avx512vnni) && p.packed->group % 2 == 0 && p.packed->weight_bytes == 1;
   if (fits && p.rows >= kFewestRows && has_avx512bf16()) return &weight_only_avx512bf16;
 #endif
   return nullptr;

@@ -1,6 +1,6 @@
-// The same of bfloat16, x and y. With many rows a CPU that multiplies bfloat16 does, with float32 sums, whose order is
-// not that of float32 rows; otherwise x becomes float32, is multiplied as such, and y is rounded. From the exact
-// product
+// The same of bfloat16, x and y. With many rows and int8 weights a CPU that multiplies bfloat16 does, with float32
+// sums, whose order is not that of float32 rows; otherwise x becomes float32, is multiplied as such, and y is rounded.
+// From the exact product
 //   |y[m, n] - exact| <= K * 2^-24 * sum over k of |x[m, k] * w[n, k] * scale[n]| + 2^-8 * |y[m, n]|
 // but for numbers below 2^-126, which may count as zeros.
 #pragma once

@@ -16,6 +16,10 @@ struct NeonFused : NeonLanes {
     w[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
     w[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)));
   }
+  static void widen(const uint16_t* p, F32 (&w)[kVectors]) {
+    unroll<kVectors>([&](auto v)
+                         FXQUANT_UNROLLED { w[v] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + v * kCount))); });
+  }
   static F32 fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
   static F32 less(F32 a, F32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 };

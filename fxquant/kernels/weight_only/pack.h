@@ -12,7 +12,9 @@ struct WeightOnlyPanel {
   int64_t scales, weights, bytes;
 
   WeightOnlyPanel(const WeightOnlyHeader& h, int64_t columns)
-      : scales(4 * columns), weights(scales + 4 * columns * h.groups()), bytes(weights + columns * h.inputs) {
+      : scales(4 * columns),
+        weights(scales + 4 * columns * h.groups()),
+        bytes(weights + columns * h.inputs * h.weight_bytes) {
     bytes = (bytes + 63) / 64 * 64;
   }
 };

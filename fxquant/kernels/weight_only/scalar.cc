@@ -2,6 +2,7 @@
 
 #include "base/lanes_scalar.h"
 #include "weight_only/generic.h"
+#include "weight_only/half.h"
 
 namespace fxquant {
 namespace {
@@ -11,6 +12,9 @@ struct ScalarFused : ScalarLanes {
 
   static void widen(const int8_t* p, F32 (&w)[kVectors]) {
     for (int v = 0; v < kVectors; ++v) w[v] = static_cast<float>(p[v]);
+  }
+  static void widen(const uint16_t* p, F32 (&w)[kVectors]) {
+    for (int v = 0; v < kVectors; ++v) w[v] = float_of_half(p[v]);
   }
   static F32 fma(F32 a, F32 b, F32 c) { return std::fma(a, b, c); }
   static F32 less(F32 a, F32 b) { return a < b ? a : b; }

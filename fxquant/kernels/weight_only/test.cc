@@ -15,20 +15,32 @@ struct Shape {
   int64_t rows, inputs, outputs, group;
 };
 
+// Of any sign and magnitude, denormals among them.
+uint16_t random_half(Random& random) {
+  return static_cast<uint16_t>(random.integer(0, 1) << 15 | random.integer(0, 16) << 10 | random.integer(0, 1023));
+}
+
 // Random weights, which end at guard pages.
 struct Layer {
   Guarded<int8_t> weight;
+  Guarded<uint16_t> halves;
   Guarded<float> scale, bias;
   WeightOnlyWeights w;
 
-  Layer(Random& random, const Shape& s, FloatOutput output)
+  Layer(Random& random, const Shape& s, FloatOutput output, bool of_halves = false)
       : weight(static_cast<size_t>(s.inputs * s.outputs)),
+        halves(weight.size()),
         scale(static_cast<size_t>(s.outputs * (s.inputs / s.group))),
         bias(static_cast<size_t>(s.outputs)) {
     for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int8_t>(random.integer(-128, 127));
+    for (size_t i = 0; i < halves.size(); ++i) halves[i] = random_half(random);
     for (size_t i = 0; i < scale.size(); ++i) scale[i] = random.real(1e-4F, 1e-2F);
     for (size_t i = 0; i < bias.size(); ++i) bias[i] = random.real(-5.0F, 5.0F);
     w = {s.inputs, s.outputs, s.group, weight.data(), scale.data(), bias.data(), output};
+    if (of_halves) {
+      w.halves = halves.data();
+      w.weight_bytes = 2;
+    }
   }
 };
 
@@ -47,9 +59,9 @@ struct PackedWeights {
 };
 
 // All ends at guard pages, with gaps between rows, of which those of y are compared too.
-void check(Random& random, const Shape& s, FloatOutput output = {}) {
+void check(Random& random, const Shape& s, FloatOutput output = {}, bool of_halves = false) {
   const int64_t gap = random.integer(0, 3);
-  const Layer layer(random, s, output);
+  const Layer layer(random, s, output, of_halves);
   const WeightOnlyWeights& w = layer.w;
   WeightOnlyLinear p = {nullptr, s.rows, s.inputs + gap, s.outputs + gap};
   Guarded<float> x(static_cast<size_t>((s.rows - 1) * p.x_stride + s.inputs));
@@ -99,6 +111,36 @@ TEST(WeightOnly, Large) {
   check(random, {300, 512, 200, 128});
   check(random, {1, 4096, 300, 4096});
   check(random, {2, 2048, 600, 64});
+}
+
+TEST(WeightOnly, WeightsOfFloat16) {
+  Random random(8);
+  for (int64_t rows = 1; rows <= 45; ++rows) check(random, {rows, 24, 70, 24}, {}, true);
+  for (int64_t outputs = 1; outputs <= 140; ++outputs) check(random, {outputs % 5 + 1, 12, outputs, 4}, {}, true);
+  check(random, {300, 512, 200, 512}, {-20.0F, 30.0F}, true);
+}
+
+// Every one of them, as the weight of one input that is 1.
+TEST(WeightOnly, EveryFloat16) {
+  std::vector<uint16_t> halves(1 << 16);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
+  const std::vector<float> scale(halves.size(), 1.0F), bias(halves.size(), 0.0F);
+  const auto count = static_cast<int64_t>(halves.size());
+  const WeightOnlyWeights w = {1, count, 1, nullptr, scale.data(), bias.data(), {}, halves.data(), 2};
+  for (const Isa isa : supported_isas()) {
+    const PackedWeights packed(w, isa);
+    const float x = 1.0F;
+    std::vector<float> y(halves.size());
+    weight_only_linear({packed.header, 1, 1, count}, y.data(), &x, 1);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const float value = float_of_half(halves[i]);
+      ASSERT_TRUE(std::isnan(value) ? std::isnan(y[i]) : y[i] == value) << isa_name(isa) << " " << i;
+    }
+  }
+  EXPECT_EQ(float_of_half(0x3555), 0.333251953125F);
+  EXPECT_EQ(float_of_half(0x8001), -0x1p-24F);
+  EXPECT_EQ(float_of_half(0x7BFF), 65504.0F);
+  EXPECT_TRUE(std::isinf(float_of_half(0xFC00)));
 }
 
 float value_of(uint16_t half) {

@@ -22,7 +22,7 @@ constexpr KernelRow<WeightOnlyKernels> kRows[] = {
 #undef KERNELS
 };
 
-constexpr uint64_t kMagic = 0x7765696768746f31;  // "weighto1"
+constexpr uint64_t kMagic = 0x7765696768746f32;  // "weighto2"
 static_assert(sizeof(WeightOnlyHeader) <= kWeightOnlyHeaderBytes, "panels begin behind the header");
 
 // Threads are worth their fork and join from so many multiply-adds each.
@@ -35,7 +35,8 @@ int64_t panels_of(const WeightOnlyHeader& h, int64_t columns) { return (h.output
 WeightOnlyHeader header_of(const WeightOnlyWeights& w, Isa isa) {
   WeightOnlyHeader h{};
   h.magic = kMagic;
-  h.isa = static_cast<int64_t>(isa);
+  h.isa = static_cast<int32_t>(isa);
+  h.weight_bytes = w.weight_bytes;
   h.inputs = w.inputs;
   h.outputs = w.outputs;
   h.group = w.group;
@@ -46,6 +47,11 @@ WeightOnlyHeader header_of(const WeightOnlyWeights& w, Isa isa) {
   return h;
 }
 
+template <class Weight>
+void pack_column(const Weight* from, int64_t inputs, int64_t columns, uint8_t* to) {
+  for (int64_t k = 0; k < inputs; ++k) reinterpret_cast<Weight*>(to)[k * columns] = from[k];
+}
+
 // Output `n`, to its panel from `panel` on.
 void pack_output(const WeightOnlyWeights& w, const WeightOnlyHeader& h, int64_t n, int64_t columns, uint8_t* panel) {
   const WeightOnlyPanel parts(h, columns);
@@ -53,8 +59,9 @@ void pack_output(const WeightOnlyWeights& w, const WeightOnlyHeader& h, int64_t 
   reinterpret_cast<float*>(panel)[column] = w.bias[n];
   auto* scales = reinterpret_cast<float*>(panel + parts.scales);
   for (int64_t g = 0; g < h.groups(); ++g) scales[g * columns + column] = w.scale[n * h.groups() + g];
-  auto* weights = reinterpret_cast<int8_t*>(panel + parts.weights);
-  for (int64_t k = 0; k < h.inputs; ++k) weights[k * columns + column] = w.weight[n * h.inputs + k];
+  uint8_t* to = panel + parts.weights + column * h.weight_bytes;
+  if (h.weight_bytes == 2) return pack_column(w.halves + n * h.inputs, h.inputs, columns, to);
+  pack_column(w.weight + n * h.inputs, h.inputs, columns, to);
 }
 
 }  // namespace
@@ -76,7 +83,7 @@ const WeightOnlyHeader& weight_only_header(const uint8_t* packed, int64_t size, 
   if (size < kWeightOnlyHeaderBytes || h.magic != kMagic || h.checksum != header_checksum(h) || h.size != size) {
     throw std::invalid_argument("these are no packed weights of a weight-only linear");
   }
-  if (h.isa != static_cast<int64_t>(isa)) throw std::invalid_argument("the weights were packed for another ISA");
+  if (h.isa != static_cast<int32_t>(isa)) throw std::invalid_argument("the weights were packed for another ISA");
   return h;
 }
 

@@ -91,7 +91,7 @@ def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor 
 
 @op(weight="weight", bias="bias")
 def weight_only_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, output: FloatOutput) -> Tensor:
-    """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
+    """x float32 [..., K], weight int8 or float16 [N, K], scale float32 [N, groups], bias [N] -> float32 [..., N].
 
     Rounded once, where kernels round each sum: they differ by K * 2^-24 of the sum of the products' magnitudes at most.
     """
@@ -121,7 +121,7 @@ def int8_linear_grouped(
 def dynamic_linear_grouped(
     x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
 ) -> Tensor:
-    """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
+    """x float32 [..., K], weight int8 or float16 [N, K], scale float32 [N, groups], bias [N] -> float32 [..., N].
 
     Scales of inputs are found by row, whatever `dynamic` says.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -87,10 +89,11 @@ class DynamicLinear(Layer):
 
 @computes(ops.weight_only_linear)
 class WeightOnlyLinear(Layer):
-    """float32 or bfloat16 [..., K] -> the same [..., N], of integer weights."""
+    """float32 or bfloat16 [..., K] -> the same [..., N], of weights that are integers or float16."""
 
     takes_integers = gives_integers = False
     takes_halves = True
+    also: ClassVar[Mapping[str, torch.dtype]] = MappingProxyType({"weight": torch.float16})
     any_strides = False
 
     def derive(self) -> None:
