@@ -214,13 +214,23 @@ void mask_row(const AttentionLayout& p, const QueryTile& tile, int m, int64_t le
   for (int64_t j = end; j < length; j += M::kCount) M::store_f32(t + j, M::set(-__builtin_inff()));
 }
 
-// Masks the scores of a tile. `most` are the largest of each row, before and after.
+// Masks the scores of a tile; `most` are the largest of each row, before and after. Where all rows are alike and see
+// every key, that is what pads them.
 template <class M, int Rows>
 void mask_tile(const AttentionLayout& p, const QueryTile& tile, PerRow<float, Rows>& most) {
   const int64_t length = whole_vectors<M>(tile.keys);
-  bool all = false;
+  const bool alike = p.mask == Mask::none || p.mask_strides.row == 0;
+  if (alike && sees_all(p, tile.mask, tile.first)) {
+    for (int64_t j = tile.keys, count; j < length; j += count) {
+      count = M::kCount - j % M::kCount;
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
+        M::store_f32(tile.scores + m * tile.stride + j, count, M::set(-__builtin_inff()));
+      });
+    }
+    return;
+  }
   for (int m = 0; m < Rows; ++m) {
-    if (m == 0 || p.mask_strides.row != 0) all = sees_all(p, tile.mask, tile.first + m);
+    const bool all = !alike && sees_all(p, tile.mask, tile.first + m);
     mask_row<M>(p, tile, m, length, all);
     if (!all) most.of[m] = largest<M>(tile.scores + m * tile.stride, length);
   }

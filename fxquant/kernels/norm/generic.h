@@ -56,7 +56,8 @@ struct DotSums {
       sums = D::dot(sums, codes, D::ones());
       products = D::dot(products, codes, D::flipped(x + i));
     }
-    Moments moments = PlainSums::of(x + i, count - i);
+    Moments moments;
+    if (i < count) moments = PlainSums::of(x + i, count - i);
     const int64_t sum = D::total(sums);
     moments.sum += sum;
     moments.squares += D::total(products) + 128 * sum;
@@ -121,7 +122,7 @@ struct OfChannels {
 // it waits for one's.
 template <class L, class Sums>
 void layer_norm_rows(const LayerNorm& p, uint8_t* y, const uint8_t* x, int64_t begin, int64_t end) {
-  constexpr int64_t kTogether = 8;
+  constexpr int64_t kTogether = 16;
   const auto output = L::output(p.output);
   const int64_t length = p.rows.length;
   for (int64_t first = begin; first < end; first += kTogether) {
