@@ -58,8 +58,13 @@ def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: 
         bias = row.bind(node)[str(row.bias)]
         limit = integer_bias_limit(None if bias is None else surgery.fetch(gm, bias))
     reason = limit or _speed_limit(gm, node, row)
-    decide(node, dynamic=None if reason else dynamic, two_bytes=two_bytes and not reason, reason=reason or "")
-    decide(node, integer_bias=integer_bias and not reason)
+    decide(
+        node,
+        dynamic=None if reason else dynamic,
+        two_bytes=two_bytes and not reason,
+        integer_bias=integer_bias and not reason,
+        reason=reason or "",
+    )
 
 
 def wants_two_bytes(match: Match) -> bool:

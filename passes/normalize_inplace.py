@@ -82,7 +82,7 @@ def _stored(gm: GraphModule, written: Node, value: Node) -> Node | None:
     if stored is None:
         stored = surgery.emit(value.next, ops.set_item, x, index, value, sources=[value])
     surgery.retarget(stored, ops.set_item, {})
-    stored.meta.update({key: x.meta[key] for key in ("shape", "dtype") if key in x.meta})
+    _describe_as(stored, x)
     surgery.replace_after(x, stored)
     return stored
 
@@ -90,9 +90,14 @@ def _stored(gm: GraphModule, written: Node, value: Node) -> Node | None:
 def _piece(stored: Node, value: Node) -> Node:
     """What the place in `stored` that `value` was put into holds: a view, which takes part in what is written later."""
     piece: Node = surgery.emit(stored.next, operator.getitem, stored, stored.args[1], sources=[value])
-    piece.meta.update({key: value.meta[key] for key in ("shape", "dtype") if key in value.meta})
+    _describe_as(piece, value)
     surgery.replace_in(piece, value, [user for user in value.users if user is not stored])
     return piece
+
+
+def _describe_as(node: Node, other: Node) -> None:
+    """Gives `node` the shape and dtype of `other`, as far as they are known."""
+    node.meta.update({key: other.meta[key] for key in ("shape", "dtype") if key in other.meta})
 
 
 def _makes_view(index: Any) -> bool:

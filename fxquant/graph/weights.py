@@ -38,7 +38,7 @@ def is_depthwise(weight: Tensor, arguments: dict[str, Any]) -> bool:
 
 def rounded_weight(weight: Tensor, q: QParams) -> Tensor:
     """The integers of `weight`, made in pieces along dimension 0: a large one needs little memory beside them."""
-    rows = max(1, _PIECE * len(weight) // weight.numel()) if weight.numel() > _PIECE else max(1, len(weight))
+    rows = max(1, _PIECE * len(weight) // max(1, weight.numel()))
     integers = torch.empty_like(weight, dtype=q.dtype)
     for begin in range(0, len(weight), rows):
         piece = slice(begin, begin + rows)

@@ -58,6 +58,11 @@ struct PackedWeights {
   }
 };
 
+testing::Message describe(Isa isa, const Shape& s) {
+  return testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
+                            << " group=" << s.group << " seed " << test_seed();
+}
+
 // All ends at guard pages, with gaps between rows, of which those of y are compared too.
 void check(Random& random, const Shape& s, FloatOutput output = {}, bool of_halves = false) {
   const int64_t gap = random.integer(0, 3);
@@ -71,8 +76,7 @@ void check(Random& random, const Shape& s, FloatOutput output = {}, bool of_halv
   expected.fill(12345.0F);
   reference_weight_only(w, p, expected.data(), x.data());
   for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
-                                    << " group=" << s.group << " seed " << test_seed());
+    SCOPED_TRACE(describe(isa, s));
     const PackedWeights packed(w, isa);
     p.packed = packed.header;
     for (const int threads : {1, 2}) {
@@ -163,8 +167,7 @@ void check_halves(Random& random, const Shape& s, FloatOutput output = {}) {
                                  random.integer(0, 127));
   }
   for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(testing::Message() << isa_name(isa) << " M=" << s.rows << " K=" << s.inputs << " N=" << s.outputs
-                                    << " group=" << s.group << " seed " << test_seed());
+    SCOPED_TRACE(describe(isa, s));
     const PackedWeights packed(w, isa);
     p.packed = packed.header;
     for (const int threads : {1, 2}) {

@@ -121,7 +121,7 @@ def int8_linear_grouped(
 def dynamic_linear_grouped(
     x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, dynamic: Dynamic, output: FloatOutput
 ) -> Tensor:
-    """x float32 [..., K], weight int8 or float16 [N, K], scale float32 [N, groups], bias [N] -> float32 [..., N].
+    """x float32 [..., K], weight int8 [N, K], scale float32 [N, groups], bias float32 [N] -> float32 [..., N].
 
     Scales of inputs are found by row, whatever `dynamic` says.
     """
