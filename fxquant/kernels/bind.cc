@@ -102,6 +102,7 @@ NB_MODULE(_kernels, m) {
              return seconds;
            })
       .def("join", &Program::join)
+      .def("share", &Program::share)
       .def_prop_ro("arena_bytes", &Program::arena_bytes)
       .def_prop_ro("arenas", &Program::arenas)
       .def("__len__", &Program::size);

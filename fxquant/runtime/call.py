@@ -22,6 +22,10 @@ class Window:
     stride: int = 1
     padding: int = 0
 
+    def begin(self, row: int) -> int:
+        """The first input row that row `row` of the result takes; below 0 it lies in the padding."""
+        return row * self.stride - self.padding
+
     def end(self, rows: int) -> int:
         """How many input rows, from the first on, the first `rows` rows of the result take."""
         return (rows - 1) * self.stride - self.padding + self.reach
@@ -35,7 +39,7 @@ class Call:
     rows at a time. A kernel that takes a range of rows has it as `rows`, in front of its other arguments; others are
     given narrower operands. `packed`: address and size of its weights. `ahead`: address and size of those that a later
     call wants, for kernels that fetch them meanwhile; None for the others. `joined`: the calls that are one step of the
-    program, see rows.py; then the operands are all of theirs.
+    program, see rows.py; then the operands are all of theirs. `shares`: what each thread computes of it, see shares.py.
     """
 
     node: Node
@@ -47,6 +51,7 @@ class Call:
     packed: tuple[int, int] | None = None
     ahead: tuple[int, int] | None = None
     joined: tuple[Call, ...] = ()
+    shares: tuple[Call, ...] = ()
 
     @property
     def y(self) -> Value:

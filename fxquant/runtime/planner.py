@@ -28,6 +28,7 @@ from fxquant.runtime.meta import is_known, meta_values
 from fxquant.runtime.movement import can_move, moved
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.rows import joined_rows
+from fxquant.runtime.shares import in_shares, waits
 from fxquant.runtime.value import Value
 
 # A program below this many multiply-adds (10 us or so) is over before a second thread has begun.
@@ -69,11 +70,13 @@ class Planner:
                     self.homes.occupy(node, each)
         outputs = self._outputs()
         cache = _kernels.cache_bytes()
+        threads = self.emitter.threads if self._work(self.emitter.calls) > SERIAL_WORK else 1
         calls = fetching_ahead(joined_rows(in_bands(self.emitter.calls, cache)), cache // 2)
+        calls = in_shares(calls, threads)
         program = _program(calls, self.emitter.buffers, len(self.inputs) + len(outputs))
         return Plan(
             program,
-            self.emitter.threads if self._work(calls) > SERIAL_WORK else 1,
+            threads,
             tuple(calls),
             tuple(outputs),
             single=isinstance(self.nodes[-1].args[0], Node),
@@ -152,11 +155,13 @@ def _program(calls: Sequence[Call], buffers: Sequence[Buffer], outside: int) -> 
             if value is not None:
                 value.buffer.use(step)
     program = _kernels.Program(arrange(buffers), outside)
-    for call in calls:
-        for each in call.joined or (call,):
+    for call, after in zip(calls, waits(calls), strict=True):
+        for each in call.joined or call.shares or (call,):
             getattr(program, each.kernel)(*each.arguments)
         if call.joined:
             program.join(len(call.joined))
+        if call.shares:
+            program.share(len(call.shares), after)
     return program
 
 

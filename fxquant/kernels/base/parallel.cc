@@ -1,22 +1,8 @@
 #include "base/parallel.h"
 
-#include <thread>
+#include "base/spin.h"
 
 namespace fxquant {
-namespace {
-
-// About 20 us: kernels end together, so whoever waits longer waits for a thread that has lost its core.
-constexpr int kSpins = 1000;
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-}  // namespace
 
 thread_local Member member;
 
@@ -27,13 +13,7 @@ void Barrier::wait(int size) {
     phase_.store(phase + 1, std::memory_order_release);
     return;
   }
-  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-    if (spins < kSpins) {
-      relax();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; });
 }
 
 }  // namespace fxquant

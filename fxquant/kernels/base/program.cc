@@ -34,6 +34,28 @@ Step step_of(std::vector<RowStep> steps) {
   };
 }
 
+void Program::add(Step step) {
+  const bool behind_shares = !steps_.empty() && steps_.back().shared;
+  steps_.push_back({{std::move(step)}, false, behind_shares ? size() : 0});
+  row_steps_.clear();
+}
+
+void Program::add(RowStep step) {
+  std::vector<RowStep> rows = std::move(row_steps_);
+  add(step_of({step}));
+  row_steps_ = std::move(rows);
+  row_steps_.push_back(std::move(step));
+}
+
+void Program::share(int64_t count, int64_t after) {
+  if (count < 1 || count > size()) throw std::invalid_argument("there are not so many steps");
+  Planned shared{{}, true, after};
+  for (auto step = steps_.end() - count; step != steps_.end(); ++step) shared.shares.push_back(step->shares.front());
+  steps_.resize(steps_.size() - static_cast<size_t>(count));
+  steps_.push_back(std::move(shared));
+  row_steps_.clear();
+}
+
 void Program::join(int64_t count) {
   const auto available = static_cast<int64_t>(row_steps_.size());
   if (count < 1 || count > available) throw std::invalid_argument("there are not so many steps of rows");
@@ -82,7 +104,8 @@ void Program::run_parts(int workers, int threads, int64_t parts, const std::vect
       for (size_t i = 0; i < addresses.size(); ++i) {
         bases[i + 1] = addresses[i] + static_cast<uintptr_t>(part * distances[i]);
       }
-      run_steps({bases, threads, &out_of_range}, worker == 0 ? seconds : nullptr);
+      run_steps({bases, threads, &out_of_range}, arenas[static_cast<size_t>(worker)]->progress,
+                worker == 0 ? seconds : nullptr);
     }
   };
   parallel_for(workers, workers, [&](int64_t begin, int64_t end) {
@@ -92,11 +115,28 @@ void Program::run_parts(int workers, int threads, int64_t parts, const std::vect
   if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
 }
 
-void Program::run_steps(const Frame& frame, double* seconds) const {
+void Program::run_step(size_t index, const Frame& frame, Progress& progress) const {
+  const Planned& step = steps_[index];
+  if (!member.barrier) {
+    for (const Step& share : step.shares) share(frame);
+    return;
+  }
+  progress.wait(step.after);
+  if (!step.shared) return step.shares.front()(frame);
+  const Member place = member;
+  member = {};
+  for (auto i = static_cast<size_t>(place.index); i < step.shares.size(); i += static_cast<size_t>(place.size)) {
+    step.shares[i]({frame.bases, 1, frame.out_of_range});
+  }
+  member = place;
+  progress.finish(static_cast<int64_t>(index) + 1);
+}
+
+void Program::run_steps(const Frame& frame, Progress& progress, double* seconds) const {
   const auto all = [&] {
     double start = seconds && member.index == 0 ? now() : 0.0;
     for (size_t i = 0; i < steps_.size(); ++i) {
-      steps_[i](frame);
+      run_step(i, frame, progress);
       if (seconds && member.index == 0) {
         const double end = now();
         seconds[i] += end - start;
@@ -105,6 +145,7 @@ void Program::run_steps(const Frame& frame, double* seconds) const {
     }
   };
   if (frame.threads > 1) {
+    progress.reset(frame.threads);
     run_team(frame.threads, all);
   } else {
     all();

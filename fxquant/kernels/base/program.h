@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace fxquant {
 
 // `offset` bytes behind base number `base` of a run (0: the arena, then inputs, then outputs); base < 0: an address.
@@ -49,16 +51,13 @@ class Program {
   // `externals`: how many addresses a run brings along.
   Program(int64_t arena_bytes, int64_t externals) : arena_bytes_(arena_bytes), externals_(externals) {}
 
-  void add(Step step) {
-    steps_.push_back(std::move(step));
-    row_steps_.clear();
-  }
-  void add(RowStep step) {
-    steps_.push_back(step_of({step}));
-    row_steps_.push_back(std::move(step));
-  }
+  void add(Step step);
+  void add(RowStep step);
   // Makes one step of the last `count` ones. Throws std::invalid_argument unless they are RowSteps of as many rows.
   void join(int64_t count);
+  // Makes one step of the last `count` ones, which the threads share out: thread i of a team runs number i, alone, once
+  // all others have finished the first `after` steps of the program. Throws std::invalid_argument if there are fewer.
+  void share(int64_t count, int64_t after);
 
   // Runs all steps on `threads` threads. fill(bases) writes the addresses. Throws std::out_of_range, when all have run,
   // if an index of a gather was.
@@ -67,7 +66,7 @@ class Program {
     std::unique_ptr<Arena> arena = take();
     fill(arena->bases.data() + 1);
     std::atomic<bool> out_of_range{false};
-    run_steps({arena->bases.data(), threads, &out_of_range}, nullptr);
+    run_steps({arena->bases.data(), threads, &out_of_range}, arena->progress, nullptr);
     give(std::move(arena));
     if (out_of_range.load(std::memory_order_relaxed)) throw std::out_of_range("index out of range");
   }
@@ -90,14 +89,22 @@ class Program {
   struct Arena {
     std::unique_ptr<void, Free> memory;
     std::vector<uintptr_t> bases;
+    Progress progress;
+  };
+  // One step, or several that threads share out. A thread begins when all others have finished the first `after` ones.
+  struct Planned {
+    std::vector<Step> shares;
+    bool shared = false;
+    int64_t after = 0;
   };
 
   std::unique_ptr<Arena> take();
   void give(std::unique_ptr<Arena> arena);
-  void run_steps(const Frame& frame, double* seconds) const;
+  void run_steps(const Frame& frame, Progress& progress, double* seconds) const;
+  void run_step(size_t index, const Frame& frame, Progress& progress) const;
 
   int64_t arena_bytes_, externals_, made_ = 0;
-  std::vector<Step> steps_;
+  std::vector<Planned> steps_;
   std::vector<RowStep> row_steps_;  // behind the last step that is none
   std::mutex mutex_;
   std::vector<std::unique_ptr<Arena>> arenas_;

@@ -168,6 +168,46 @@ TEST(Program, WorkersShareTheParts) {
   }
 }
 
+// Rounds in which thread i adds up what all threads wrote in the round before, and may write over what they read in it
+// only two rounds later.
+TEST(Program, SharesWaitForTheStepsTheyName) {
+  constexpr int kRounds = 200;
+  for (int shares = 1; shares <= kMostThreads; ++shares) {
+    Program program(0, 1);
+    for (int round = 1; round <= kRounds; ++round) {
+      for (int share = 0; share < shares; ++share) {
+        program.add([=](const Frame& frame) {
+          int64_t* sums = frame.at<int64_t>({1, 0});
+          const int64_t* before = sums + (round - 1) % 2 * shares;
+          int64_t sum = 0;
+          for (int i = 0; i < shares; ++i) sum += before[i];
+          sums[round % 2 * shares + share] = sum / shares + 1;
+        });
+      }
+      program.share(shares, round - 1);
+    }
+    program.add([=](const Frame& frame) {
+      int64_t* sums = frame.at<int64_t>({1, 0});
+      parallel_for(1, frame.threads, [&](int64_t, int64_t) {
+        for (int i = 0; i < shares; ++i) sums[2 * shares] += sums[kRounds % 2 * shares + i];
+      });
+    });
+    EXPECT_EQ(program.size(), kRounds + 1);
+    for (int threads = 1; threads <= kMostThreads; ++threads) {
+      std::vector<int64_t> sums(static_cast<size_t>(2 * shares + 1), 0);
+      program.run(threads, [&](uintptr_t* bases) { bases[0] = reinterpret_cast<uintptr_t>(sums.data()); });
+      EXPECT_EQ(sums.back(), shares * kRounds) << shares << " shares, " << threads << " threads";
+    }
+  }
+}
+
+TEST(Program, SharesAreStepsOfTheProgram) {
+  Program program(0, 0);
+  program.add([](const Frame&) {});
+  EXPECT_THROW(program.share(2, 0), std::invalid_argument);
+  EXPECT_THROW(program.share(0, 0), std::invalid_argument);
+}
+
 TEST(Program, TimesEachStep) {
   for (const int workers : {1, 2}) {
     Program program(0, 0);
