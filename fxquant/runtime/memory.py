@@ -12,18 +12,22 @@ from dataclasses import dataclass
 
 ARENA = 0
 ALIGNMENT = 64  # a cache line, and the widest vector
+# How many times the memory that is needed at least may be spent on parts of the arena for each thread.
+APART = 1.1
 
 
 @dataclass(eq=False)
 class Buffer:
     """A piece of memory of `size` bytes that begins `offset` bytes behind `base`: the arena, an input or output of the
-    program, or ABSOLUTE for a constant. Steps `first` to `last` use it."""
+    program, or ABSOLUTE for a constant. Steps `first` to `last` use it. `thread`: the one that alone writes it, if any;
+    what is left of a cache line in one core is then of no use to another."""
 
     size: int
     base: int = ARENA
     offset: int = 0
     first: int | None = None
     last: int = 0
+    thread: int | None = None
 
     def use(self, step: int) -> None:
         """Notes that step number `step` reads or writes the buffer."""
@@ -38,21 +42,39 @@ class Buffer:
 
 
 def arrange(buffers: Iterable[Buffer]) -> int:
-    """Sets the offsets of the arena's buffers. Returns the size of the arena in bytes."""
+    """Sets the offsets of the arena's buffers, those of each thread in a part of their own. Returns the arena's bytes.
+
+    Where that would take too much memory, threads have no parts of their own.
+    """
     used = _used(buffers)
-    by_size = sorted(used, key=lambda b: -b.size)
-    arena = _place(by_size)
-    if arena == lower_bound(used):  # as a rule
-        return arena
-    by_life = sorted(by_size, key=lambda b: (b.first or 0) - b.last)
-    return _place(min(by_size, by_life, key=_place))
-
-
-def _place(buffers: Iterable[Buffer]) -> int:
     placed: list[Buffer] = []
+    for thread in sorted({b.thread for b in used if b.thread is not None}):
+        own = [b for b in used if b.thread == thread]
+        _arrange(own, [], _end(placed))
+        placed += own
+    arena = _arrange([b for b in used if b.thread is None], placed, 0)
+    return arena if arena <= APART * lower_bound(used) else _arrange(used, [], 0)
+
+
+def _arrange(buffers: Sequence[Buffer], placed: Sequence[Buffer], floor: int) -> int:
+    """Sets the offsets of `buffers`, at `floor` at least, beside those that are `placed`. Returns where all end."""
+    by_size = sorted(buffers, key=lambda b: -b.size)
+    end = _place(by_size, placed, floor)
+    if end <= max(_end(placed), floor + lower_bound(buffers)):  # as a rule
+        return end
+    by_life = sorted(by_size, key=lambda b: (b.first or 0) - b.last)
+    return _place(min(by_size, by_life, key=lambda order: _place(order, placed, floor)), placed, floor)
+
+
+def _place(buffers: Iterable[Buffer], placed: Sequence[Buffer], floor: int) -> int:
+    done = list(placed)
     for buffer in buffers:
-        buffer.offset = _lowest_gap(buffer, [other for other in placed if other.meets(buffer)])
-        placed.append(buffer)
+        buffer.offset = _lowest_gap(buffer, [other for other in done if other.meets(buffer)], floor)
+        done.append(buffer)
+    return _end(done)
+
+
+def _end(placed: Iterable[Buffer]) -> int:
     return max((b.offset + _aligned(b.size) for b in placed), default=0)
 
 
@@ -75,8 +97,8 @@ def _aligned(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-def _lowest_gap(buffer: Buffer, others: Sequence[Buffer]) -> int:
-    offset = 0
+def _lowest_gap(buffer: Buffer, others: Sequence[Buffer], floor: int) -> int:
+    offset = floor
     for other in sorted(others, key=lambda b: b.offset):
         if offset + buffer.size <= other.offset:
             break

@@ -6,6 +6,7 @@ Each node of the graph gets a value (where its result lies, see homes.py) and em
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from fxquant.runtime.layer import Layer
 from fxquant.runtime.memory import ARENA, Buffer, arrange, lower_bound
 from fxquant.runtime.meta import is_known, meta_values
 from fxquant.runtime.movement import can_move, moved
+from fxquant.runtime.pieces import in_pieces
 from fxquant.runtime.plan import Output, Plan
 from fxquant.runtime.rows import joined_rows
 from fxquant.runtime.shares import in_shares, waits
@@ -72,15 +74,16 @@ class Planner:
         cache = _kernels.cache_bytes()
         threads = self.emitter.threads if self._work(self.emitter.calls) > SERIAL_WORK else 1
         calls = fetching_ahead(joined_rows(in_bands(self.emitter.calls, cache)), cache // 2)
-        calls = in_shares(calls, threads)
-        program = _program(calls, self.emitter.buffers, len(self.inputs) + len(outputs))
+        calls, pieces = in_pieces(in_shares(calls, threads), threads)
+        buffers = [*self.emitter.buffers, *pieces]
+        program = _program(calls, buffers, len(self.inputs) + len(outputs))
         return Plan(
             program,
             threads,
             tuple(calls),
             tuple(outputs),
             single=isinstance(self.nodes[-1].args[0], Node),
-            bound=lower_bound(self.emitter.buffers),
+            bound=lower_bound(buffers),
             constants=tuple(self.emitter.constants),
         )
 
@@ -151,7 +154,7 @@ class Planner:
 def _program(calls: Sequence[Call], buffers: Sequence[Buffer], outside: int) -> Any:
     """The native program of `calls`, in an arena that holds `buffers`; `outside` addresses are given at each run."""
     for step, call in enumerate(calls):
-        for value in call.operands:
+        for value in chain.from_iterable(each.operands for each in call.shares or (call,)):
             if value is not None:
                 value.buffer.use(step)
     program = _kernels.Program(arrange(buffers), outside)

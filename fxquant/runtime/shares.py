@@ -75,7 +75,7 @@ def waits(calls: Sequence[Call]) -> list[int]:
             since = {}
             result.append(0)
             continue
-        shares = [_touched(share) for share in call.shares]
+        shares = [touched(share) for share in call.shares]
         after = next((earlier + 1 for earlier in reversed(since) if _disturb(shares, since[earlier])), 0)
         since = {earlier: theirs for earlier, theirs in since.items() if earlier >= after}
         since[step] = shares
@@ -87,7 +87,8 @@ def _disturb(shares: Sequence[Touched], others: Sequence[Touched]) -> bool:
     return any(a.disturbs(b) for i, a in enumerate(shares) for j, b in enumerate(others) if i != j)
 
 
-def _touched(call: Call) -> Touched:
+def touched(call: Call) -> Touched:
+    """What a call that is planned touches, at the addresses of arranged buffers."""
     if call.kernel == "fill_halo":
         halo = call.y.halo.rows
         return Touched((), (_span(call.y, (-halo, call.y.shape[2] + halo)),))

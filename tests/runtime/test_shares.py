@@ -122,15 +122,37 @@ def test_random_models(seed: int) -> None:
     assert_planned_right(model, torch.randn(INPUT), threads=(2, 3))
 
 
-def test_threads_wait_where_a_window_reaches_into_other_rows() -> None:
-    """Of a chain on rows that threads keep, the depthwise layer alone waits: for the layer before it."""
+def test_threads_wait_where_they_read_rows_of_another() -> None:
+    """Of a chain on rows that threads keep, the copy for the depthwise layer alone waits for the layer before."""
     x = torch.randn(1, 3, 64, 64)
-    region = region_of(quantized(written(bottleneck()), x))
-    plan = planned(region, [x], 2)
-    waits = dict(zip([call.node.name for call in plan.calls], shares.waits(plan.calls), strict=True))
-    names = [call.node.name for call in plan.calls]
-    assert waits["middle"] == names.index("middle")
-    assert waits["project"] < names.index("project")
+    calls = planned(region_of(quantized(written(bottleneck()), x)), [x], 2).calls
+    waits = {(call.node.name, call.kernel): wait for call, wait in zip(calls, shares.waits(calls), strict=True)}
+    expanded = [call.node.name for call in calls].index("middle")
+    assert waits["middle", "copy"] == expanded
+    assert waits["middle", "depthwise_conv2d"] <= expanded
+    assert waits["project", "conv2d"] <= expanded
+
+
+def test_no_thread_writes_where_another_one_does() -> None:
+    """But for calls that are not in shares, the bytes of a thread are its own from one call to the next."""
+    x = torch.randn(1, 3, 64, 64)
+    plan = planned(region_of(quantized(written(bottleneck(2)), x)), [x], 2)
+    spans: list[list[shares.Span]] = [[], []]
+    for call in plan.calls:
+        for thread, share in enumerate(call.shares):
+            spans[thread] += [span for span in shares.touched(share).written if span.base == 0]
+    assert len(spans[0]) > 4
+    assert not any(mine.meets(theirs) for mine in spans[0] for theirs in spans[1])
+    assert plan.program.arena_bytes <= 1.1 * plan.bound
+
+
+def test_what_a_call_without_shares_reads_lies_in_one_piece() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(64, 256, 1))
+    x = torch.randn(1, 3, 64, 64)
+    plan = planned(region_of(quantized(model, x)), [x], 2)
+    threads = {call.node.name: [share.y.buffer.thread for share in call.shares] for call in plan.calls}
+    assert threads["_0"] == [0, 1]
+    assert threads["_1"] == [None, None]
 
 
 def test_shares_are_even(monkeypatch: pytest.MonkeyPatch) -> None:
