@@ -39,7 +39,7 @@ class Codes(NamedTuple):
 
 
 @_exports(ops.dynamic_linear)
-def _linear(b: Builder, layer: Layer, x: Node) -> str:
+def _linear(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> str:
     weight, dynamic = layer.constant("weight"), layer.constant("dynamic")
     columns = b.constant(weight.T)
     if dynamic == Dynamic(by_row=False):
@@ -51,8 +51,10 @@ def _linear(b: Builder, layer: Layer, x: Node) -> str:
         acc = b.add("MatMulInteger", b.add("Cast", codes.codes, to=b.onnx.TensorProto.UINT8), columns)
         zero_point = b.add("Cast", codes.zero_point, to=b.onnx.TensorProto.INT32)
         acc = b.add("Sub", acc, b.add("Mul", zero_point, sums))
-    real = b.add("Cast", acc, to=b.onnx.TensorProto.FLOAT)
-    return _finished(b, layer, real, codes.scale, (-1,))
+    y = _finished(b, layer, b.add("Cast", acc, to=b.onnx.TensorProto.FLOAT), codes.scale, (-1,))
+    if layer.constant("activation"):
+        y = {"gelu": _gelu, "silu": _silu}[layer.constant("activation")](b, y)
+    return y if residual is None else str(b.add("Add", y, b.name(residual)))
 
 
 @_exports(ops.dynamic_conv2d, ops.dynamic_conv3d)
@@ -217,9 +219,17 @@ def _float_mul(b: Builder, layer: Layer, x: Node, y: Node) -> str:
 
 @_exports(ops.float_silu)
 def _float_silu(b: Builder, layer: Layer, x: Node) -> str:
-    return str(b.add("Mul", b.name(x), b.add("Sigmoid", b.name(x))))
+    return _silu(b, b.name(x))
+
+
+def _silu(b: Builder, x: str) -> str:
+    return str(b.add("Mul", x, b.add("Sigmoid", x)))
 
 
 @_exports(ops.float_gelu)
 def _float_gelu(b: Builder, layer: Layer, x: Node) -> str:
-    return str(b.add("Gelu", b.name(x)))
+    return _gelu(b, b.name(x))
+
+
+def _gelu(b: Builder, x: str) -> str:
+    return str(b.add("Gelu", x))

@@ -72,7 +72,7 @@ def test_an_encoder_is_one_program(first: bool) -> None:
         x = inputs(*shape)
         torch.testing.assert_close(quantized(*x), model(*x), rtol=0, atol=0.15)
     kinds = {row.op for row in explain(quantized).rows if row.precision == "float"}
-    assert {"FloatAdd", "FloatGelu", "FloatLayerNorm"} <= kinds
+    assert {kind for kind in kinds if kind.startswith("Float")} == {"FloatLayerNorm"}
     assert [row.precision for row in explain(quantized).rows if row.op == "DynamicAttention"] == ["dynamic"] * 2
 
 
@@ -197,17 +197,18 @@ class Gated(nn.Module):
         return y
 
 
-@pytest.mark.parametrize("qconfig", [per_channel_dynamic_qconfig, per_channel_weight_only_qconfig])
-def test_a_gated_part_is_one_program(qconfig: QConfig) -> None:
+@pytest.mark.parametrize(
+    ("qconfig", "alone"),
+    [
+        (per_channel_dynamic_qconfig, ["FloatRmsNorm", "FloatMul"]),
+        (per_channel_weight_only_qconfig, ["FloatRmsNorm", "FloatSilu", "FloatMul", "FloatAdd"]),
+    ],
+)
+def test_a_gated_part_is_one_program(qconfig: QConfig, alone: list[str]) -> None:
     model, x = Gated().eval(), torch.randn(2, 9, 32)
     quantized = converted(model, x, qconfig=qconfig)
     assert len(regions(quantized)) == 1
-    assert [row.op for row in explain(quantized).rows if row.precision == "float"] == [
-        "FloatRmsNorm",
-        "FloatSilu",
-        "FloatMul",
-        "FloatAdd",
-    ]
+    assert [row.op for row in explain(quantized).rows if row.precision == "float"] == alone
     torch.testing.assert_close(quantized(x), model(x), rtol=0, atol=0.05)
 
 

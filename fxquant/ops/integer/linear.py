@@ -8,7 +8,8 @@ and, of float32 x that is quantized at run time, with the scale s[m] of its row 
 
 y[m, n] = clamp(float(acc[m, n]) * s[m] * multiplier[n] + bias[n], low, high)   each operation rounded to float32
 
-where bias[n] may be kept as an int32 at the scale s[m] * multiplier[n] of the sums (qparams.integer_bias),
+where bias[n] may be kept as an int32 at the scale s[m] * multiplier[n] of the sums (qparams.integer_bias), and y may
+become gelu(y) or silu(y), and then y + residual,
 
 and, of float32 x that stays so, with a scale for each output and group g of inputs,
 
@@ -32,6 +33,7 @@ from torch.nn import functional as F
 
 from fxquant import qparams
 from fxquant.ops.integer.epilogue import finished
+from fxquant.ops.integer.floats import float_gelu, float_silu
 from fxquant.ops.op import op
 from fxquant.qparams import (
     Dynamic,
@@ -66,7 +68,7 @@ def int8_linear(
     return finished(sums, bias, multiplier, output, residual, residual_params, table)
 
 
-@op(weight="weight", bias="bias")
+@op(activations=("x", "residual"), weight="weight", bias="bias")
 def dynamic_linear(
     x: Tensor,
     weight: Tensor,
@@ -75,11 +77,19 @@ def dynamic_linear(
     dynamic: Dynamic,
     output: FloatOutput,
     integer_bias: bool | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N]."""
+    """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N].
+
+    `activation`: "gelu" or "silu". `residual`: float32, broadcast.
+    """
     if integer_bias:
         bias = qparams.integer_bias(bias, dynamic_qparams(x, dynamic)[0] * multiplier)
-    return dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
+    y = dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
+    if activation is not None:
+        y = {"gelu": float_gelu, "silu": float_silu}[activation](y)
+    return y if residual is None else y + residual
 
 
 def dynamic_product(x: Tensor, weight: Tensor, multiplier: Tensor, bias: Tensor | float, dynamic: Dynamic) -> Tensor:

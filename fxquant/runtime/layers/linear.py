@@ -46,12 +46,18 @@ class Int8Linear(Weighted):
 
 @computes(ops.dynamic_linear)
 class DynamicLinear(Layer):
-    """float32 [..., K] -> float32 [..., N]; between them integers, whose qparams are found at run time."""
+    """float32 [..., K] -> float32 [..., N]; between them integers, whose qparams are found at run time.
 
+    An activation and a residual follow the product row by row, so that they join the steps behind it (rows.py).
+    """
+
+    inputs = ("x", "residual")
     takes_integers = gives_integers = False
     any_strides = False
 
     def derive(self) -> None:
+        if self.constant("activation") not in (None, "gelu", "silu"):
+            raise InputError(f"the activation of a layer cannot be {self.constant('activation')!r}")
         weight, multiplier, bias = (self.constant(name) for name in ("weight", "multiplier", "bias"))
         output, self.derived_integer_bias = self.constant("output"), None
         if self.constant("integer_bias"):
@@ -60,15 +66,32 @@ class DynamicLinear(Layer):
         self.derived_packed = kernels.pack_dynamic_linear(weight, multiplier, bias, output)
         self.derived_features = weight.shape[0]
         self.derived_arguments = tuple(self.constant("dynamic"))
+        self.derived_function = f"float_{self.constant('activation')}" if self.constant("activation") else None
 
     def check(self, *inputs: Any) -> None:
-        check_real(*inputs)
+        for x in inputs:
+            check_real(x)
 
-    def run(self, x: Tensor) -> Any:
+    def run(self, x: Tensor, residual: Tensor | None = None) -> Any:
         arguments = (*self.derived_arguments, self.derived_integer_bias)
-        return kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *arguments)
+        y = kernels.dynamic_linear(x, self.derived_packed, self.derived_features, *arguments)
+        if self.derived_function is not None:
+            y = getattr(kernels, self.derived_function)(y)
+        return y if residual is None else kernels.float_add(y, residual)
 
-    def emit(self, emitter: Emitter, y: Value, x: Value) -> None:
+    def emit(self, emitter: Emitter, y: Value, x: Value, residual: Value | None = None) -> None:
+        shape = (*x.shape[:-1], self.derived_features)
+        product = y if shape == y.shape else emitter.new(torch.empty(shape, device="meta"))
+        self._emit_product(emitter, product, x)
+        if self.derived_function is not None:
+            rows = emitter.rows(product)
+            emitter.call(self.derived_function, (rows, rows), active_isa())
+        if residual is not None:
+            check_float32(residual)
+            terms = (v.viewed(lambda t: t.expand(y.shape)) for v in (product, residual))
+            emitter.call("float_add", (y, *terms), active_isa())
+
+    def _emit_product(self, emitter: Emitter, y: Value, x: Value) -> None:
         check_float32(x)
         y, rows = emitter.rows(y), emitter.rows(x)
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
@@ -84,7 +107,7 @@ class DynamicLinear(Layer):
         emitter.call("dynamic_linear", (y, rows, scratch), *settings, packed=packed, ahead=NOTHING)
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
-        return not self.constant("dynamic").by_row
+        return not self.constant("dynamic").by_row or len({x.dim() for x in inputs}) > 1
 
 
 @computes(ops.weight_only_linear)
