@@ -6,6 +6,7 @@ from fxquant.graph.level import note_refusal
 from fxquant.graph.origin import origin_of, where
 from fxquant.graph.pattern import computed, parameter, scalar
 from fxquant.graph.registry import register_pass
+from fxquant.graph.rescaling import note_rescaling
 from fxquant.graph.rewrite import Match, Rule, apply_rules, rule
 from fxquant.graph.surgery import fetch, set_parameter
 from fxquant.graph.weights import is_depthwise, mean_of_products, set_bias
@@ -40,6 +41,7 @@ __all__ = [
     "mean_of_products",
     "name_of",
     "note_refusal",
+    "note_rescaling",
     "op",
     "op_of",
     "origin_of",

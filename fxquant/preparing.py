@@ -39,7 +39,7 @@ def prepared_model(
     """What prepare_fx returns or, if the model `trains`, prepare_qat_fx, of a model in eval mode. Raises as they do."""
     model = unwrapped(model)
     _check_float(model)
-    model = _settled(model)
+    model = settled(model)
     if example_inputs is None:
         raise InputError("example_inputs is None; pass a tuple of what the model is called with, as forward(x) takes x")
     mapping = interop.qconfig_mapping(qconfig_mapping)
@@ -92,7 +92,7 @@ def _check_float(model: Any) -> None:
         raise ConfigError("the model is prepared already; calibrate it and call convert_fx, or prepare the float model")
 
 
-def _settled(model: nn.Module) -> nn.Module:
+def settled(model: nn.Module) -> nn.Module:
     """`model`, or, if it is in training mode but computes the same in both, a copy in eval mode."""
     if not isinstance(model, nn.Module) or not any(module.training for module in model.modules()):
         return model

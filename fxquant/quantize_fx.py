@@ -21,7 +21,7 @@ from fxquant.graph.pipeline import run_stage
 from fxquant.graph.selection import CONVERT, PREPARE, select
 from fxquant.graph.settled_weights import settled_copy
 from fxquant.graph.trace import in_eval_mode, trace, unwrapped
-from fxquant.preparing import prepared_model, report_ignored
+from fxquant.preparing import prepared_model, report_ignored, settled
 from fxquant.qconfig_mapping import QConfigMapping
 
 __all__ = [
@@ -50,7 +50,7 @@ def fuse_fx(
     """
     custom = interop.fuse_custom_config(fuse_custom_config)
     report_ignored(interop.backend_config(backend_config))
-    model = unwrapped(model)
+    model = settled(unwrapped(model))
     fused: nn.Module = trace(model, example_inputs)
     for stage in ("normalize", "fuse"):
         fused = run_stage(fused, stage)

@@ -46,7 +46,7 @@ def _quantize_dequantize(x: Node, q: QParams) -> Node:
     real: Node = surgery.emit(before, ops.dequantize, integer, q)
     integer.meta["qparams"] = q
     for node in (integer, real):
-        node.meta.update({key: x.meta[key] for key in ("shape", "dtype", "conversion") if key in x.meta})
+        node.meta.update({key: x.meta[key] for key in ("shape", "dtype", "conversion", "rescaling") if key in x.meta})
     return real
 
 

@@ -231,7 +231,8 @@ def test_pictures(tmp_path: Path, format: str) -> None:
     assert content.startswith({"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[format])
     if format == "svg":
         assert re.findall(r"<title>(\w+)</title>", content.decode()).count("quantize") == 1
-        assert content.count(b'<g id="node') == len(drawing_of(small_graph()).nodes)
+        drawn = re.findall(r'<g id="node\d+" class="([^"]*)"', content.decode())
+        assert len([kind for kind in drawn if kind != "node value"]) == len(drawing_of(small_graph()).nodes)
 
 
 def test_a_picture_says_what_its_colours_mean() -> None:
@@ -329,3 +330,36 @@ def test_a_file_that_is_no_drawing_is_refused(tmp_path: Path, text: str) -> None
         diff(path, path)
     with pytest.raises(PathError, match="cannot read"):
         diff(tmp_path / "none.json", path)
+
+
+Area = tuple[float, float, float, float]
+
+
+def _areas(svg: str, kind: str, shape: str) -> list[Area]:
+    """What the shapes of all elements of a kind take: left, top, right, bottom."""
+    found = re.findall(rf'class="{kind}">(?:(?!</g>).)*?<{shape}\b[^>]*? (?:d|points)="([^"]*)"', svg, re.DOTALL)
+    numbers = [[float(n) for n in re.findall(r"-?\d+\.?\d*", each)] for each in found]
+    return [(min(n[::2]), min(n[1::2]), max(n[::2]), max(n[1::2])) for n in numbers]
+
+
+def test_no_label_lies_over_the_border_of_a_box(tmp_path: Path) -> None:
+    def convs(*others: nn.Module) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), *others)
+
+    model = nn.Sequential(convs(convs(convs())), convs(convs()), nn.Conv2d(3, 3, 1)).eval()
+    x = torch.rand(1, 3, 8, 8)
+    quantized = convert_fx(prepare_fx(model, get_default_qconfig_mapping(), (x,)))
+    try:
+        svg = draw(quantized, tmp_path / "graph.svg").read_text()
+    except MissingError as error:
+        pytest.skip(str(error))
+    boxes = _areas(svg, "cluster", "path")
+    written = re.findall(r'<g id="\w+" class="(?:node value|edge)">.*?</g>', svg, re.DOTALL)
+    texts = [t for each in written for t in re.findall(r'<text [^>]*?x="([-\d.]+)" y="([-\d.]+)"[^>]*>([^<]*)', each)]
+    assert len(boxes) == 3
+    assert len(texts) > 10
+    for x, y, text in texts:
+        half = len(text.strip()) * 9 * 0.25  # of the narrowest that this font may take
+        for left, top, right, bottom in boxes:
+            if top < float(y) < bottom:
+                assert not any(float(x) - half < border < float(x) + half for border in (left, right)), text

@@ -192,7 +192,7 @@ def test_dark_and_light_text_can_be_read(page: Page, tmp_path: Path) -> None:
         const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
             return (x + 0.05) / (y + 0.05); };
         const paper = getComputedStyle(document.body).backgroundColor;
-        const edges = [...document.querySelectorAll('.edge text')].map((t) => ratio(getComputedStyle(t).fill, paper));
+        const edges = [...document.querySelectorAll('.value text')].map((t) => ratio(getComputedStyle(t).fill, paper));
         const inside = [...document.querySelectorAll('.node')].flatMap((n) => [...n.querySelectorAll('text')].map((t) =>
             ratio(getComputedStyle(t).fill, getComputedStyle(n.querySelector('path')).fill)));
         return Math.min(...edges, ...inside);})()"""

@@ -24,6 +24,7 @@ from fxquant.graph.extract import inlined
 from fxquant.graph.kept import meta_of
 from fxquant.graph.origin import origin_of
 from fxquant.graph.parts import parts_of
+from fxquant.graph.rescaling import Rescaling, rescaling_of
 from fxquant.graph.surgery import absorbed_origins
 from fxquant.ops.op import op_name
 from fxquant.quantize_fx import convert_to_reference_fx, fuse_fx
@@ -42,8 +43,10 @@ def compare(float_model: nn.Module, quantized: nn.Module, batches: Any) -> Compa
     keyword arguments) or a list or other iterable of them. Neither model is changed. Of each batch all float values are
     held at once, of all batches together only sums.
 
-    Each value is judged twice: as the quantized model computes it, with the errors of all layers before it, and alone,
-    computed by the quantized layer from the float values of its inputs (rounded, where it reads integers).
+    Where `equalize_channels` and its like rescaled a value within the model, it is held against the float value
+    rescaled in the same way. Each value is judged twice: as the quantized model computes it, with the errors of all
+    layers before it, and alone, computed by the quantized layer from the float values of its inputs (rounded, where it
+    reads integers).
 
     Raises ConfigError if `quantized` is no such model or has nothing in common with `float_model`, and InputError if
     there are no batches, or one does not fit.
@@ -99,7 +102,10 @@ def real_tensors(value: Any) -> list[Tensor]:
 
 def _judged_model(quantized: nn.Module) -> nn.Module:
     if not isinstance(quantized, nn.Module) or not list(parts_of(quantized)):
-        raise ConfigError("compare takes what convert_fx, prepare_fx or another stage returned as its second model")
+        raise ConfigError(
+            "compare takes what convert_fx, prepare_fx or another stage returned as its second model; for one that "
+            "quantizes at run time, give prepare_fx default_dynamic_qconfig instead of calling quantize_dynamic"
+        )
     if "qconfig_mapping" in meta_of(quantized):
         return convert_to_reference_fx(quantized)
     return quantized
@@ -108,13 +114,19 @@ def _judged_model(quantized: nn.Module) -> nn.Module:
 class _Part:
     """One captured graph on either side, and what was summed up about its values."""
 
-    def __init__(self, quantized: GraphModule, reference: GraphModule) -> None:
+    def __init__(self, path: str, quantized: GraphModule, reference: GraphModule) -> None:
+        self.prefix = f"{path}/" if path else ""
         self.reference = reference
         self.quantized = inlined(quantized, Int8Region)
         self.pairs: Pairs = pairs_of(self.quantized, reference)
         self.wanted = set(self.pairs.values())
         self.accumulated = {node: Error() for node in self.pairs}
         self.alone = {node: Error() for node in self.pairs}
+
+    def expected(self, node: Node, values: Mapping[Node, Tensor]) -> Tensor | None:
+        """What `node` would give without errors, by the float `values`: rescaled, where a correction rescaled it."""
+        value, rescaling = values.get(self.pairs[node]) if node in self.pairs else None, rescaling_of(node)
+        return value if value is None or rescaling is None else rescaling.of(value)
 
     def rows(self) -> Iterator[ComparedRow]:
         calls = nodes_by_call(self.reference)
@@ -124,7 +136,7 @@ class _Part:
             computing = [n for origin in absorbed_origins(node) for n in calls.get(origin, ())]
             origin = origin_of(node) or origin_of(expected)
             yield ComparedRow(
-                node=node.name,
+                node=self.prefix + node.name,
                 op=op_name(self.quantized, node),
                 precision="int8" if "qparams" in node.meta else "float",
                 place=origin.module_path if origin else str(expected.target),
@@ -132,14 +144,22 @@ class _Part:
                 absorbed=tuple(o.spelling_name for o in absorbed_origins(node)[1:]),
                 accumulated=self.accumulated[node],
                 alone=self.alone[node],
-                weight=weight_error(self.quantized, node, self.reference, computing),
+                weight=weight_error(self.quantized, node, self.reference, computing, self._read_by(node)),
             )
+
+    def _read_by(self, node: Node) -> Rescaling | None:
+        """How the first value that `node` reads is rescaled, also where it was moved on its way."""
+        while node.all_input_nodes:
+            node = node.all_input_nodes[0]
+            if node in self.pairs or rescaling_of(node) is not None:
+                return rescaling_of(node)
+        return None
 
 
 def _parts(quantized: nn.Module, reference: nn.Module) -> dict[str, _Part]:
     theirs = dict(parts_of(reference))
-    parts = {path: _Part(part, theirs[path]) for path, part in parts_of(quantized) if path in theirs}
-    if not any(part.pairs for part in parts.values()):
+    parts = {path: _Part(path, part, theirs[path]) for path, part in parts_of(quantized) if path in theirs}
+    if not any(node.op != "placeholder" for part in parts.values() for node in part.wanted):
         raise ConfigError(
             "the two models have no call in common: is the first one the float model that the second was made from? A "
             "model that was loaded from a file does not know where its nodes come from; compare it before it is saved"
@@ -167,11 +187,11 @@ def _judge(parts: dict[str, _Part], known: Known, key: CallKey, given: list[Any]
     part, (values, inputs) = parts[key[0]], known.pop(key)
 
     def see(node: Node, value: Any) -> Any:
-        _add(part.accumulated, node, value, values.get(part.pairs.get(node)))  # type: ignore[arg-type]
+        _add(part.accumulated, node, value, part.expected(node, values))
         return value
 
     def see_alone(node: Node, value: Any) -> Any:
-        expected = values.get(part.pairs.get(node))  # type: ignore[arg-type]
+        expected = part.expected(node, values)
         if expected is None or not _add(part.alone, node, value, expected):
             return value
         return _standing_for(expected, node, value)

@@ -13,7 +13,9 @@ from fxquant import ops
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.integers import layer_of
 from fxquant.graph.origin import Origin
+from fxquant.graph.rescaling import rescaling_of
 from fxquant.graph.surgery import absorbed_origins
+from fxquant.ops.op import op_name
 
 Pairs = dict[Node, Node]
 
@@ -34,7 +36,7 @@ def pairs_of(quantized: GraphModule, reference: GraphModule) -> Pairs:
     inputs = {node.target: node for node in reference.graph.nodes if node.op == "placeholder"}
     found = {node: inputs[node.target] for node in quantized.graph.nodes if node.target in inputs}
     for origin, computed in nodes.items():
-        found.update(_aligned(computed, by_call[origin]))
+        found.update(_aligned(quantized, computed, by_call[origin]))
     return _judged(quantized, found)
 
 
@@ -48,10 +50,15 @@ def nodes_by_call(gm: GraphModule) -> dict[Origin, list[Node]]:
     return found
 
 
-def _aligned(computed: list[Node], expected: list[Node]) -> Pairs:
-    """The nodes that one call became on either side, one by one; or their last ones, where the numbers differ."""
+def _aligned(gm: GraphModule, computed: list[Node], expected: list[Node]) -> Pairs:
+    """The nodes that one call became on either side, one by one; or their last ones, where the numbers differ.
+
+    A node and its twin, which a correction made to rescale it for some of its readers, both stand for the call.
+    """
     if len(computed) != len(expected):
-        computed, expected = computed[-1:], expected[-1:]
+        last = {rescaling_of(node) is None: node for node in computed if op_name(gm, node) == op_name(gm, computed[-1])}
+        computed = sorted(last.values())
+        expected = expected[-1:] * len(computed)
     pairs = zip(computed, expected, strict=True)
     return {node: other for node, other in pairs if _rank(node) == _rank(other)}
 

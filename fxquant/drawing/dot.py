@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 
 from fxquant.drawing.heat import Heat
 from fxquant.drawing.legend import legend
@@ -16,6 +17,7 @@ from fxquant.drawing.style import (
     node_attributes,
     quoted,
     title_of,
+    value_attributes,
 )
 from fxquant.errors import MissingError, UnsupportedError
 
@@ -25,21 +27,37 @@ GET_DOT = "Debian and Ubuntu: apt-get install graphviz; macOS: brew install grap
 def dot_source(drawing: Drawing, heat: Heat | None = None) -> str:
     """A digraph with a node for each node, under its name, and a cluster for each box, under its path."""
     lines = [f"digraph {title_of(drawing)} {{", f"graph [{GRAPH}]", f"node [{NODE}]", f"edge [{EDGE}]"]
-    lines += _content(drawing, "", heat)
-    by_name = {node.name: node for node in drawing.nodes}
+    read = {edge.tail for edge in drawing.edges if edge.labelled}
+    values = {node.name: text for node in drawing.nodes if node.name in read and (text := value_attributes(node))}
+    lines += _content(drawing, "", heat, values)
+    led: set[str] = set()  # whose values have a way to what is written on it
     for edge in drawing.edges:
-        attributes = edge_attributes(by_name, edge)
-        lines.append(f"{quoted(edge.tail)} -> {quoted(edge.head)}" + (f" [{attributes}]" if attributes else ""))
+        tail, head, attributes = quoted(edge.tail), quoted(edge.head), edge_attributes(edge)
+        if edge.labelled and edge.tail in values:
+            if edge.tail not in led:
+                lines.append(f"{tail} -> {_value(edge.tail)} [{' '.join(('arrowhead=none', attributes)).strip()}]")
+                led.add(edge.tail)
+            tail = _value(edge.tail)
+        lines.append(f"{tail} -> {head}" + (f" [{attributes}]" if attributes else ""))
     return "\n".join([*lines, f"label={legend(drawing, heat)} labelloc=t", "}"]) + "\n"
 
 
-def _content(drawing: Drawing, box: str, heat: Heat | None) -> list[str]:
-    """What stands in a box: its nodes, then the boxes within."""
-    lines = [f"{quoted(node.name)} [{_node(node, heat)}]" for node in drawing.nodes if node.box == box]
+def _value(name: str) -> str:
+    """The name of what is written on the way of a node's value."""
+    return quoted(f"value:{name}")
+
+
+def _content(drawing: Drawing, box: str, heat: Heat | None, values: Mapping[str, str]) -> list[str]:
+    """What stands in a box: its nodes and what is written on the ways of their `values`, then the boxes within."""
+    lines = []
+    for node in drawing.nodes:
+        if node.box == box:
+            lines.append(f"{quoted(node.name)} [{_node(node, heat)}]")
+            lines += [f"{_value(node.name)} [{values[node.name]}]"] if node.name in values else []
     for inner in drawing.boxes:
         if inner.parent == box:
             lines += [f"subgraph {quoted('cluster_' + inner.path)} {{", f"graph [{box_attributes(inner)}]"]
-            lines += [*_content(drawing, inner.path, heat), "}"]
+            lines += [*_content(drawing, inner.path, heat, values), "}"]
     return lines
 
 

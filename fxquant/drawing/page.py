@@ -27,6 +27,7 @@ from fxquant.drawing.style import (
     edge_attributes,
     node_attributes,
     title_of,
+    value_attributes,
 )
 
 SCRIPTS = ("graph.js", "camera.js", "map.js", "panel.js", "search.js", "main.js")
@@ -66,7 +67,12 @@ def _data(drawing: Drawing, heats: Sequence[Heat], colored: bool) -> dict[str, A
         "nodes": [{**asdict(node), "dot": node_attributes(node)} for node in drawing.nodes],
         "boxes": [{**asdict(box), "dot": box_attributes(box)} for box in drawing.boxes],
         "edges": [
-            {**asdict(edge), "dot": edge_attributes(by_name, edge), "text": "\n".join(by_name[edge.tail].value.lines)}
+            {
+                **asdict(edge),
+                "dot": edge_attributes(edge),
+                "value": value_attributes(by_name[edge.tail]) if edge.labelled else "",
+                "text": "\n".join(by_name[edge.tail].value.lines),
+            }
             for edge in drawing.edges
         ],
         "kinds": KINDS,

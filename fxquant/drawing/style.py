@@ -25,7 +25,7 @@ MUTED = "#5a5a5a"
 # nslimit bounds the steps by which Graphviz moves nodes to the left and right: that many for each node are enough.
 GRAPH = (
     f'fontname="{FONT}" fontsize=11 fontcolor="{MUTED}" color="#b8b8b8" style=rounded labeljust=l '
-    "ranksep=0.3 nodesep=0.2 nslimit=6"
+    "ranksep=0.18 nodesep=0.2 nslimit=6"
 )
 NODE = f'shape=box style="filled,rounded" fontname="{FONT}" fontsize=11 color="#8a8a8a" margin="0.12,0.06"'
 EDGE = f'fontname="{FONT}" fontsize=9 fontcolor="{MUTED}" color="#8a8a8a" arrowsize=0.6'
@@ -65,18 +65,21 @@ def node_attributes(node: DrawnNode, color: str = "", lines: Iterable[str] = ())
     return f'label={text} fillcolor="{fill}" class="{kinds}"{dashes}'
 
 
-def edge_attributes(drawing_values: dict[str, DrawnNode], edge: Edge) -> str:
-    """The label of the value where it is to be shown, and its colour in a diff."""
-    lines = drawing_values[edge.tail].value.lines if edge.labelled else ()
-    shown = f" label={_left(lines)}" if lines else ""
+def edge_attributes(edge: Edge) -> str:
+    """The colour of an edge in a diff."""
     colors = {"added": "#2e8b2e", "removed": "#c0392b"}
-    colored = f' color="{colors[edge.change]}" penwidth=1.5' if edge.change in colors else ""
-    return (shown + colored + (f' class="{edge.change}"' if edge.change else "")).strip()
+    colored = f'color="{colors[edge.change]}" penwidth=1.5 ' if edge.change in colors else ""
+    return colored + (f'class="{edge.change}"' if edge.change else "")
 
 
-def _left(lines: Iterable[str]) -> str:
-    """A label of lines that begin at one height, apart from the edge at their left."""
-    return '"' + "".join(f"  {quoted(line)[1:-1]}\\l" for line in lines) + '"'
+def value_attributes(node: DrawnNode) -> str:
+    """What is written on the way of a node's value to its first reader, or "".
+
+    It is a node of its own, in the box of the node that gives the value: Graphviz lays labels of edges over borders.
+    """
+    lines = "\\n".join(quoted(line)[1:-1] for line in node.value.lines)
+    shape = 'shape=plaintext style="" fontsize=9 margin="0.03,0.01" width=0 height=0 class="value"'
+    return f'{shape} fontcolor="{MUTED}" label="{lines}"' if lines else ""
 
 
 def box_attributes(box: Box) -> str:

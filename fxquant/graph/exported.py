@@ -25,7 +25,7 @@ from fxquant.errors import TraceError
 from fxquant.graph.aten import as_written
 from fxquant.graph.calls import Call
 from fxquant.graph.expect import expect
-from fxquant.graph.origin import Origin
+from fxquant.graph.origin import Origin, type_of
 from fxquant.graph.source import Line
 from fxquant.graph.value_proxy import ValueProxy
 
@@ -183,7 +183,7 @@ def _expanded(value: Any) -> Any:
 
 def _kind(module: nn.Module | None, path: str) -> type | None:
     try:
-        return type(module.get_submodule(path)) if module is not None else None
+        return type_of(module.get_submodule(path)) if module is not None else None
     except AttributeError:
         return None
 

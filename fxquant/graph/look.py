@@ -22,14 +22,14 @@ class Look:
     """`lines`: the graph, node by node. `values`: a checksum of each parameter and buffer that it fetches.
 
     `inputs`: their names. `outputs`: their shapes, None where one is not known, or what they are whatever goes in.
-    `known`: the names of the nodes whose shape was.
+    `known`: the shapes and dtypes of the nodes whose shape is known, by name.
     """
 
     lines: tuple[str, ...]
     values: dict[str, int]
     inputs: list[str]
     outputs: list[Any]
-    known: frozenset[str]
+    known: dict[str, tuple[Any, Any]]
 
     @classmethod
     def at(cls, gm: GraphModule) -> Look:
@@ -42,7 +42,7 @@ class Look:
             values={name: _checksum(value) for name, value in fetched.items() if value is not None},
             inputs=[str(node.target) for node in nodes if node.op == "placeholder"],
             outputs=[x.meta.get("shape") if isinstance(x, Node) else f"the constant {x!r}" for x in outputs],
-            known=frozenset(node.name for node in nodes if node.meta.get("shape") is not None),
+            known={node.name: noted(node) for node in nodes if noted(node)[0] is not None},
         )
 
     def changed(self, after: Look) -> list[str]:
@@ -58,6 +58,11 @@ class Look:
         shown = lines if most is None or len(lines) <= most else [*lines[:most], f"… {len(lines) - most} lines more"]
         values = [f"~ {each}: its values changed" for each in self.changed(after) if each in self.values]
         return "\n".join([*shown, *values[:most]])
+
+
+def noted(node: Node) -> tuple[Any, Any]:
+    """The shape and the dtype that its meta says, None where it does not."""
+    return node.meta.get("shape"), node.meta.get("dtype")
 
 
 def constant_of(gm: GraphModule, node: Node) -> Tensor | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch.fx import Graph, Node
+from torch import nn
+from torch.fx import Graph, GraphModule, Node
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Origin:
     def __str__(self) -> str:
         place = self.module_path or "the root module"
         return f"{place} ({self.spelling_name}{f', {self.source}' if self.source else ''})"
+
+
+def type_of(module: nn.Module) -> type:
+    """The class of a module of the user's; a GraphModule has one of its own, which no copy of it shares."""
+    return GraphModule if isinstance(module, GraphModule) else type(module)
 
 
 def number_calls(graph: Graph) -> None:

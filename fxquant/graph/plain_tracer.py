@@ -15,7 +15,7 @@ from torch.fx import Graph, Node, Proxy
 from torch.fx import Tracer as FxTracer
 
 from fxquant.errors import TraceError
-from fxquant.graph.origin import Origin
+from fxquant.graph.origin import Origin, type_of
 from fxquant.graph.source import running_line
 from fxquant.graph.trace_error import failure
 from fxquant.graph.transformer import TRANSFORMERS, plain_transformers
@@ -94,9 +94,9 @@ class PlainTracer(FxTracer):
         line = running_line(sys._getframe(2), type(self).capture.__code__)
         path = self._path_of(node)
         module = self.root.get_submodule(path)
-        spelling = type(module) if node.op == "call_module" else node.target
+        spelling = type_of(module) if node.op == "call_module" else node.target
         place, code = (line.place, line.text) if line else (None, "")
-        node.meta["origin"] = Origin(self._in_model(path), type(module), spelling, place, self.part, code=code)
+        node.meta["origin"] = Origin(self._in_model(path), type_of(module), spelling, place, self.part, code=code)
         if line:
             node.stack_trace = str(line)
 

@@ -20,7 +20,7 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from fxquant.graph.called import called, is_called
-from fxquant.graph.look import Look, constant_of
+from fxquant.graph.look import Look, constant_of, noted
 from fxquant.graph.selection import PREPARE
 from fxquant.graph.shapes import Unknown, describe, number_of
 from fxquant.graph.tree import value_at
@@ -85,13 +85,13 @@ def _interface(gm: GraphModule, before: Look, after: Look) -> Iterator[Fault]:
 
 
 def _meta(gm: GraphModule, stage: str, before: Look) -> Iterator[Fault]:
-    """Of nodes that are new or changed; of what is computed, dtypes only while that is in float."""
+    """Of nodes that are new or changed, or whose meta is; of what is computed, dtypes only while that is in float."""
     lines, found = set(before.lines), dict[Node, Any]()
     for node in gm.graph.nodes:
         says = node.meta.get("shape") is not None
         if not says and node.name in before.known:
             yield node, "its meta has lost the shape"
-        elif node.op == "get_attr" or not (says and node.format_node() in lines):
+        elif node.op == "get_attr" or not (node.format_node() in lines and before.known.get(node.name) == noted(node)):
             try:
                 found[node] = _given(gm, node, found)
             except (Unknown, NotImplementedError):

@@ -27,6 +27,7 @@ from fxquant.plugin import (
     is_private,
     mean_of_products,
     name_of,
+    note_rescaling,
     op_of,
     parameter_of,
     readers,
@@ -96,6 +97,8 @@ def _absorb(gm: GraphModule, layer: Node, moments: Tensor) -> None:
     if not c.any():
         return
     _shift(gm, layer, -c)
+    for node in (layer, saturation):
+        note_rescaling(node, _CHANNELS[name_of(layer)], shift=-c)
     for reader in dict.fromkeys(readers(gm, saturation)):
         weight = parameter_of(gm, reader, "weight")
         _shift(gm, reader, mean_of_products(weight, c, arguments_of(reader).get("groups", 1)))

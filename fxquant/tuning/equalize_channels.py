@@ -33,6 +33,7 @@ from fxquant.plugin import (
     is_depthwise,
     is_private,
     name_of,
+    note_rescaling,
     parameter_of,
     readers,
     scale,
@@ -141,6 +142,8 @@ def _stretch(gm: GraphModule, group: _Group, peaks: dict[Node, Tensor]) -> None:
         if bound is not None:
             s = s.minimum(bound / beyond.maximum(_ROOM * r))
     s = s.clamp(min=1)
+    for n in group.members:
+        note_rescaling(n, 1, s)
     for n in group.layers:
         scale(gm, n, "weight", s[:, None, None, None])
         scale(gm, n, "bias", s)

@@ -28,6 +28,7 @@ from fxquant.plugin import (
     changing,
     is_private,
     name_of,
+    note_rescaling,
     parameter_of,
     readers,
     scale,
@@ -99,6 +100,7 @@ def _smooth(gm: GraphModule, norm: Node, x: Tensor, alpha: float) -> None:
     s = torch.where((x > 0) & (w > 0), x**alpha / w ** (1 - alpha), 1.0)
     if set(readers(gm, norm)) != set(layers):
         norm = twin(gm, norm, _parameters(norm), layers)
+    note_rescaling(norm, -1, 1 / s)
     for role in _parameters(norm):
         scale(gm, norm, role, 1 / s)
     for layer in layers:

@@ -5,23 +5,31 @@ from __future__ import annotations
 import copy
 import math
 from collections import UserDict
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from graphs import Written
 from torch import Tensor, nn
 
 from fxquant import (
+    absorb_biases,
     calibrate,
     compare,
     convert_fx,
     convert_to_reference_fx,
+    draw,
+    equalize_channels,
     fuse_fx,
     get_default_qconfig_mapping,
     prepare_fx,
+    report,
+    smooth_quant,
 )
 from fxquant.analysis.measures import sqnr_db
 from fxquant.errors import ConfigError, InputError
+from fxquant.plugin import changing, name_of, note_rescaling, scale
 from fxquant.qparams import dequantize
 
 IMAGES = torch.linspace(-1, 1.2, 4 * 3 * 8 * 8).reshape(4, 3, 8, 8).sin()
@@ -242,3 +250,107 @@ def test_a_tuple_is_one_batch_and_refused_if_it_is_none(block: Block) -> None:
     assert compare(block, quantized, (IMAGES,)).outputs == compare(block, quantized, IMAGES).outputs
     with pytest.raises(InputError, match=r"4 values are no arguments.*pass a list"):
         compare(block, quantized, IMAGES.split(1))
+
+
+def level(prepared: nn.Module, data: Any) -> nn.Module:
+    """A correction as docs/add_a_pass.md has it: the middle of an MLP in other units."""
+    with changing(prepared, "level") as gm:
+        up, relu, down = (n for n in gm.graph.nodes if name_of(n) in ("linear", "relu"))
+        s = torch.logspace(-0.5, 0.5, 32)
+        scale(gm, up, "weight", s[:, None])
+        scale(gm, up, "bias", s)
+        scale(gm, down, "weight", 1 / s)
+        for node in (up, relu):
+            note_rescaling(node, -1, s)
+    return prepared
+
+
+def images_between(f: Any) -> nn.Module:
+    """Convolutions, the channels between which differ in range, and far from 0."""
+    layers = {"stem": nn.Conv2d(3, 16, 3), "depthwise": nn.Conv2d(16, 16, 3, groups=16), "last": nn.Conv2d(16, 8, 1)}
+    with torch.no_grad():
+        layers["stem"].weight.mul_(torch.logspace(0, 1.5, 16)[:, None, None, None])
+        layers["stem"].bias.add_(20)  # type: ignore[union-attr]
+    return Written(lambda m, x: m.last(f(m.depthwise(f(m.stem(x))))).mean((2, 3)), **layers)
+
+
+def tokens_between(outside: Any) -> nn.Module:
+    norm, layers = nn.LayerNorm(16), {"up": nn.Linear(16, 32), "down": nn.Linear(32, 16)}
+    with torch.no_grad():
+        norm.weight[3] *= 60
+        layers["up"].weight[:, 3] /= 60
+    return Written(lambda m, x: m.down(torch.relu(m.up(y := m.norm(x)))) + outside(y), norm=norm, **layers)
+
+
+X = torch.randn(8, 10, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("build", "corrections", "x"),
+    [
+        (lambda: images_between(torch.relu), [equalize_channels], IMAGES),
+        (lambda: images_between(nn.functional.relu6), [equalize_channels, equalize_channels], IMAGES),
+        (lambda: images_between(torch.relu), [equalize_channels, absorb_biases], IMAGES),
+        (lambda: tokens_between(torch.zeros_like), [smooth_quant], X),
+        (lambda: tokens_between(lambda y: y / 60), [smooth_quant], X),
+        (lambda: tokens_between(torch.zeros_like), [smooth_quant, level], X),
+    ],
+)
+def test_values_that_a_correction_rescaled_are_held_against_the_float_ones_rescaled(
+    build: Any, corrections: list[Any], x: Tensor
+) -> None:
+    torch.manual_seed(0)
+    model = build()
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (x,))
+    for correct in corrections:
+        correct(prepared, [x])
+    calibrate(prepared, [x], progress=False)
+    for quantized in (convert_fx(prepared), prepared):
+        comparison = compare(model, quantized, x)
+        rows = {row.node: row for row in comparison.rows}
+        assert all(row.accumulated.sqnr_db > 20 and row.alone.sqnr_db > 25 for row in rows.values()), str(comparison)
+        assert all(row.weight.sqnr_db > 35 for row in rows.values() if row.weight), str(comparison)
+        assert comparison.outputs.sqnr_db > 25
+    assert sum(row.weight is not None for row in compare(model, convert_fx(prepared), x).rows) >= 2
+
+
+def test_a_layer_of_an_equalized_model_is_still_to_blame_for_what_it_does() -> None:
+    torch.manual_seed(0)
+    model = images_between(torch.relu)
+    prepared = equalize_channels(prepare_fx(model, get_default_qconfig_mapping(), (IMAGES,)), [IMAGES])
+    quantized = convert_fx(calibrate(prepared, [IMAGES], progress=False))
+    with torch.no_grad():
+        broken = quantized.get_submodule("int8.depthwise")
+        broken.weight.copy_(broken.weight.roll(1, 0))
+        broken.derive()
+    assert [row.place for row in compare(model, quantized, IMAGES).worst(1)] == ["depthwise"]
+
+
+def test_a_norm_and_its_twin_both_stand_for_the_call() -> None:
+    torch.manual_seed(0)
+    model = tokens_between(lambda y: y / 60)
+    prepared = smooth_quant(prepare_fx(model, get_default_qconfig_mapping(), (X,)), [X])
+    rows = compare(model, convert_fx(calibrate(prepared, [X], progress=False)), X).rows
+    assert [row.node for row in rows if row.place == "norm"] == ["norm", "norm_1"]
+
+
+def test_a_model_that_is_a_graph_already(block: Block) -> None:
+    """A GraphModule has a class of its own, which its copies do not share; an exported one refuses eval()."""
+    for model in (torch.fx.symbolic_trace(block), torch.export.export(block, (IMAGES,)).module()):
+        rows = compare(model, convert_fx(prepared_of(model, IMAGES)), IMAGES).rows
+        assert [row.op for row in rows if row.weight] == ["Int8Conv2d", "Int8Conv2d", "Int8Linear"]
+
+
+def test_nodes_have_the_names_that_they_are_drawn_under(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Rooted().eval()
+    quantized = convert_fx(prepared_of(model, IMAGES))
+    comparison = compare(model, quantized, IMAGES)
+    assert len({row.node for row in comparison.rows}) == len(comparison.rows)
+    assert '"sqnr alone"' in draw(quantized, tmp_path / "heat.html", heat=comparison).read_text()
+    assert "block/" in report(model, quantized, IMAGES, tmp_path / "report.html").read_text()
+
+
+def test_another_model_of_which_only_the_input_is_alike_is_refused(block: Block) -> None:
+    with pytest.raises(ConfigError, match="no call in common"):
+        compare(torch.fx.symbolic_trace(block), convert_fx(prepared_of(block, IMAGES)), IMAGES)

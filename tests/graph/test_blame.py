@@ -64,6 +64,11 @@ def stale_meta(gm: GraphModule) -> Any:
     return gm
 
 
+def says_another_shape(gm: GraphModule) -> Any:
+    call(gm, ops.conv2d).meta["shape"] = torch.Size([1, 2, 3])
+    return gm
+
+
 def exception(gm: GraphModule) -> Any:
     node = call(gm, ops.relu)
     return {}[node]
@@ -236,6 +241,7 @@ BROKEN: dict[Callable[..., Any], tuple[str, str, str]] = {
     wrong_dtype: ("lower", "conv", "it reads x, which is not uint8"),
     dropped_output: ("annotate", "output", "the model gave 2 values, and gives 1"),
     stale_meta: ("fuse", "relu", r"its meta\['shape'\] is \(2, 4, 4, 4\), but it gives \(2, 3, 6, 6\)"),
+    says_another_shape: ("fuse", "conv2d", r"its meta\['shape'\] is \(1, 2, 3\), but it gives \(2, 4, 4, 4\)"),
     exception: ("observe", "relu", "it raised KeyError: relu"),
     swapped_outputs: ("fuse", "output", r"output 0 of the model was \(2, 4, 2, 2\), and is \(2, 4, 4, 4\)"),
     missing_argument: ("fuse", "relu", r"its arguments do not fit relu\(x.*: missing a required argument: 'x'"),

@@ -57,12 +57,35 @@ function toDot(rankdir) {
     things.set(id, thing);
     return id;
   };
+  const written = new Map(); // what is written on the ways from a node or folded box, by its id
+  const seen = new Set();
+  const ways = [];
+  for (const edge of data.edges) {
+    const [tail, head] = [idOf(shownFor(nodeOf.get(edge.tail))), idOf(shownFor(nodeOf.get(edge.head)))];
+    if (tail === head || seen.has(tail + "\n" + head)) continue;
+    seen.add(tail + "\n" + head);
+    const thing = { kind: "edge", tail, head, text: `${edge.tail} → ${edge.head}\n${edge.text}` };
+    if (!edge.value) {
+      ways.push(`${quoted(tail)} -> ${quoted(head)} [${edge.dot} id=${named(thing)}]`);
+      continue;
+    }
+    const value = quoted("value:" + edge.tail);
+    if (!seen.has(value)) {
+      seen.add(value);
+      written.set(tail, [...(written.get(tail) || []), `${value} [${edge.value} id=${named(thing)}]`]);
+      ways.push(`${quoted(tail)} -> ${value} [arrowhead=none ${edge.dot} id=${named(thing)}]`);
+    }
+    ways.push(`${value} -> ${quoted(head)} [${edge.dot} id=${named(thing)}]`);
+  }
   const content = (box) => {
-    for (const node of box.nodes)
+    for (const node of box.nodes) {
       lines.push(`${quoted("node:" + node.name)} [${node.dot} id=${named({ kind: "node", key: node.name })}]`);
+      lines.push(...(written.get("node:" + node.name) || []));
+    }
     for (const inner of box.boxes) {
       if (folded.has(inner.path)) {
         lines.push(`${quoted("box:" + inner.path)} [${foldedDot(inner)} id=${named({ kind: "box", key: inner.path })}]`);
+        lines.push(...(written.get("box:" + inner.path) || []));
         continue;
       }
       const id = named({ kind: "cluster", key: inner.path });
@@ -72,13 +95,6 @@ function toDot(rankdir) {
     }
   };
   content(root);
-  const seen = new Set();
-  for (const edge of data.edges) {
-    const [tail, head] = [idOf(shownFor(nodeOf.get(edge.tail))), idOf(shownFor(nodeOf.get(edge.head)))];
-    if (tail === head || seen.has(tail + "\n" + head)) continue;
-    seen.add(tail + "\n" + head);
-    const id = named({ kind: "edge", tail, head, text: `${edge.tail} → ${edge.head}\n${edge.text}` });
-    lines.push(`${quoted(tail)} -> ${quoted(head)} [${edge.dot} id=${id}]`);
-  }
+  lines.push(...ways);
   return { text: lines.join("\n") + "\n}", things };
 }

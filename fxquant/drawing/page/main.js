@@ -42,8 +42,9 @@ function tooltip(element, text) {
 function enliven(element, thing) {
   element.thing = thing;
   if (thing.kind === "edge") {
+    element.classList.remove("node"); // what is written on the way, which Graphviz took for a node
     tooltip(element, thing.text);
-    elements.set(`edge:${thing.tail}\n${thing.head}`, element);
+    elements.set(`edge:${element.id}`, element);
     return;
   }
   const node = nodeOf.get(thing.key);

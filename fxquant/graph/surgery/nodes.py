@@ -14,7 +14,7 @@ from fxquant.graph.expect import CHECKS
 from fxquant.graph.origin import Origin
 
 # What a new node takes over from the node it replaces: the value is the same value, so these still hold.
-_VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams", "conversion")
+_VALUE_META = ("shape", "dtype", "quant", "qconfig", "qparams", "conversion", "rescaling")
 
 
 class _RecordingTracer(GraphAppendingTracer):
