@@ -120,8 +120,11 @@ def _like(made: Any, of_weights: bool) -> Partial | None:
     if arguments.get("reduce_range"):
         arguments["quant_min"], arguments["quant_max"] = 2 * arguments["quant_min"], 2 * arguments["quant_max"] + 1
         arguments["reduce_range"] = False
-    elif _halved(arguments) and not of_weights:
+        halved = True
+    elif halved := _halved(arguments) and not of_weights:
         arguments["quant_max"] = 255
+    if "headroom" in inspect.signature(kind).parameters:
+        arguments["headroom"] = halved and not of_weights and not arguments.get("is_dynamic")
     if of_weights and "symmetric" in str(arguments.get("qscheme")) and arguments.get("quant_min") == -128:
         arguments["quant_min"] = -127
     if getattr(made, "custom_op", ""):

@@ -93,15 +93,21 @@ def _check_float(model: Any) -> None:
 
 
 def settled(model: nn.Module) -> nn.Module:
-    """`model`, or, if it is in training mode but computes the same in both, a copy in eval mode."""
+    """`model`, or, if it is in training mode, a copy in eval mode; ConfigWarning if that one computes otherwise."""
     if not isinstance(model, nn.Module) or not any(module.training for module in model.modules()):
         return model
-    if any(isinstance(module, _DIFFERENT_IN_TRAINING) for module in model.modules()):
-        return model  # which the tracer refuses
+    names = [name for name, module in model.named_modules() if _differs_in_training(module)]
+    if names:
+        message = f"{names[0] or 'the model'} is in training mode; the model is quantized as it computes in eval mode"
+        warnings.warn(message, ConfigWarning, stacklevel=4)
     return in_eval_mode(settled_copy(model))
 
 
 _DIFFERENT_IN_TRAINING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    return module.training and isinstance(module, _DIFFERENT_IN_TRAINING)
 
 
 def _report_dropouts(traced: nn.Module) -> None:

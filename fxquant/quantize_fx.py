@@ -71,7 +71,7 @@ def prepare_fx(
     """A copy of `model` that computes the same in float and observes its values.
 
     `example_inputs`: a tuple of positional or a dict of keyword arguments, as the model will be called; shapes but for
-    the channels may differ later. `model` must be in eval mode, and is not modified. `backend_config` narrows down what
+    the channels may differ later. `model` is taken in eval mode, and not modified. `backend_config` narrows down what
     may run in int8. Run the result on representative batches, with `calibrate` or by calling it, then hand it to
     `convert_fx`.
 
@@ -79,7 +79,7 @@ def prepare_fx(
     dataclass with options, and `without(name)` for what it leaves out. The stages are normalize, fuse, annotate and
     observe.
 
-    Raises ConfigError (training mode, a key of the mapping that matches nothing), InputError (inputs that the model
+    Raises ConfigError (a key of the mapping that matches nothing), InputError (inputs that the model
     does not take) and TraceError (code that cannot be captured). Warns with ConfigWarning of settings without effect.
     """
     if _equalization_config is not None:

@@ -3,8 +3,9 @@
     E[w x] - E[w' x] = (w - w') E[x]        w' the rounded weight, E[x] per input channel, of the calibration data
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv:1906.04721), section
-4.2, with measured means of the inputs. At the border of a padded image, where x is 0, it is an approximation. What
-the rounding of activations adds is left to `correct_biases`, which measures what this leaves.
+4.2, with measured means of the inputs, which `MeanObserver.expected` makes less of, the fewer values they are of. At
+the border of a padded image, where x is 0, it is an approximation. What the rounding of activations adds is left to
+`correct_biases`, which measures what this leaves.
 """
 
 from __future__ import annotations
@@ -43,6 +44,6 @@ def _correct(gm: GraphModule, node: Node) -> None:
     assert row is not None
     real, q = learned(gm, observed)
     error = real.double() - qparams.dequantize(qparams.quantize(real, q), q).double()
-    shift = mean_of_products(error, observer.mean, row.bind(layer).get("groups", 1))
+    shift = mean_of_products(error, observer.expected, row.bind(layer).get("groups", 1))
     if bool(torch.isfinite(shift).all()):
         set_bias(gm, layer, row, lambda bias: (bias.double() + shift).to(bias.dtype))

@@ -53,9 +53,12 @@ def quantized() -> GraphModule:
 
 def test_a_model_in_training_mode() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    with pytest.raises(ConfigError, match=r"\.eval\(\)"):
-        prepare_fx(model, get_default_qconfig_mapping(), (X,))
+    with pytest.warns(
+        ConfigWarning, match="^1 is in training mode; the model is quantized as it computes in eval mode"
+    ):
+        in_eval_mode = prepare_fx(model, get_default_qconfig_mapping(), (X,))
     assert model.training
+    torch.testing.assert_close(in_eval_mode(X), copy.deepcopy(model).eval()(X))
 
 
 def test_a_model_that_computes_the_same_in_either_mode() -> None:

@@ -360,12 +360,13 @@ def test_with_args_refuses_unknown_names():
 def test_constructor_arguments_have_the_known_names():
     uniform = ["dtype", "qscheme", "reduce_range", "quant_min", "quant_max", "factory_kwargs", "eps", "is_dynamic"]
     moving = [name for name in uniform if name != "factory_kwargs"]
+    own = ["headroom"]  # which torch.ao has not; behind all that it has
     expected = {
-        MinMaxObserver: uniform,
-        MovingAverageMinMaxObserver: ["averaging_constant", *moving],
+        MinMaxObserver: [*uniform, *own],
+        MovingAverageMinMaxObserver: ["averaging_constant", *moving, *own],
         PerChannelMinMaxObserver: ["ch_axis", *uniform],
         MovingAveragePerChannelMinMaxObserver: ["averaging_constant", "ch_axis", *moving],
-        HistogramObserver: ["bins", *uniform],
+        HistogramObserver: ["bins", *uniform, *own],
         FixedQParamsObserver: ["scale", "zero_point", "dtype", "qscheme", "quant_min", "quant_max", "is_dynamic"],
     }
     for kind, names in expected.items():

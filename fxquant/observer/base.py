@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fxquant.arguments import typed
 from fxquant.errors import CalibrationError, ConfigError
+from fxquant.observer.headroom import room_for
 from fxquant.observer.scheme import (
     QScheme,
     choose_float_qparams,
@@ -141,12 +142,14 @@ class UniformQuantizationObserverBase(ObserverBase):
         factory_kwargs: device and dtype of the statistics.
         eps: the smallest scale.
         is_dynamic: whether the qparams are to be found anew for each input at run time.
+        headroom: widen the range by what data to come will lie beyond it, after as few values as were seen.
 
     Raises ConfigError where these do not fit together.
     """
 
     ch_axis: int | None = None
     per_channel: ClassVar[bool] = False
+    headroom: bool = False
     min_val: Tensor
     max_val: Tensor
 
@@ -161,8 +164,10 @@ class UniformQuantizationObserverBase(ObserverBase):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = FLOAT32_EPS,
         is_dynamic: bool = False,
+        headroom: bool = False,
     ) -> None:
         super().__init__(integer_dtype(dtype), is_dynamic)
+        self.headroom = headroom
         self.qscheme = QScheme.of(qscheme)
         if self.qscheme.per_channel != self.per_channel:
             raise ConfigError(f"{type(self).__name__} cannot have the qscheme {self.qscheme.value}")
@@ -182,6 +187,11 @@ class UniformQuantizationObserverBase(ObserverBase):
         """The real numbers, low and high, that the qparams should cover."""
         return self.min_val, self.max_val
 
+    @property
+    def values_seen(self) -> int:
+        """How many values the range is of. Known if there is to be headroom."""
+        raise NotImplementedError
+
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """scale (float32) and zero_point (int32; float32 of float qparams), of shape [1], or [channels] if per channel.
 
@@ -191,6 +201,9 @@ class UniformQuantizationObserverBase(ObserverBase):
             device = self.min_val.device
             return torch.ones(1, device=device), torch.zeros(1, dtype=torch.int32, device=device)
         low, high = (bound.float().reshape(-1) for bound in self.learned_range())
+        if self.headroom:
+            room = room_for(self.values_seen)
+            low, high = low * room, high * room
         if self.qscheme.float_qparams:
             return choose_float_qparams(low, high, quant_min=self.quant_min, quant_max=self.quant_max, eps=self.eps)
         return choose_qparams(

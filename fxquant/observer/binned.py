@@ -47,8 +47,9 @@ class BinnedObserver(UniformQuantizationObserverBase):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = FLOAT32_EPS,
         is_dynamic: bool = False,
+        headroom: bool = False,
     ) -> None:
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic)
+        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic, headroom)
         if is_dynamic:
             raise ConfigError(f"{type(self).__name__} is for static quantization; take MinMaxObserver if is_dynamic")
         if bins < 2 or bins % 2:
@@ -82,6 +83,10 @@ class BinnedObserver(UniformQuantizationObserverBase):
             return self.min_val, self.max_val
         low, high = self.clipped_range()
         return torch.maximum(self.min_val, low), torch.minimum(self.max_val, high)
+
+    @property
+    def values_seen(self) -> int:
+        return int(self.counts.sum() + self.zeros)
 
     def reset_min_max_vals(self) -> None:
         super().reset_min_max_vals()

@@ -15,12 +15,35 @@ from torch import Tensor
 from fxquant.arguments import typed
 from fxquant.errors import CalibrationError, ConfigError
 from fxquant.observer.base import FLOAT32_EPS, UniformQuantizationObserverBase, is_real, value_range
-from fxquant.observer.merge import maximum, mean_of_observed, minimum, same_shape
+from fxquant.observer.merge import maximum, mean_of_observed, minimum, same_shape, total
 from fxquant.observer.scheme import QScheme
 
 
 class RangeObserver(UniformQuantizationObserverBase):
-    """Base: all that is known of the data is a range, scalar or per channel."""
+    """Base: all that is known of the data is a range, scalar or per channel; with headroom, also how much it is of."""
+
+    count: Tensor
+
+    @typed
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.uint8,
+        qscheme: Any = QScheme.PER_TENSOR_AFFINE,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        factory_kwargs: dict[str, Any] | None = None,
+        eps: float = FLOAT32_EPS,
+        is_dynamic: bool = False,
+        headroom: bool = False,
+    ) -> None:
+        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic, headroom)
+        if headroom:
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=self.min_val.device))
+
+    @property
+    def values_seen(self) -> int:
+        return int(self.count)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns `x`. A tensor of integers is not looked at.
@@ -31,10 +54,18 @@ class RangeObserver(UniformQuantizationObserverBase):
             low, high = value_range(x.detach().float(), self.ch_axis, self.place)
             self._check_shape(low)
             self._store(*self.merged(low, high))
+            if self.headroom:
+                self.count += x.numel()
         return x
+
+    def reset_min_max_vals(self) -> None:
+        super().reset_min_max_vals()
+        if self.headroom:
+            self.count.zero_()
 
     def merge_processes(self) -> None:
         self._store(minimum(same_shape(self.min_val)), maximum(same_shape(self.max_val)))
+        self._merge_count()
 
     def average_processes(self) -> None:
         """As `merge_processes`, for a range that follows the batches: the mean of the processes that saw any."""
@@ -42,6 +73,11 @@ class RangeObserver(UniformQuantizationObserverBase):
         low, high = mean_of_observed(low, observed), mean_of_observed(high, observed)
         if bool(torch.isfinite(low).all()):
             self._store(low, high)
+        self._merge_count()
+
+    def _merge_count(self) -> None:
+        if self.headroom:
+            self.count.copy_(total(self.count))
 
     def merged(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The range once `low`..`high` was seen too; nothing may have been seen before."""
@@ -101,8 +137,9 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
         quant_max: int | None = None,
         eps: float = FLOAT32_EPS,
         is_dynamic: bool = False,
+        headroom: bool = False,
     ) -> None:
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic)
+        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, None, eps, is_dynamic, headroom)
         self.averaging_constant = _share(averaging_constant)
         self._batches: float = 0
         self._seen = 0  # of the values of this batch

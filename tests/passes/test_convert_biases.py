@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import fxquant
 from fxquant import calibrate, convert_fx, convert_to_reference_fx, correct_biases, get_default_qconfig_mapping
 from fxquant.graph.weights import mean_of_products
+from fxquant.observer.mean import MeanObserver
 
 
 def calibrated(model: nn.Module, x: Tensor, mapping: Any = None) -> Any:
@@ -34,7 +35,9 @@ def test_rounded_weights_give_of_mean_inputs_what_float_ones_give(layer: Any, sh
     x = torch.randn(shape) + torch.arange(shape[1]).reshape(-1, *[1] * (len(shape) - 2))
     state = convert_to_reference_fx(calibrated(layer, x)).state_dict()
     axis = x.dim() - 1 if isinstance(layer, nn.Linear) else 1
-    mean = x.mean([d for d in range(x.dim()) if d != axis], keepdim=True).expand(shape)
+    observer = MeanObserver(axis)
+    observer(x)
+    mean = observer.expected.float().reshape([-1 if d == axis else 1 for d in range(x.dim())]).expand(shape)
     rounded = copy.deepcopy(layer)
     scale = state["weight_scale"].reshape(-1, *[1] * (layer.weight.dim() - 1))
     rounded.weight.data = state["weight_int8"] * scale

@@ -77,6 +77,18 @@ def test_it_forgets_loads_and_copies() -> None:
     assert seen.mean.tolist() == [0.0, 0.0]
 
 
+def test_means_that_chance_explains_are_not_expected_again() -> None:
+    chance, sure, single = MeanObserver(-1), MeanObserver(-1), MeanObserver(-1)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(8, 64, generator=generator)
+    chance(noise)
+    sure(noise + 5)
+    single(noise[:1])
+    assert float(chance.expected.norm()) < 0.6 * float(chance.mean.norm())
+    torch.testing.assert_close(sure.expected, sure.mean, rtol=0.01, atol=0)
+    torch.testing.assert_close(single.expected, single.mean, rtol=1e-3, atol=0)
+
+
 def test_one_batch_is_enough_and_none_is_no_error() -> None:
     prepared = prepare_fx(net(), get_default_qconfig_mapping(), (X,))
     with pytest.warns(match="observers saw no data"):
