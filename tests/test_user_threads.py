@@ -294,7 +294,7 @@ def test_pocket_tts_147_a_dynamic_feed_forward_is_one_program_and_the_same_on_ev
     mapping = fxquant.QConfigMapping().set_global(fxquant.per_channel_dynamic_qconfig)
     quantized = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (x,)))
     [region] = regions(quantized)
-    assert {str(node.target) for node in region.graph.find_nodes(op="call_module")} >= {"1", "2", "3", "4"}
+    assert {str(node.target) for node in region.graph.find_nodes(op="call_module")} >= {"0", "1", "3", "4"}
     y = quantized(x)
     assert sqnr_db(model(x), y) > 30
     monkeypatch.setenv("FXQUANT_ISA", "scalar")
