@@ -19,7 +19,8 @@ from fxquant.runtime.call import Call
 from fxquant.runtime.memory import ARENA, Buffer
 from fxquant.runtime.value import Halo, Value
 
-# Kernels load whole vectors, which reach so many bytes beyond the rows that they compute with, at most.
+# Kernels load whole vectors, which reach so many bytes beyond the pixels that they read, at most; and they may read what
+# lies between one line of a padded image and the next.
 BEYOND = 256
 
 Rows = tuple[int, int]
@@ -106,7 +107,8 @@ def _pieces(calls: Sequence[Call], threads: int) -> dict[Buffer, list[Piece]]:
 def _piece(layout: Layout, thread: int, own: Rows, touched: Sequence[Rows]) -> Piece:
     first = min(own[0] - layout.halo.rows, *(begin for begin, _ in touched))
     last = max(own[1] + layout.halo.rows, *(end for _, end in touched))
-    return Piece(Buffer((last - first) * layout.row + 2 * BEYOND, thread=thread), layout, first, own)
+    size = (last - first) * layout.row + 2 * (BEYOND + layout.halo.columns * layout.pixel)
+    return Piece(Buffer(size, thread=thread), layout, first, own)
 
 
 def _from_neighbours(own: Sequence[Rows], touched: Sequence[Sequence[Rows]]) -> bool:
