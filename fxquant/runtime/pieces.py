@@ -19,8 +19,8 @@ from fxquant.runtime.call import Call
 from fxquant.runtime.memory import ARENA, Buffer
 from fxquant.runtime.value import Halo, Value
 
-# Kernels load whole vectors, which reach so many bytes beyond the pixels that they read, at most; and they may read what
-# lies between one line of a padded image and the next.
+# Kernels load whole vectors, which reach so many bytes beyond the pixels that they read, at most. They may
+# also read what lies between one line of a padded image and the next.
 BEYOND = 256
 
 Rows = tuple[int, int]
