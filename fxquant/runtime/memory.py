@@ -19,8 +19,8 @@ APART = 1.1
 @dataclass(eq=False)
 class Buffer:
     """A piece of memory of `size` bytes that begins `offset` bytes behind `base`: the arena, an input or output of the
-    program, or ABSOLUTE for a constant. Steps `first` to `last` use it. `thread`: the one that alone writes it, if any;
-    what is left of a cache line in one core is then of no use to another."""
+    program, or ABSOLUTE for a constant. Steps `first` to `last` use it. `thread`: the one that alone writes it, if any,
+    in whose part of the arena it then lies."""
 
     size: int
     base: int = ARENA
