@@ -14,18 +14,19 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.pipeline import register_pass
+from fxquant.ops.integer.floats import ACTIVATIONS
 from fxquant.ops.op import op_of
 
-_ACTIVATIONS = {ops.float_gelu: "gelu", ops.float_silu: "silu"}
+_NAMES = {function: name for name, function in ACTIVATIONS.items()}
 
 
 @register_pass(stage="lower")
 def lower_absorb(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
-        if node.target in _ACTIVATIONS:
+        if node.target in _NAMES:
             [x] = node.all_input_nodes
             if _is_product(x) and _arguments(x)["activation"] is None:
-                _absorb(x, node, activation=_ACTIVATIONS[node.target])
+                _absorb(x, node, activation=_NAMES[node.target])
         elif node.target is ops.float_add:
             products = [x for x in node.all_input_nodes if _is_product(x) and _fits(x, node)]
             if products:

@@ -178,6 +178,11 @@ class UniformQuantizationObserverBase(ObserverBase):
             raise ConfigError(f"eps, the smallest scale, must be finite and not negative, got {eps}")
         self.register_buffer("min_val", torch.tensor(float("inf"), **(factory_kwargs or {})))
         self.register_buffer("max_val", torch.tensor(float("-inf"), **(factory_kwargs or {})))
+        if headroom:
+            self._count_values()
+
+    def _count_values(self) -> None:
+        """Makes the statistics that `values_seen` wants beyond those that are there anyway."""
 
     @property
     def observed(self) -> bool:

@@ -24,22 +24,8 @@ class RangeObserver(UniformQuantizationObserverBase):
 
     count: Tensor
 
-    @typed
-    def __init__(
-        self,
-        dtype: torch.dtype = torch.uint8,
-        qscheme: Any = QScheme.PER_TENSOR_AFFINE,
-        reduce_range: bool = False,
-        quant_min: int | None = None,
-        quant_max: int | None = None,
-        factory_kwargs: dict[str, Any] | None = None,
-        eps: float = FLOAT32_EPS,
-        is_dynamic: bool = False,
-        headroom: bool = False,
-    ) -> None:
-        super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic, headroom)
-        if headroom:
-            self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=self.min_val.device))
+    def _count_values(self) -> None:
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=self.min_val.device))
 
     @property
     def values_seen(self) -> int:

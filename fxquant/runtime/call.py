@@ -75,6 +75,17 @@ class Call:
         views: list[View] = [() if value is None else value.native for value in self.operands]
         return (*views, *(self.rows or ()), *(self.packed or ()), *(self.ahead or ()), *self.constants)
 
+    def rows_of(self, operand: int) -> tuple[int, int]:
+        """The rows of an operand that a call of the range `rows` touches, of its halo as well."""
+        value = self.operands[operand]
+        assert value is not None
+        assert self.rows is not None
+        if operand != 1:
+            return self.rows
+        assert self.window is not None
+        begin, end = self.window.begin(self.rows[0]), self.window.end(self.rows[1])
+        return max(begin, -value.halo.rows), min(end, value.shape[2] + value.halo.rows)
+
     def rows_only(self, begin: int, end: int) -> Call:
         """The part of the call that computes the rows [begin, end) of images."""
         if self.rows is not None:

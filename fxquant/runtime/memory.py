@@ -53,7 +53,7 @@ def arrange(buffers: Iterable[Buffer]) -> int:
         _arrange(own, [], _end(placed))
         placed += own
     arena = _arrange([b for b in used if b.thread is None], placed, 0)
-    return arena if arena <= APART * lower_bound(used) else _arrange(used, [], 0)
+    return arena if not placed or arena <= APART * lower_bound(used) else _arrange(used, [], 0)
 
 
 def _arrange(buffers: Sequence[Buffer], placed: Sequence[Buffer], floor: int) -> int:

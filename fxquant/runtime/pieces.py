@@ -126,17 +126,13 @@ def _layout(value: Value) -> Layout | None:
 
 def _rows_of(call: Call, share: Call, operand: int) -> Rows:
     """The rows of an operand that a share of `call` touches."""
-    value, part = call.operands[operand], share.operands[operand]
+    if share.rows is not None:
+        return share.rows_of(operand)
+    value, narrowed = call.operands[operand], share.operands[operand]
     assert value is not None
-    assert part is not None
-    if share.rows is None:  # narrowed
-        begin = (part.offset - value.offset) // value.strides[2]
-        return begin, begin + part.shape[2]
-    if operand != 1:
-        return share.rows
-    assert call.window is not None
-    begin, end = call.window.begin(share.rows[0]), call.window.end(share.rows[1])
-    return max(begin, -value.halo.rows), min(end, value.shape[2] + value.halo.rows)
+    assert narrowed is not None
+    begin = (narrowed.offset - value.offset) // value.strides[2]
+    return begin, begin + narrowed.shape[2]
 
 
 def _moved(call: Call, pieces: dict[Buffer, list[Piece]]) -> Call:

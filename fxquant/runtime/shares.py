@@ -94,15 +94,8 @@ def touched(call: Call) -> Touched:
         return Touched((), (_span(call.y, (-halo, call.y.shape[2] + halo)),))
     if call.rows is None:
         return Touched(tuple(map(_span, call.reads)), (_span(call.y),))
-    x = call.x
-    assert x is not None
-    assert call.window is not None
-    begin, end = call.window.begin(call.rows[0]), call.window.end(call.rows[1])
-    if x.halo.rows == 0:
-        begin, end = max(begin, 0), min(end, x.shape[2])
-    others = [value for value in call.operands[2:] if value is not None]
-    read = (_span(x, (begin, end)), *(_span(value, call.rows) for value in others))
-    return Touched(read, (_span(call.y, call.rows),))
+    written, *read = (_span(value, call.rows_of(i)) for i, value in enumerate(call.operands) if value is not None)
+    return Touched(tuple(read), (written,))
 
 
 def _span(value: Value, rows: tuple[int, int] | None = None) -> Span:

@@ -42,6 +42,10 @@ def float_silu(x: Tensor) -> Tensor:
     return F.silu(x)
 
 
+# What a dynamic layer can compute of its outputs, by name.
+ACTIVATIONS = {"gelu": float_gelu, "silu": float_silu}
+
+
 @op()
 def float_layer_norm(x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
     """x float32 [..., *gain.shape], normalized over the shape of `gain` and `shift`."""

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from fxquant import qparams
 from fxquant.ops.integer.epilogue import finished
-from fxquant.ops.integer.floats import float_gelu, float_silu
+from fxquant.ops.integer.floats import ACTIVATIONS
 from fxquant.ops.op import op
 from fxquant.qparams import (
     Dynamic,
@@ -82,13 +82,13 @@ def dynamic_linear(
 ) -> Tensor:
     """x float32 [..., K], weight int8 [N, K], its scales `multiplier` and bias float32 [N] -> float32 [..., N].
 
-    `activation`: "gelu" or "silu". `residual`: float32, broadcast.
+    `activation`: a name of ACTIVATIONS. `residual`: float32, broadcast.
     """
     if integer_bias:
         bias = qparams.integer_bias(bias, dynamic_qparams(x, dynamic)[0] * multiplier)
     y = dynamic_product(x, weight, multiplier, bias, dynamic).clamp(output.low, output.high)
     if activation is not None:
-        y = {"gelu": float_gelu, "silu": float_silu}[activation](y)
+        y = ACTIVATIONS[activation](y)
     return y if residual is None else y + residual
 
 

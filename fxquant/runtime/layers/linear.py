@@ -13,6 +13,7 @@ from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.kernels import _kernels
 from fxquant.kernels.weight_only import halves_scratch
+from fxquant.ops.integer.floats import ACTIVATIONS
 from fxquant.qparams import FloatOutput
 from fxquant.runtime.call import NOTHING
 from fxquant.runtime.emitter import Emitter
@@ -56,7 +57,7 @@ class DynamicLinear(Layer):
     any_strides = False
 
     def derive(self) -> None:
-        if self.constant("activation") not in (None, "gelu", "silu"):
+        if self.constant("activation") not in (None, *ACTIVATIONS):
             raise InputError(f"the activation of a layer cannot be {self.constant('activation')!r}")
         weight, multiplier, bias = (self.constant(name) for name in ("weight", "multiplier", "bias"))
         output, self.derived_integer_bias = self.constant("output"), None
