@@ -6,6 +6,7 @@ follow their neighbours, since a quantize and a dequantize around one cheap op c
     int8 if an input is computed in int8, or all users run in int8,
     or all inputs are the graph's own (unless the op only moves them)
 
+The activation of a layer that stays float is float with it: in between, a scale would have to hold what it cuts off.
 The tensors that chunk and split return run where these do.
 """
 
@@ -86,16 +87,22 @@ def _follow(followers: list[Node]) -> None:
             break
         waiting = stay
     for node in waiting:
-        whole = "it is a part of what stays float"
-        alone = "neither its inputs nor all of its users run in int8"
-        decide(node, int8=False, reason=whole if _is_part(node) else alone)
+        decide(node, int8=False, reason=_why_not_drawn(node))
+
+
+def _why_not_drawn(node: Node) -> str:
+    if _is_part(node):
+        return "it is a part of what stays float"
+    if _finishes_float(node):
+        return f"it is the activation of {activations(node)[0].name}, which stays float"
+    return "neither its inputs nor all of its users run in int8"
 
 
 def _drawn_into_int8(node: Node) -> bool:
     inputs = activations(node)
     if any(quant_of(n).int8 for n in inputs):
         return True
-    if _is_part(node):
+    if _is_part(node) or _finishes_float(node):
         return False
     row = op_of(node)
     inputs_only = inputs and all(n.op == "placeholder" for n in inputs)
@@ -114,6 +121,14 @@ def _reuses(node: Node) -> bool:
 def _is_part(node: Node) -> bool:
     """Whether the value is one of several that one op returns: it runs where that op does."""
     return any(is_several(x) for x in activations(node))
+
+
+def _finishes_float(node: Node) -> bool:
+    """Whether it is the activation of a layer that stays float, or of what such an activation gives."""
+    if not is_table(node):
+        return False
+    (x,) = activations(node)
+    return len(x.users) == 1 and (_finishes_float(x) or (leads(x) and not quant_of(x).int8))
 
 
 def _goes_through(user: Node, node: Node) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from graphs import Written, annotated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant import QConfig, QConfigMapping, get_default_qconfig
+from fxquant import QConfig, QConfigMapping, get_default_qconfig, get_default_qconfig_mapping
 from fxquant.graph.annotation import quant_of
 from fxquant.observer import MinMaxObserver, PerChannelMinMaxObserver, PlaceholderObserver
 from fxquant.ops.op import op_of
@@ -62,6 +63,25 @@ def test_it_does_not_follow_if_others_read_it_in_float() -> None:
     reasons = decisions(conv(code))
     assert reasons["tanh"] == "neither its inputs nor all of its users run in int8"
     assert reasons["conv2d"] == ""
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_activation_of_a_float_layer_is_float_with_it(residual: bool) -> None:
+    def code(m: Any, x: Tensor) -> Any:
+        y = m.first(x)
+        return m.conv(F.relu6(F.silu(y + x if residual else y)))
+
+    mapping = get_default_qconfig_mapping().set_module_name("first", None).set_object_type(operator.add, None)
+    reasons = decisions(conv(code, first=nn.ConvTranspose2d(4, 4, 1)), mapping=mapping)
+    assert reasons["silu"] == f"it is the activation of {'add' if residual else 'conv_transpose2d'}, which stays float"
+    assert reasons["clamp"] == "it is the activation of silu, which stays float"
+    assert reasons["conv2d"] == ""
+
+
+def test_what_is_no_layers_activation_alone_is_not_float_with_it() -> None:
+    model = conv(lambda m, x: m.conv(F.relu(y := m.first(x))) + m.conv(y), first=nn.Conv2d(4, 4, 1))
+    mapping = get_default_qconfig_mapping().set_module_name("first", None)
+    assert decisions(model, mapping=mapping)["relu"] == ""
 
 
 def test_what_reads_only_the_graphs_input_runs_in_int8() -> None:
