@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
     conv.y = {y.data(), 1, out, out, s.o, out * out * s.o, out * s.o, s.o};
     std::vector<uint8_t> scratch(static_cast<size_t>(conv_scratch_size(conv, threads)));
     conv.scratch = scratch.data();
+    conv.scratch_size = static_cast<int64_t>(scratch.size());
     const double seconds = best_seconds(0.15, [&] { run_conv(conv, threads); });
     std::printf("%-12s C=%-4ld %3ld x %-3ld O=%-4ld", s.name, s.c, s.size, s.size, s.o);
     print_rate(static_cast<double>(out * out * s.o * s.c / s.groups * s.kernel * s.kernel), seconds,

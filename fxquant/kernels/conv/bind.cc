@@ -73,6 +73,7 @@ Step conv2d_step(const View& y, const View& x, const View& residual, const View&
   conv.next = {pointer<const uint8_t>(next), next_bytes};
   conv.row_begin = row_begin;
   conv.row_end = row_end;
+  conv.scratch_size = scratch.elements();
   check_conv(*conv.packed, conv.geometry, conv.x.c, residual.present);
   return [=, to = y.place, from = x.place, add = residual.place, has_residual = residual.present,
           temporary = scratch.place, has_scratch = scratch.present](const Frame& frame) {

@@ -179,13 +179,14 @@ void run_direct(const Conv& conv, int threads) {
 }
 
 int64_t conv_scratch_size(const Conv& conv, int threads) {
-  return winograd_pays(conv) ? winograd_scratch_size(conv, threads) : direct_scratch_size(conv);
+  return winograd_pays(conv, threads) ? winograd_scratch_size(conv, threads) : direct_scratch_size(conv);
 }
 
 void run_conv(const Conv& conv, int threads) {
   if (conv.y.n * conv.y.h * conv.y.w == 0) return;  // also, tensors without elements have no address to check
   check_conv(*conv.packed, conv.geometry, conv.x.c, conv.residual.data != nullptr);
-  if (winograd_pays(conv)) {
+  // What was planned for more threads may have no room for it.
+  if (winograd_pays(conv, threads) && winograd_scratch_size(conv, threads) <= conv.scratch_size) {
     run_winograd(conv, threads);
   } else {
     run_direct(conv, threads);

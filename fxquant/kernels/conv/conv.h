@@ -39,7 +39,8 @@ struct Conv {
   bool x_has_halo = false;  // the pixels around x, as far as the padding reaches, are readable and hold x_zero_point
   Span next;                // as of Product
   int64_t row_begin = 0, row_end = INT64_MAX;  // which rows of y to compute; a part of them only without scratch
-  uint8_t* scratch = nullptr;                  // of conv_scratch_size bytes
+  uint8_t* scratch = nullptr;
+  int64_t scratch_size = 0;  // in bytes: what conv_scratch_size says for these threads, or for more
 };
 
 // Bytes of scratch for a run on at most `threads` threads; 0 if x can be read in place. Pointers are not followed, but

@@ -176,6 +176,15 @@ TEST(Conv, ScratchOnlyWherePaddingOrGapsNeedIt) {
   EXPECT_EQ(conv_scratch_size(conv, 1), 0);
 }
 
+TEST(Conv, RunsOnFewerThreadsThanItWasPlannedFor) {
+  Random random(10);
+  Problem p = problem(64, 14, 64, 3, 1, 1);
+  p.halo = true;
+  TestLayer layer(64, 64, 3, 3, 1, random);
+  const auto of_more = [](const Conv& conv, int threads) { return conv_scratch_size(conv, threads + 1); };
+  expect_reference(p, layer, random, {of_more, run_conv, [](const Conv&) { return true; }});
+}
+
 TEST(Conv, RefusesAnotherGeometry) {
   Random random(9);
   TestLayer test(3, 8, 3, 3, 1, random);

@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
     const double direct = best_seconds(0.1, [&] { run_direct(conv, threads); });
     const double seconds = best_seconds(0.1, [&] { run_winograd(conv, threads); });
     std::printf("%2ld x %3ld x %-3ld C=%-4ld O=%-4ld %5.2fx %s", s.n, s.size, s.size, s.c, s.o, direct / seconds,
-                winograd_pays(conv) ? "chosen" : "      ");
+                winograd_pays(conv, threads) ? "chosen" : "      ");
     print_rate(macs, seconds, peak);
   }
 }

@@ -143,14 +143,16 @@ bool winograd_fits(const Conv& conv) {
 }
 
 // In the unit of kernels.inc, of which a vector instruction is worth four for every lane. Transforms take some 160
-// instructions for a vector of inputs, 280 for one of outputs and 150 for one of weights.
-bool winograd_pays(const Conv& conv) {
+// instructions for a vector of inputs, 280 for one of outputs and 110 for one of weights. Threads that would share a
+// block share the rows of the product instead, since they need not wait for each other there.
+bool winograd_pays(const Conv& conv, int threads) {
   if (!winograd_fits(conv)) return false;
-  constexpr int64_t kInput = 4 * 160, kOutput = 4 * 280, kWeight = 4 * 150;
+  const Partition cut = partition(conv, threads);
+  if (cut.parts < cut.threads) return false;
+  constexpr int64_t kInput = 4 * 160, kOutput = 4 * 280, kWeight = 4 * 110;
   const Row row = row_of(conv.packed->isa);
   const int64_t tiles = all_tiles(conv.y), weights = conv.x.c * conv.y.c;
-  const int64_t transforms =
-      tiles * (kInput * conv.x.c + kOutput * conv.y.c) + partition(conv, 1).blocks * kWeight * weights;
+  const int64_t transforms = tiles * (kInput * conv.x.c + kOutput * conv.y.c) + cut.blocks * kWeight * weights;
   const int64_t direct = conv.y.n * conv.y.h * conv.y.w * 9 * weights;
   return transforms + row.word_cost * tiles * kPositions * weights < row.byte_cost * direct;
 }

@@ -24,9 +24,9 @@
 
 namespace fxquant {
 
-// Whether run_winograd can compute `conv` exactly and in less time than the product. Pointers are not followed, but for
-// `packed`, as in winograd_scratch_size.
-bool winograd_pays(const Conv& conv);
+// Whether run_winograd can compute `conv` exactly and in less time than the product, on at most `threads` threads.
+// Pointers are not followed, but for `packed`, as in winograd_scratch_size.
+bool winograd_pays(const Conv& conv, int threads);
 
 // Whether it can.
 bool winograd_fits(const Conv& conv);
