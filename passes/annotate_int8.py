@@ -164,9 +164,11 @@ def config_limit(node: Node) -> str | None:
 
 def _type_limit(node: Node, dtypes: tuple[torch.dtype, ...]) -> str | None:
     for value in [*activations(node), node]:
-        dtype = value.meta.get("dtype") or torch.float32
-        if dtype not in dtypes:
-            return f"{value.name} is {dtype}, not {' or '.join(str(each).removeprefix('torch.') for each in dtypes)}"
+        given = value.meta.get("dtype") or torch.float32
+        wrong = {*(given if isinstance(given, tuple) else (given,))} - {*dtypes}
+        if wrong:
+            allowed = " or ".join(str(each).removeprefix("torch.") for each in dtypes)
+            return f"{value.name} is {wrong.pop()}, not {allowed}"
         if value.meta.get("extreme"):
             return f"{value.name} holds values such as the -inf of a mask, which no 8-bit scale holds beside others"
         if not surgery.is_tensor(value) and not is_several(value):

@@ -39,7 +39,7 @@ class Blame:
         after = self._result(gm, each, before)
         look = Look.at(after)
         diff = before.diff(look, each.name, SHOWN)
-        for node, reason in faults(after, self.stage, before, look):
+        for node, reason in faults(after, before, look):
             raise _error(each, node.name if node else "", reason, diff, where(node) if node else "")
         self._note(after, (each, diff))
         self.watched = True

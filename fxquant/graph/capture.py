@@ -22,7 +22,7 @@ from fxquant.errors import InputError, TraceError
 from fxquant.graph import surgery
 from fxquant.graph.calls import Call, calls_made_by, copied
 from fxquant.graph.expect import CHECKS
-from fxquant.graph.exported import ExportedPart, NotExported, exported
+from fxquant.graph.exported import ExportedPart, NotExported, Replay, exported, is_exported
 from fxquant.graph.extract import inlined
 from fxquant.graph.inputs import BoundCall, is_constant
 from fxquant.graph.kept import meta_of, note
@@ -30,7 +30,7 @@ from fxquant.graph.origin import number_calls, origin_of
 from fxquant.graph.parts import Capture, join, replace_module
 from fxquant.graph.plain_tracer import nn_class
 from fxquant.graph.registry import named
-from fxquant.graph.trace_error import Failure
+from fxquant.graph.trace_error import Failure, check_names
 from fxquant.graph.tracer import Tracer
 
 
@@ -97,7 +97,8 @@ class _Ladder:
     def _tracer(self, module: nn.Module, call: Call, as_they_are: dict[str, Exception]) -> Tracer:
         names = [name[len(call.path) :].removeprefix(".") for name in self.names if _is_within(name, call.path)]
         arguments = bound(module, call)
-        return Tracer(arguments, names, self.kinds, call.path, None, as_they_are, self.functions)
+        forward = Replay(module, None, call.path) if is_exported(module) else None
+        return Tracer(arguments, names, self.kinds, call.path, forward, as_they_are, self.functions)
 
     def _below(self, module: nn.Module, call: Call, why: Failure, children: Sequence[Call] | None = None) -> nn.Module:
         """`module`, whose code could not be recorded."""
@@ -173,8 +174,9 @@ def part(
 ) -> GraphModule:
     """The graph of the module at `path` of the user's model as a `kind`, with the names that `root` gives.
 
-    `name`: that of the user's class, if it is not the root's.
+    `name`: that of the user's class, if it is not the root's. Raises TraceError for names that no graph can have.
     """
+    check_names(graph)
     name = name or type(root).__name__
     number_calls(graph)
     gm = kind(root, graph, name)

@@ -1,6 +1,7 @@
 """torch.export's graph of a module, recorded once more in the spellings that users write: one op table serves both.
 
-Parameters keep their names, and nodes know the module of the user's that they come from.
+Parameters keep their names, and nodes know the module of the user's that they come from. The graph is made here, or is
+what the user gives.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import contextlib
 import inspect
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental import _config as config
 from torch.utils import _pytree as pytree
@@ -34,14 +36,17 @@ class NotExported(Exception):
     """torch.export, or the way back from its graph, failed; the message says at what."""
 
 
-def export(module: nn.Module, call: Call) -> ExportedProgram:
-    """The program of `module` as `call` calls it, with every dimension dynamic that can be. Raises NotExported."""
+def export(module: nn.Module, call: Call) -> GraphModule:
+    """The graph of `module` as `call` calls it, with every dimension dynamic that can be. Raises NotExported."""
     shapes = pytree.tree_map(_dynamic, (call.args, call.kwargs))
     by_name = _by_parameter(module, *shapes)
     try:
         # So that an example of one image does not mean that there will never be more.
         with torch.no_grad(), config.patch(backed_size_oblivious=True), _quiet():  # type: ignore[attr-defined]
-            return torch.export.export(module, call.args, call.kwargs, dynamic_shapes=by_name, strict=False)
+            program = torch.export.export(module, call.args, call.kwargs, dynamic_shapes=by_name, strict=False)
+            return program.module(check_guards=False)
+    except SyntaxError as error:
+        raise NotExported("it cannot write its names as code, either") from error
     except Exception as error:
         raise NotExported(str(error).strip().partition("\n")[0]) from error
 
@@ -51,7 +56,10 @@ class ExportedPart(GraphModule):
 
 
 class Replay(Interpreter):
-    """Runs an exported graph on traced values, so that a Tracer records it."""
+    """Runs an exported graph on traced values, so that a Tracer records it.
+
+    `module`: what was exported; without it the graph is the user's, whose sizes are what the user made them.
+    """
 
     def __init__(self, program: GraphModule, module: nn.Module | None, part: str) -> None:
         super().__init__(program)
@@ -62,7 +70,8 @@ class Replay(Interpreter):
         self.cost: list[str] = []
 
     def __call__(self, root: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        leaves = pytree.tree_leaves(pytree.tree_map(_expanded, (args, kwargs)))
+        given = inspect.signature(self.module.forward).bind(*args, **kwargs).arguments
+        leaves = pytree.tree_leaves(pytree.tree_map(_expanded, list(given.values())))
         self.tracer: Any = next(leaf.tracer for leaf in leaves if type(leaf) is ValueProxy)
         result = self.run(*leaves, enable_io_processing=False)
         return pytree.tree_unflatten(list(result), self.out_spec)
@@ -76,7 +85,7 @@ class Replay(Interpreter):
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().placeholder(target, args, kwargs)
-        if type(value) is ValueProxy:
+        if type(value) is ValueProxy and self.user_module is not None:
             self._fix_dimensions(str(target), value)
         return value
 
@@ -105,7 +114,7 @@ class Replay(Interpreter):
             return None
         path = str(stack[-1][0]).removeprefix("L['self']").removeprefix(".") if stack else ""
         path = path.partition("@")[0]
-        kind = _kind(self.user_module, path)
+        kind = _kind(self.user_module, path, str(stack[-1][1]) if stack else "")
         spelling: Any = node.target
         if isinstance(spelling, OpOverload):
             spelling = as_written(spelling, node.args, node.kwargs)
@@ -117,11 +126,20 @@ class Replay(Interpreter):
         return Origin(".".join(filter(None, (self.part, path))), kind, spelling, place, self.part, code=code)
 
 
+def is_exported(module: nn.Module) -> TypeGuard[GraphModule]:
+    """Whether `module` is a graph of torch.export's, such as that of the user's ExportedProgram."""
+    return (
+        isinstance(module, GraphModule)
+        and hasattr(module.graph._codegen, "pytree_info")
+        and any(isinstance(node.target, OpOverload) and "nn_module_stack" in node.meta for node in module.graph.nodes)
+    )
+
+
 def exported(module: nn.Module, call: Call, tracer_for: Callable[[Callable[..., Any]], Any]) -> tuple[GraphModule, str]:
     """The graph of `module` by way of torch.export, and what that fixed. Raises NotExported."""
     from fxquant.graph.capture import part, untangled
 
-    root: Any = export(module, call).module(check_guards=False)
+    root: Any = export(module, call)
     replay = Replay(root, module, call.path)
     tracer = tracer_for(replay)
     try:
@@ -181,9 +199,14 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-def _kind(module: nn.Module | None, path: str) -> type | None:
+def _kind(module: nn.Module | None, path: str, name: str) -> type | None:
+    """The class of the module at `path`; without one to look into, the class of that full name, if it is imported."""
+    if module is None:
+        place, _, name = name.rpartition(".")
+        found = getattr(sys.modules.get(place), name, None)
+        return found if isinstance(found, type) else None
     try:
-        return type_of(module.get_submodule(path)) if module is not None else None
+        return type_of(module.get_submodule(path))
     except AttributeError:
         return None
 

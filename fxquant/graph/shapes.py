@@ -1,7 +1,7 @@
 """Shapes and dtypes of every value, as the example inputs show them.
 
 node.meta["shape"]   torch.Size of a tensor; a tuple of them for several tensors; None for any other value
-node.meta["dtype"]   torch.dtype of a tensor, else None
+node.meta["dtype"]   torch.dtype of a tensor; a tuple of them for several tensors; None for any other value
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def infer_shapes(gm: GraphModule) -> GraphModule:
     return gm
 
 
-def inferred(node: Node) -> tuple[Any, torch.dtype | None]:
+def inferred(node: Node) -> tuple[Any, Any]:
     """What the body of the op that `node` calls gives for inputs as node.meta describes. Raises Unknown without these.
 
     Computes nothing; an op whose body asks for numbers raises what torch does.
@@ -117,7 +117,8 @@ def _stand_in(node: Node) -> Any:
         raise Unknown
     if isinstance(shape, torch.Size):
         return torch.empty(shape, dtype=dtype, device="meta")
-    return tuple(torch.empty(each, device="meta") for each in shape)
+    dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * len(shape)
+    return tuple(torch.empty(size, dtype=each, device="meta") for size, each in zip(shape, dtypes, strict=True))
 
 
 class _ShapeRecorder(Interpreter):
@@ -152,10 +153,10 @@ def has_extremes(x: Tensor) -> bool:
     return x.is_floating_point() and x.numel() > 0 and bool((x.abs() > LARGEST).any())
 
 
-def describe(value: Any) -> tuple[Any, torch.dtype | None]:
+def describe(value: Any) -> tuple[Any, Any]:
     """The shape and the dtype of a value, as node.meta holds them."""
     if isinstance(value, Tensor):
         return value.shape, value.dtype
     if isinstance(value, (tuple, list)) and value and all(isinstance(v, Tensor) for v in value):
-        return tuple(v.shape for v in value), None
+        return tuple(v.shape for v in value), tuple(v.dtype for v in value)
     return None, None

@@ -1,9 +1,11 @@
 """What holds of every graph after every pass, whatever the stage. Each fault is a node, or None, and what is wrong.
 
 structure   a node reads what was computed before it; what it fetches or calls is there, and takes its arguments
-interface   the model takes and gives what it did
 meta        says what the tensor is, and what the op gives for inputs as their meta says
+interface   the model takes and gives what it did
 values      no parameter has become NaN
+
+The meta of an integer value says what it stands for; the value itself is uint8.
 """
 
 from __future__ import annotations
@@ -20,21 +22,23 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from fxquant.graph.called import called, is_called
-from fxquant.graph.look import Look, constant_of, noted
-from fxquant.graph.selection import PREPARE
+from fxquant.graph.integers import integer_values
+from fxquant.graph.look import Look, constant_of, noted, returned
 from fxquant.graph.shapes import Unknown, describe, number_of
 from fxquant.graph.tree import value_at
+from fxquant.graph.verify import right_dtypes
 from fxquant.ops.op import op_of
 from fxquant.runtime.layer import Layer
 
 Fault = tuple[Node | None, str]
 
 
-def faults(gm: GraphModule, stage: str, before: Look, after: Look) -> Iterator[Fault]:
+def faults(gm: GraphModule, before: Look, after: Look) -> Iterator[Fault]:
     """All of them, of a graph that looked like `before` and now looks like `after`."""
     yield from _structure(gm)
-    yield from _interface(gm, before, after)
-    yield from _meta(gm, stage, before)
+    integers, found = integer_values(gm), dict[Node, Any]()
+    yield from _meta(gm, before, integers, found)
+    yield from _interface(gm, before, after, {node: describe(found[node]) for node in found.keys() - integers})
     yield from _values(gm, before.changed(after))
 
 
@@ -73,40 +77,31 @@ def _unbound(gm: GraphModule, node: Node) -> str:
     return ""
 
 
-def _interface(gm: GraphModule, before: Look, after: Look) -> Iterator[Fault]:
-    last = next(reversed(gm.graph.nodes), None)
-    if len(after.outputs) != len(before.outputs):
-        yield last, f"the model gave {len(before.outputs)} values, and gives {len(after.outputs)}"
-    if after.inputs != before.inputs:
-        yield last, f"the model took {', '.join(before.inputs)}, and takes {', '.join(after.inputs) or 'nothing'}"
-    for i, (old, new) in enumerate(zip(before.outputs, after.outputs, strict=False)):
-        if old is not None and new is not None and old != new:
-            yield last, f"output {i} of the model was {_text(old)}, and is {_text(new)}"
-
-
-def _meta(gm: GraphModule, stage: str, before: Look) -> Iterator[Fault]:
-    """Of nodes that are new or changed, or whose meta is; of what is computed, dtypes only while that is in float."""
-    lines, found = set(before.lines), dict[Node, Any]()
+def _meta(gm: GraphModule, before: Look, integers: set[Node], found: dict[Node, Any]) -> Iterator[Fault]:
+    """Of nodes that are new or changed, or whose meta is; what they give, without memory, is left in `found`."""
+    lines, unfit = set(before.lines), {node for node, _ in right_dtypes(gm)}  # the latter break a promise of the stage
     for node in gm.graph.nodes:
         says = node.meta.get("shape") is not None
+        as_before = node.op != "get_attr" and node.format_node() in lines and before.known.get(node.name) == noted(node)
         if not says and node.name in before.known:
             yield node, "its meta has lost the shape"
-        elif node.op == "get_attr" or not (node.format_node() in lines and before.known.get(node.name) == noted(node)):
+        elif not as_before and node not in unfit:
             try:
-                found[node] = _given(gm, node, found)
+                found[node] = _given(gm, node, integers, found)
             except (Unknown, NotImplementedError):
                 continue
             except Exception as error:  # the code of others may raise whatever it likes
                 yield node, f"it cannot be computed of what it reads: {type(error).__name__}: {error}"
                 continue
-            given = dict(zip(("shape", "dtype"), describe(found[node]), strict=True))
-            keys = ("shape", "dtype") if stage in PREPARE or node.op == "get_attr" else ("shape",)
-            for key in keys if says else ():
-                if given[key] != node.meta.get(key):
-                    yield node, f"its meta[{key!r}] is {_text(node.meta.get(key))}, but it gives {_text(given[key])}"
+            for key, gives in zip(("shape", "dtype"), describe(found[node]), strict=True):
+                stands_for_reals = key == "dtype" and node in integers
+                if says and not stands_for_reals and gives != node.meta.get(key):
+                    yield node, f"its meta[{key!r}] is {_text(node.meta.get(key))}, but it gives {_text(gives)}"
+                elif stands_for_reals and any(each.dtype != torch.uint8 for each in pytree.tree_leaves(found[node])):
+                    yield node, f"it is to give torch.uint8, but it gives {_text(gives)}"
 
 
-def _given(gm: GraphModule, node: Node, found: dict[Node, Any]) -> Any:
+def _given(gm: GraphModule, node: Node, integers: set[Node], found: dict[Node, Any]) -> Any:
     """What `node` gives, without memory, for what its inputs give. Raises Unknown where that is not known."""
     if node.op == "get_attr":
         tensor = constant_of(gm, node)
@@ -117,10 +112,30 @@ def _given(gm: GraphModule, node: Node, found: dict[Node, Any]) -> Any:
         raise Unknown(node.name)
 
     def known(x: Node) -> Any:
-        return found[x] if x in found else number_of(x)
+        value = found[x] if x in found else number_of(x)
+        return pytree.tree_map_only(Tensor, _as_integers, value) if x in integers else value
 
     args, kwargs = map_arg(node.args, known), map_arg(node.kwargs, known)
     return _computed(node, args, kwargs)
+
+
+def _as_integers(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.uint8)
+
+
+def _interface(gm: GraphModule, before: Look, after: Look, given: dict[Node, Any]) -> Iterator[Fault]:
+    last = next(reversed(gm.graph.nodes), None)
+    values, several = list(returned(gm, given)), any(shape is None for shape, _ in before.outputs)
+    if len(values) < len(before.outputs) or (len(values) > len(before.outputs) and not several):
+        yield last, f"the model gave {len(before.outputs)} values, and gives {len(values)}"
+    if after.inputs != before.inputs:
+        yield last, f"the model took {', '.join(before.inputs)}, and takes {', '.join(after.inputs) or 'nothing'}"
+    if len(values) != len(before.outputs):
+        return
+    for i, ((node, *gives), was) in enumerate(zip(values, before.outputs, strict=True)):
+        for old, new in zip(was, gives, strict=True):
+            if old is not None and new is not None and old != new:
+                yield node or last, f"output {i} of the model was {_text(old)}, and is {_text(new)}"
 
 
 def _computed(node: Node, args: Any, kwargs: Any) -> Any:

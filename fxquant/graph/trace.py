@@ -80,13 +80,23 @@ def unwrapped(model: Any) -> Any:
     """The model within DataParallel, DistributedDataParallel or torch.compile; of an ExportedProgram, its module."""
     while True:
         if isinstance(model, ExportedProgram):
-            return in_eval_mode(model.module())  # the mode was fixed by the export
+            return in_eval_mode(_module_of(model))  # the mode was fixed by the export
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:
             model = model._modules["_orig_mod"]
         else:
             return model
+
+
+def _module_of(program: ExportedProgram) -> nn.Module:
+    try:
+        return program.module()
+    except SyntaxError as error:
+        raise ConfigError(
+            f"the ExportedProgram cannot be run: {error}. A name in it is no code, such as a keyword of Python, or one "
+            "with a quote or a line break: rename that module or parameter, and export again"
+        ) from error
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:

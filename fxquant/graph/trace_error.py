@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 
+from torch.fx import Graph
+
+from fxquant.errors import TraceError
 from fxquant.graph.source import Line, failing_line
 
 
@@ -62,3 +66,17 @@ def _reason(error: Exception) -> str:
         if found:
             return found.expand(reason)
     return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"
+
+
+def check_names(graph: Graph) -> None:
+    """Raises TraceError if the graph names a module or tensor as no code of torch.fx can.
+
+    Its path is that of the module which has it.
+    """
+    for node in graph.nodes:
+        path = str(node.target).split(".") if node.op in ("call_module", "get_attr") else []
+        for depth, name in enumerate(path):
+            if keyword.iskeyword(name) or re.search(r'["\\\n\r]', name):
+                what = "a keyword of Python" if keyword.iskeyword(name) else "a quote, a backslash or a line break"
+                message = f"torch.fx cannot write the name {name!r} as code, since it is or holds {what}: rename it"
+                raise TraceError(message, ".".join(path[:depth]))

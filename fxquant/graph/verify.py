@@ -80,7 +80,7 @@ def _no_integer_ops(gm: GraphModule) -> Iterator[tuple[Node, str]]:
             yield node, f"{row.name} was not lowered to a kernel"
 
 
-def _right_dtypes(gm: GraphModule) -> Iterator[tuple[Node, str]]:
+def right_dtypes(gm: GraphModule) -> Iterator[tuple[Node, str]]:
     """Integers flow into integer ops, their layers and data movement only; these read nothing else."""
     integers = integer_values(gm)
     for node in gm.graph.nodes:
@@ -132,10 +132,10 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "fuse": (_one_vocabulary,),
     "annotate": (_one_vocabulary, _decided),
     "observe": (_one_vocabulary, _observed),
-    "convert": (_no_observers, _right_dtypes, _right_outputs, _same_qparams),
-    "fold": (_no_observers, _right_dtypes, _right_outputs, _same_qparams),
-    "lower": (_no_observers, _no_integer_ops, _right_dtypes, _right_outputs),
-    "plan": (_no_observers, _no_integer_ops, _right_dtypes, _right_outputs),
+    "convert": (_no_observers, right_dtypes, _right_outputs, _same_qparams),
+    "fold": (_no_observers, right_dtypes, _right_outputs, _same_qparams),
+    "lower": (_no_observers, _no_integer_ops, right_dtypes, _right_outputs),
+    "plan": (_no_observers, _no_integer_ops, right_dtypes, _right_outputs),
 }
 
 

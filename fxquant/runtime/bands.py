@@ -40,7 +40,7 @@ def _chain(calls: Sequence[Call], cache: int) -> tuple[list[Call], list[Call]]:
     fills: list[Call] = []
     chain: list[Call] = []
     for i, call in enumerate(calls):
-        if call.kernel == "fill_halo":
+        if call.fills_halo:
             fills.append(call)
         elif _continues(chain, call, calls[i + 1 :]) and _weights([*chain, call]) <= cache * WEIGHTS_SHARE:
             chain.append(call)

@@ -60,6 +60,11 @@ class Call:
         return self.operands[0]
 
     @property
+    def fills_halo(self) -> bool:
+        """Whether it writes what lies around an image, and none of its rows."""
+        return self.kernel == "fill_halo"
+
+    @property
     def x(self) -> Value | None:
         """The first operand that it reads, if it reads any."""
         return self.operands[1] if len(self.operands) > 1 else None

@@ -71,7 +71,7 @@ def in_pieces(calls: Sequence[Call], threads: int) -> tuple[list[Call], list[Buf
     for call in calls:
         if not call.shares:
             result.append(call)
-        elif call.kernel == "fill_halo":
+        elif call.fills_halo:
             result.append(_filled(call, pieces))
         else:
             result += [*_brought(call, pieces), _moved(call, pieces)]
@@ -83,14 +83,14 @@ def _pieces(calls: Sequence[Call], threads: int) -> dict[Buffer, list[Piece]]:
     written: dict[Buffer, set[tuple[Rows, ...]]] = defaultdict(set)
     touched: dict[Buffer, list[list[Rows]]] = defaultdict(lambda: [[] for _ in range(threads)])
     for call in calls:
-        fits = len(call.shares) == threads or call.kernel == "fill_halo"
+        fits = len(call.shares) == threads or call.fills_halo
         for i, value in enumerate(call.operands):
             if value is None or value.buffer.base != ARENA:
                 continue
             layout = layouts.setdefault(value.buffer, _layout(value))
             if layout is None or not fits or not layout.holds(value):
                 layouts[value.buffer] = None
-            elif call.kernel != "fill_halo":
+            elif not call.fills_halo:
                 rows = tuple(_rows_of(call, share, i) for share in call.shares)
                 for each, some in zip(touched[value.buffer], rows, strict=True):
                     each.append(some)

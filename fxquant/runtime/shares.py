@@ -51,7 +51,7 @@ def in_shares(calls: Iterable[Call], threads: int) -> list[Call]:
 
 
 def _cut(call: Call, threads: int) -> Call:
-    if call.kernel == "fill_halo":
+    if call.fills_halo:
         return replace(call, shares=(call,))
     if call.window is None or len(call.y.shape) != 4 or call.y.shape[0] != 1:
         return call
@@ -89,7 +89,7 @@ def _disturb(shares: Sequence[Touched], others: Sequence[Touched]) -> bool:
 
 def touched(call: Call) -> Touched:
     """What a call that is planned touches, at the addresses of arranged buffers."""
-    if call.kernel == "fill_halo":
+    if call.fills_halo:
         halo = call.y.halo.rows
         return Touched((), (_span(call.y, (-halo, call.y.shape[2] + halo)),))
     if call.rows is None:

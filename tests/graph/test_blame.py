@@ -230,6 +230,27 @@ def constant_output(gm: GraphModule) -> Any:
     return gm
 
 
+def doubles_an_output(gm: GraphModule) -> Any:
+    output = next(reversed(gm.graph.nodes))
+    with gm.graph.inserting_before(output):
+        output.args = ((gm.graph.call_method("double", (output.args[0][0],)), output.args[0][1]),)
+    return gm
+
+
+def says_that_it_is_single(gm: GraphModule) -> Any:
+    doubles_an_output(gm)
+    double = next(node for node in gm.graph.nodes if node.target == "double")
+    double.meta.update({key: double.args[0].meta[key] for key in ("shape", "dtype")})
+    return gm
+
+
+def doubles_within(gm: GraphModule) -> Any:
+    pool = call(gm, ops.avg_pool2d)
+    with gm.graph.inserting_before(pool):
+        pool.args = (gm.graph.call_method("double", pool.args[:1]), *pool.args[1:])
+    return gm
+
+
 def two_of_a_name(gm: GraphModule) -> Any:
     call(gm, ops.relu).name = "conv2d"
     return gm
@@ -243,7 +264,7 @@ BROKEN: dict[Callable[..., Any], tuple[str, str, str]] = {
     stale_meta: ("fuse", "relu", r"its meta\['shape'\] is \(2, 4, 4, 4\), but it gives \(2, 3, 6, 6\)"),
     says_another_shape: ("fuse", "conv2d", r"its meta\['shape'\] is \(1, 2, 3\), but it gives \(2, 4, 4, 4\)"),
     exception: ("observe", "relu", "it raised KeyError: relu"),
-    swapped_outputs: ("fuse", "output", r"output 0 of the model was \(2, 4, 2, 2\), and is \(2, 4, 4, 4\)"),
+    swapped_outputs: ("fuse", "relu", r"output 0 of the model was \(2, 4, 2, 2\), and is \(2, 4, 4, 4\)"),
     missing_argument: ("fuse", "relu", r"its arguments do not fit relu\(x.*: missing a required argument: 'x'"),
     empties_the_graph: ("fuse", "", "the model gave 2 values, and gives 0"),
     loses_meta: ("fuse", "conv2d", "its meta has lost the shape"),
@@ -278,6 +299,9 @@ BROKEN: dict[Callable[..., Any], tuple[str, str, str]] = {
     no_tensor: ("fuse", "relu", "it cannot be computed of what it reads: TypeError: .*must be Tensor, not NoneType"),
     float_bias: ("fold", "conv_bias", r"its meta\['dtype'\] is torch.int32, but it gives torch.float32"),
     constant_output: ("normalize", "output", r"output 1 of the model was \(2, 4, 4, 4\), and is the constant 5"),
+    doubles_an_output: ("fold", "double", "output 0 of the model was torch.float32, and is torch.float64"),
+    says_that_it_is_single: ("lower", "double", r"its meta\['dtype'\] is torch.float32, but it gives torch.float64"),
+    doubles_within: ("convert", "avg_pool2d", r"its meta\['dtype'\] is torch.float32, but it gives torch.float64"),
     two_of_a_name: ("fuse", "conv2d", "another node has the same name"),
 }
 

@@ -172,6 +172,40 @@ def test_an_exported_program_is_captured_in_the_users_spellings() -> None:
     assert set(trace(program, (X,)).state_dict()) == set(model.state_dict())
 
 
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor, *, gain: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv(x))) * gain + x
+
+
+class Residuals(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks, self.head = nn.ModuleList([Residual(), Residual()]), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor, *, gain: Tensor, bias: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, gain=gain)
+        return self.head(x.mean((2, 3))) - bias  # type: ignore[no-any-return]
+
+
+def test_an_exported_program_knows_the_modules_that_it_was_made_of() -> None:
+    model, gain, bias = Residuals().eval(), torch.full((1,), 2.0), torch.full((1,), 0.5)
+    program = torch.export.export(model, (X,), {"gain": gain, "bias": bias})
+    mapping = get_default_qconfig_mapping().set_module_name("head", None)
+    prepared = prepare_fx(program, mapping, {"bias": bias, "x": X, "gain": gain})
+    prepared(X, bias=bias, gain=gain)
+    quantized = convert_fx(prepared)
+    torch.testing.assert_close(quantized(X, bias=bias, gain=gain), model(X, gain=gain, bias=bias), atol=0.1, rtol=0)
+    rows = {row.place: row for row in explain(quantized).rows}
+    assert rows["blocks.1.conv"].absorbed == ("BatchNorm2d", "F.relu")
+    assert rows["blocks.1"].op == "Int8Add"
+    assert rows["head"].reason == "its qconfig is None, by set_module_name('head', None)"
+
+
 def test_an_exported_program_of_windows_is_saved(tmp_path: Path) -> None:
     """torch.export calls nn.Unfold and nn.Fold by other names."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Unfold((3, 2), 1, (1, 0), 2), nn.Fold((6, 6), (3, 2), 1, (1, 0), 2))
@@ -293,6 +327,60 @@ def test_sizes_stay_dynamic_and_branches_are_checked() -> None:
         assert torch.equal(prepare_fx(model, get_default_qconfig_mapping(), (X,))(x), model(x))
     with pytest.raises(InputError, match=r"`if h > 4:` \(test_capture.py:\d+\) is True; here it is False"):
         captured(torch.randn(2, 3, 4, 4))
+
+
+class Named(nn.Module):
+    """A layer called as the caller likes, among others."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.body = nn.Sequential(OrderedDict({"first": nn.Conv2d(3, 4, 3), name: nn.Conv2d(4, 4, 3)}))
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["class", 'a "b"', "a\\b", "a\nb"])
+def test_names_that_are_no_code(name: str) -> None:
+    """The module that has such a name runs as Python, and says why; the layer itself runs in int8."""
+    model = Named(name).eval()
+    prepared = prepare_fx(model, get_default_qconfig_mapping(), (X,))
+    quantized = convert_fx(calibrate(prepared, [X], progress=False))
+    torch.testing.assert_close(quantized(X), model(X), atol=0.05, rtol=0)
+    how = {each.path: each for each in captures_of(prepared)}
+    assert {path: each.how for path, each in how.items()} == {
+        "": "symbolic trace",
+        "body": "Python",
+        "body.first": "symbolic trace",
+        f"body.{name}": "symbolic trace",
+    }
+    assert f"torch.fx cannot write the name {name!r} as code" in how["body"].reason
+    assert {row.precision for row in explain(quantized).rows if row.op == "Int8Conv2d"} == {"int8"}
+    assert sum(row.op == "Int8Conv2d" for row in explain(quantized).rows) == 3
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_parameter("lambda", nn.Parameter(torch.full((4, 1, 1), 2.0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * getattr(self, "lambda")  # type: ignore[no-any-return]
+
+
+def test_a_parameter_whose_name_is_no_code() -> None:
+    model = Scaled().eval()
+    quantized = int8(model, (X,))
+    assert sqnr(model(X), quantized(X)) > 25
+    assert "'lambda'" in next(each.reason for each in captures_of(quantized) if each.path == "")
+
+
+def test_a_program_with_a_name_that_is_no_code() -> None:
+    program = torch.export.export(Scaled().eval(), (X,))
+    with pytest.raises(ConfigError, match=r"the ExportedProgram cannot be run: .*rename that module or parameter"):
+        prepare_fx(program, get_default_qconfig_mapping(), (X,))
 
 
 def test_wrapped_models_are_unwrapped() -> None:
