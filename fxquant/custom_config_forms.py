@@ -1,7 +1,7 @@
 """The form that each setting of a custom config has, whoever wrote it: a setter, a dict, an attribute, torch.ao.
 
 check(config, "prepare_custom_config")         raises ConfigError for the first setting that makes no sense
-made_of(module, Observed, "from_float", "rnn")  what the user's class makes of a module, if it is one
+made_of(module, Observed, "from_float", "rnn", qconfig)  what the user's class makes of a module, if it is one
 """
 
 from __future__ import annotations
@@ -35,8 +35,14 @@ def check(config: Any, argument: str) -> None:
             raise ConfigError(f"{argument}.{setting} is {reprlib.repr(value)}; it must be {form.words}")
 
 
-def made_of(module: nn.Module, kind: Any, maker: str, place: str) -> nn.Module:
-    """`kind.maker(module)`, of the module at `place`. Raises ConfigError if that fails or gives no module."""
+def made_of(module: nn.Module, kind: Any, maker: str, place: str, qconfig: Any) -> nn.Module:
+    """`kind.maker(module)`, of the module at `place`. Raises ConfigError if that fails or gives no module.
+
+    `qconfig`: the module's, and that of all modules in it that have none yet: their classes may want it, too.
+    """
+    for each in module.modules():
+        if not hasattr(each, "qconfig"):
+            each.qconfig = qconfig
     call = f"{kind.__name__}.{maker}, given the {type(module).__name__} {place},"
     try:
         made = getattr(kind, maker)(module)

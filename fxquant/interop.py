@@ -2,6 +2,7 @@
 
     observer factory   made once, to see what it makes; then ours of the same class name, with the same arguments
     qconfig, mapping, custom and backend configs   ours, with the same settings
+    torch.ao.nn.quantizable, as classes of custom modules   nothing: their float modules are quantized as any others
 
 A range that torch.ao halves against saturating kernels (`reduce_range`, or the 0..127 of its default observer) is taken
 at its full width: no kernel here saturates. Symmetric weights of all 8 bits are taken as -127..127: with -128 in use,
@@ -39,7 +40,7 @@ from fxquant.custom_config import (
     copied,
 )
 from fxquant.custom_config_forms import check
-from fxquant.errors import ConfigError, FxquantError
+from fxquant.errors import ConfigError, ConfigWarning, FxquantError
 from fxquant.observer import ObserverBase, Partial
 from fxquant.observer.base import usual_qparams
 from fxquant.observer.scheme import plain_dtype
@@ -75,12 +76,25 @@ def qconfig_mapping(given: Any) -> QConfigMapping:
 
 def qconfig(given: Any) -> QConfigAny:
     """A QConfig of ours that makes observers of ours. ConfigError if `given` has not the two fields of one."""
-    if given is None:
-        return None
+    if given is None or isinstance(given, TranslatedQConfig):
+        return given
     if not (hasattr(given, "activation") and hasattr(given, "weight")):
         raise ConfigError(f"expected a QConfig, or None for staying float; got {given!r}")
     weight = None if given.weight is None else observer_factory(given.weight, of_weights=True)
-    return QConfig(observer_factory(given.activation), weight)
+    made = TranslatedQConfig(observer_factory(given.activation), weight)
+    made.given = given
+    return made
+
+
+class TranslatedQConfig(QConfig):
+    """A QConfig of ours that knows the one whose settings it has."""
+
+    given: Any
+
+
+def as_given(qconfig: QConfigAny) -> Any:
+    """The QConfig as the user wrote it: custom modules may make observers of it by themselves."""
+    return getattr(qconfig, "given", qconfig)
 
 
 def observer_factory(given: Factory, of_weights: bool = False) -> Factory:
@@ -194,8 +208,24 @@ def prepare_custom_config(given: Any) -> PrepareCustomConfig:
     made: PrepareCustomConfig = _config(given, PrepareCustomConfig, "prepare_custom_config")
     made.standalone_module_names = {k: _entry(v) for k, v in made.standalone_module_names.items()}
     made.standalone_module_classes = {k: _entry(v) for k, v in made.standalone_module_classes.items()}
-    made.float_to_observed_mapping = _by_quant_type(made.float_to_observed_mapping)
+    made.float_to_observed_mapping = _without_quantizable(_by_quant_type(made.float_to_observed_mapping))
     return made
+
+
+def _without_quantizable(mapping: dict[QuantType, Any]) -> dict[QuantType, Any]:
+    """Without the classes that quantize in torch.ao what is quantized here as it is; warns of each."""
+    kept: dict[QuantType, Any] = {}
+    for quant_type, classes in mapping.items():
+        unneeded = {kind for kind, observed in classes.items() if _is_quantizable(observed)}
+        kept[quant_type] = {kind: observed for kind, observed in classes.items() if kind not in unneeded}
+        for kind in unneeded:
+            message = f"{classes[kind].__name__} of torch.ao is not needed: a {kind.__name__} is quantized as it is"
+            warnings.warn(message, ConfigWarning, stacklevel=_depth())
+    return kept
+
+
+def _is_quantizable(kind: Any) -> bool:
+    return str(kind.__module__).startswith("torch.ao.nn.quantizable.")
 
 
 def convert_custom_config(given: Any) -> ConvertCustomConfig:

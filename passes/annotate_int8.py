@@ -7,6 +7,8 @@ follow their neighbours, since a quantize and a dequantize around one cheap op c
     or all inputs are the graph's own (unless the op only moves them)
 
 The activation of a layer that stays float is float with it: in between, a scale would have to hold what it cuts off.
+A qconfig of torch.ao that measures the range of sigmoid and the like means float there; here it does where no neighbour
+says otherwise.
 The tensors that chunk and split return run where these do.
 """
 
@@ -27,8 +29,10 @@ from fxquant.graph.annotation import activations, decide, is_compound, is_severa
 from fxquant.graph.origin import origin_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import TRANSPOSED, output_channels, scale_axis
-from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
+from fxquant.interop import as_given
+from fxquant.observer import FixedQParamsObserver, ObserverBase, PassiveObserver, ReuseInputObserver
 from fxquant.ops.op import Op, Output, op_name, op_of
+from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import LONGEST_REDUCTION
 
@@ -95,7 +99,10 @@ def _why_not_drawn(node: Node) -> str:
         return "it is a part of what stays float"
     if _finishes_float(node):
         return f"it is the activation of {activations(node)[0].name}, which stays float"
-    return "neither its inputs nor all of its users run in int8"
+    alone = "neither its inputs nor all of its users run in int8"
+    if _reads_inputs_alone(node) and _measures_fixed(node):
+        return f"its qconfig, of torch.ao, measures the range that the maths gives, and {alone}"
+    return alone
 
 
 def _drawn_into_int8(node: Node) -> bool:
@@ -105,17 +112,33 @@ def _drawn_into_int8(node: Node) -> bool:
     if _is_part(node) or _finishes_float(node):
         return False
     row = op_of(node)
-    inputs_only = inputs and all(n.op == "placeholder" for n in inputs)
-    if inputs_only and row is not None and not row.moves and not _reuses(node):
+    if _reads_inputs_alone(node) and row is not None and not (row.moves or _reuses(node) or _measures_fixed(node)):
         return True
     users = [u for u in _readers(node) if surgery.is_tensor(u) or _goes_through(u, node)]
     return bool(users) and all(quant_of(u).int8 for u in users)
+
+
+def _reads_inputs_alone(node: Node) -> bool:
+    """Whether all that the op reads are the graph's own inputs."""
+    inputs = activations(node)
+    return bool(inputs) and all(x.op == "placeholder" for x in inputs)
 
 
 def _reuses(node: Node) -> bool:
     """Whether the qconfig leaves the qparams to the op's input."""
     match: Match = node.meta["qconfig"]
     return match.qconfig is not None and isinstance(match.qconfig.activation(), ReuseInputObserver)
+
+
+def _measures_fixed(node: Node) -> bool:
+    """Whether the maths gives the op's range, and a qconfig of torch.ao does not."""
+    row, match = op_of(node), node.meta["qconfig"]
+    if row is None or row.output is not Output.FIXED or match.qconfig is None:
+        return False
+    if isinstance(as_given(match.qconfig), QConfig):
+        return False
+    activation = match.qconfig.activation()
+    return not isinstance(getattr(activation, "activation_post_process", activation), FixedQParamsObserver)
 
 
 def _is_part(node: Node) -> bool:

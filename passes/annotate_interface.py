@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from fxquant.errors import ConfigError
+from fxquant.graph import surgery
 from fxquant.graph.annotation import decide, quant_of
 from fxquant.graph.interface import inputs_of, outputs_of
 from fxquant.graph.pipeline import register_pass
@@ -32,12 +33,12 @@ def annotate_interface(gm: GraphModule) -> GraphModule:
 
 
 def _custom(gm: GraphModule) -> list[Node]:
-    """The calls of modules that become observed ones in the observe stage, of static quantization."""
+    """The calls of modules that become observed ones of static quantization, where they give a tensor."""
     classes = gm.meta["prepare_custom_config"].float_to_observed_mapping
     wanted = {kind for quant_type in (QuantType.STATIC, QuantType.QAT) for kind in classes.get(quant_type, {})}
     calls = [node for node in gm.graph.nodes if node.op == "call_module" and node.meta.get("qconfig")]
     of_kind = [node for node in calls if type(gm.get_submodule(str(node.target))) in wanted]
-    return [node for node in of_kind if node.meta["qconfig"].qconfig is not None]
+    return [node for node in of_kind if node.meta["qconfig"].qconfig is not None and surgery.is_tensor(node)]
 
 
 def _at(nodes: list[Node], indexes: list[int], setting: str) -> list[Node]:

@@ -1,4 +1,7 @@
-"""float module -> ObservedClass.from_float(module), where the user gave such a class and the module has a qconfig."""
+"""float module -> ObservedClass.from_float(module), where the user gave such a class and the module has a qconfig.
+
+The qconfig is told as the user wrote it: a class of torch.ao's makes observers of torch.ao's by it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch.fx import GraphModule
 from fxquant.custom_config_forms import made_of
 from fxquant.graph.origin import where
 from fxquant.graph.pipeline import register_pass
+from fxquant.interop import as_given
 from fxquant.qconfig import QConfig
 from fxquant.quant_type import quant_type_of
 
@@ -27,8 +31,8 @@ def observe_custom(gm: GraphModule) -> GraphModule:
         observed: Any = classes.get(quant_type_of(qconfig), {}).get(type(module))
         if observed is None:
             continue
-        module.qconfig = qconfig
-        made: Any = made_of(module, observed, "from_float", where(node))
-        made.qconfig = qconfig
+        given = as_given(qconfig)
+        made: Any = made_of(module, observed, "from_float", where(node), given)
+        made.qconfig = given
         gm.set_submodule(str(node.target), made)
     return gm

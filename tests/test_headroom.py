@@ -26,9 +26,10 @@ def observed(kind: Any, x: Tensor, **arguments: Any) -> Any:
 
 
 def test_there_is_the_less_headroom_the_more_was_seen() -> None:
-    rooms = [room_for(10**power) for power in range(11)]
+    rooms = [room_for(count) for count in (*range(1, 700), *(10**power for power in range(3, 11)))]
     assert rooms == sorted(rooms, reverse=True)
-    assert rooms[0] == pytest.approx(MOST, rel=0.01)
+    assert rooms[0] == room_for(4) == MOST
+    assert room_for(5) == room_for(576) == pytest.approx(4 / 3, rel=0.01)
     assert rooms[-1] == 1.0
 
 

@@ -16,17 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from fxquant import (
+    ConvertCustomConfig,
     ObservedGraphModule,
     PrepareCustomConfig,
+    QConfigMapping,
     QuantType,
     calibrate,
     convert_fx,
     explain,
     interop,
+    interop_layers,
     prepare_fx,
     prepare_qat_fx,
 )
 from fxquant.demo.metrics import sqnr_db
+from fxquant.errors import ConfigWarning
 from fxquant.observer import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver, PlaceholderObserver
 
 pytest.importorskip("torch.ao.quantization.quantize_fx")
@@ -274,3 +278,161 @@ def test_names_of_plain_dtypes() -> None:
         PlaceholderObserver(dtype=torch.quint8, is_dynamic=True),
     ]
     assert [each.dtype for each in made] == [torch.uint8, torch.int8, torch.uint8]
+
+
+# Custom modules
+
+
+class Doubled(nn.Module):
+    """A float module that its own classes quantize."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.linear(x)
+
+
+class ObservedDoubled(Doubled):
+    @classmethod
+    def from_float(cls, module: Any) -> ObservedDoubled:
+        made = cls()
+        made.linear = module.linear
+        return made
+
+
+class QuantizedDoubled(Doubled):
+    @classmethod
+    def from_observed(cls, module: Any) -> QuantizedDoubled:
+        module.linear.activation_post_process = module.activation_post_process
+        made = cls()
+        made.linear = ao_nn().quantized.Linear.from_float(module.linear)
+        return made
+
+
+class DynamicDoubled(Doubled):
+    @classmethod
+    def from_observed(cls, module: Any) -> DynamicDoubled:
+        made = cls()
+        made.linear = ao_nn().quantized.dynamic.Linear.from_float(module.linear)
+        return made
+
+
+def ao_nn() -> Any:
+    return torch.ao.nn
+
+
+def doubled() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 6), Doubled(), nn.Linear(6, 6)).eval()
+
+
+ROWS = torch.randn(64, 6, generator=torch.Generator().manual_seed(2))
+
+
+def test_a_custom_module_may_be_made_of_quantized_layers() -> None:
+    model = doubled()
+    mapping = ao.QConfigMapping().set_global(ao.qconfig.default_qconfig)
+    custom = PrepareCustomConfig().set_float_to_observed_mapping(Doubled, ObservedDoubled)
+    convert = ConvertCustomConfig().set_observed_to_quantized_mapping(ObservedDoubled, QuantizedDoubled)
+    prepared = calibrate(prepare_fx(model, mapping, (ROWS,), custom), [ROWS], progress=False)
+    quantized = convert_fx(prepared, convert)
+    assert sqnr_db(model(ROWS), quantized(ROWS)) > 30
+    assert not hasattr(model[1], "qconfig")
+
+
+def test_a_custom_module_may_be_made_of_dynamic_layers() -> None:
+    model = doubled()
+    mapping = ao.QConfigMapping().set_global(ao.qconfig.default_dynamic_qconfig)
+    custom = PrepareCustomConfig().set_non_traceable_module_classes([Doubled])
+    convert = ConvertCustomConfig().set_observed_to_quantized_mapping(Doubled, DynamicDoubled, QuantType.DYNAMIC)
+    quantized: Any = convert_fx(prepare_fx(model, mapping, (ROWS,), custom), convert)
+    assert type(quantized.get_submodule("1").linear).__module__.startswith("torch.ao.nn.quantized.dynamic")
+    assert sqnr_db(model(ROWS), quantized(ROWS)) > 30
+
+
+def test_custom_modules_are_told_the_qconfig_as_it_was_given() -> None:
+    given = ao.qconfig.default_qconfig
+    for qconfig in (given, interop.qconfig(given)):
+        mapping = QConfigMapping().set_global(qconfig)
+        custom = PrepareCustomConfig().set_float_to_observed_mapping(Doubled, ObservedDoubled)
+        observed = prepare_fx(doubled(), mapping, (ROWS,), custom).get_submodule("1")
+        assert observed.qconfig is given
+        assert observed.linear.qconfig is given
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_quantizable_lstm_of_torch_ao_is_an_lstm_here(bidirectional: bool) -> None:
+    model = Recurrent(nn.LSTM(6, 8, bidirectional=bidirectional)).eval()
+    x = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(3))
+    custom = PrepareCustomConfig().set_float_to_observed_mapping(nn.LSTM, ao_nn().quantizable.LSTM)
+    convert = ConvertCustomConfig().set_observed_to_quantized_mapping(ao_nn().quantizable.LSTM, ao_nn().quantized.LSTM)
+    mapping = ao.get_default_qconfig_mapping("x86")
+    with pytest.warns(ConfigWarning, match="LSTM of torch.ao is not needed"):
+        prepared = prepare_fx(model, mapping, (x,), custom)
+    quantized = convert_fx(calibrate(prepared, [x], progress=False), convert)
+    assert "int8" in [row.precision for row in explain(quantized).rows if row.place == "lstm"]
+    assert sqnr_db(model(x)[0], quantized(x)[0]) > 25
+
+
+class Recurrent(nn.Module):
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Any:
+        return self.lstm(x)
+
+
+class ObservedLSTM(nn.Module):
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Any:
+        return self.lstm(x)
+
+    @classmethod
+    def from_float(cls, module: Any) -> ObservedLSTM:
+        return cls(module)
+
+
+def test_a_custom_module_may_give_several_tensors() -> None:
+    model, x = Recurrent(nn.LSTM(6, 8)).eval(), torch.randn(5, 4, 6)
+    custom = PrepareCustomConfig().set_float_to_observed_mapping(nn.LSTM, ObservedLSTM)
+    mapping = ao.get_default_qconfig_mapping("x86")
+    prepared = calibrate(prepare_fx(model, mapping, (x,), custom), [x], progress=False)
+    assert isinstance(prepared.lstm, ObservedLSTM)
+    torch.testing.assert_close(convert_fx(prepared)(x), model(x))
+
+
+def quantized_layer(name: str, *sizes: int) -> Any:
+    home = ao_nn().intrinsic.quantized if "ReLU" in name else ao_nn().quantized
+    layer = getattr(home, name)(*sizes)
+    shape = layer.weight().shape
+    scales, zero_points = torch.rand(shape[0]).double() * 0.01 + 0.001, torch.zeros(shape[0], dtype=torch.int64)
+    weight = torch.quantize_per_channel(torch.randn(shape), scales, zero_points, 0, torch.qint8)
+    layer.set_weight_bias(weight, torch.randn(shape[0]))
+    layer.scale, layer.zero_point = 0.03, 90
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "shape"),
+    [
+        ("Linear", (6, 4), (5, 6)),
+        ("LinearReLU", (6, 4), (5, 6)),
+        ("Conv1d", (4, 6, 3), (2, 4, 9)),
+        ("Conv2d", (4, 6, 3, 2, 1), (2, 4, 9, 8)),
+        ("ConvReLU2d", (4, 6, 3, 2, 1), (2, 4, 9, 8)),
+        ("Conv3d", (4, 6, 2), (2, 4, 5, 5, 5)),
+    ],
+)
+def test_quantized_layers_compute_the_same_of_floats(name: str, sizes: Any, shape: Any) -> None:
+    torch.manual_seed(4)
+    layer = quantized_layer(name, *sizes)
+    x = torch.quantize_per_tensor(torch.randn(shape), 0.05, 30, torch.quint8)
+    ours = nn.Sequential(interop_layers.in_floats(nn.Sequential(layer)))
+    difference = (ours(x.dequantize()) - layer(x).dequantize()).abs()
+    assert difference.max() < 1.01 * layer.scale
+    assert difference.mean() < 0.02 * layer.scale

@@ -10,7 +10,7 @@ from graphs import Written, annotated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxquant import QConfig, QConfigMapping, get_default_qconfig, get_default_qconfig_mapping
+from fxquant import QConfig, QConfigMapping, get_default_qconfig, get_default_qconfig_mapping, interop
 from fxquant.graph.annotation import quant_of
 from fxquant.observer import MinMaxObserver, PerChannelMinMaxObserver, PlaceholderObserver
 from fxquant.ops.op import op_of
@@ -86,6 +86,20 @@ def test_what_is_no_layers_activation_alone_is_not_float_with_it() -> None:
 
 def test_what_reads_only_the_graphs_input_runs_in_int8() -> None:
     assert decisions(Written(lambda m, x: torch.tanh(F.max_pool2d(x, 2)))) == {"max_pool2d": "", "tanh": ""}
+
+
+def test_a_qconfig_of_torch_ao_that_measures_a_fixed_range_means_float_unless_neighbours_do_not() -> None:
+    ao = pytest.importorskip("torch.ao.quantization")
+    theirs = interop.qconfig_mapping(ao.QConfigMapping().set_global(ao.default_qconfig))
+    fixed = interop.qconfig_mapping(ao.get_default_qconfig_mapping("x86"))
+    alone = Written(lambda m, x: torch.tanh(torch.sigmoid(x)))
+    reasons = decisions(alone, mapping=theirs)
+    assert "of torch.ao, measures the range that the maths gives" in reasons["sigmoid"]
+    assert reasons["tanh"] == "neither its inputs nor all of its users run in int8"
+    for mapping in (None, fixed):
+        assert decisions(alone, mapping=mapping) == {"sigmoid": "", "tanh": ""}
+    assert decisions(conv(lambda m, x: m.conv(torch.sigmoid(x))), mapping=theirs) == {"sigmoid": "", "conv2d": ""}
+    assert decisions(Written(lambda m, x: F.hardswish(x)), mapping=theirs) == {"hardswish": ""}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,20 @@ def test_what_the_model_returns_is_not_rounded(act: Any) -> None:
     assert torch.equal(after(x), expected)
 
 
+@pytest.mark.parametrize("act", [lambda x: x, ops.relu, lambda x: ops.clamp(x, -0.5, 1.0)])
+def test_what_was_trained_saturates_as_in_training(act: Any) -> None:
+    gm = graph_of(lambda x, **p: rounded(act(real(x, **p))), **WEIGHT)
+    gm.meta["trains"] = True
+    x = torch.cat([uint8(100, 16), torch.full((1, 16), 255).byte(), torch.zeros(1, 16).byte()])
+    trained = gm(x)
+    exact = graph_of(lambda x, **p: act(real(x, **p)), **WEIGHT)(x)
+    within = (exact > trained.min()) & (exact < trained.max())
+    after = convert_float_reads(gm)
+    assert not quantizes(after)
+    assert (after(x) - trained).abs().max() <= 0.501 * Y.scale
+    assert torch.equal(after(x)[within], exact[within])
+
+
 def test_nor_is_what_an_op_reads_that_stays_float() -> None:
     gm = graph_of(lambda x, **p: ops.gelu(rounded(real(x, **p))), **WEIGHT)
     decide(node_of(gm, ops.gelu), int8=False, reason="no kernel")

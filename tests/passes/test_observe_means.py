@@ -11,6 +11,8 @@ from fxquant import (
     QConfigMapping,
     calibrate,
     convert_fx,
+    default_weight_only_qconfig,
+    float16_dynamic_qconfig,
     get_default_qat_qconfig_mapping,
     get_default_qconfig_mapping,
     ops,
@@ -45,6 +47,12 @@ def test_what_stays_float_and_what_trains_has_none() -> None:
     assert len(means(prepare_fx(net(), mapping, (X,)))) == 1
     assert not means(prepare_fx(net(), QConfigMapping(), (X,)))
     assert not means(prepare_qat_fx(net(), get_default_qat_qconfig_mapping(), (X,)))
+
+
+def test_float16_has_none() -> None:
+    for qconfig, count in ((default_weight_only_qconfig, 1), (float16_dynamic_qconfig, 0)):
+        mapping = QConfigMapping().set_object_type(nn.Linear, qconfig)
+        assert len(means(prepare_fx(net(), mapping, (X,)))) == count
 
 
 def test_dead_code_is_removed_around_it() -> None:
