@@ -56,6 +56,9 @@ class ReadInFloat(Rule):
         return ops.clamp(x, low, high)
 
 
+RULES = (ReadInFloat(),)
+
+
 @register_pass(stage="convert")
 def convert_float_reads(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [ReadInFloat()])
+    return apply_rules(gm, RULES)

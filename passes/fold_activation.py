@@ -35,6 +35,9 @@ class Clamp(Rule):
         return ops.quantize(x, qparams.saturate(m.q, low, high))
 
 
+RULES = (Relu(), Clamp())
+
+
 @register_pass(stage="fold")
 def fold_activation(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Relu(), Clamp()])
+    return apply_rules(gm, RULES)

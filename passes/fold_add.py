@@ -27,6 +27,9 @@ class OnOneScale(Rule):
         return self.int8(a, b, a_multiplier, b_multiplier, m.p.zero_point, m.r.zero_point, qparams.bounds(m.q))
 
 
+RULES = (OnOneScale(ops.add, ops.int8_add),)
+
+
 @register_pass(stage="fold")
 def fold_add(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [OnOneScale(ops.add, ops.int8_add)])
+    return apply_rules(gm, RULES)

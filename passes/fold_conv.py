@@ -153,8 +153,12 @@ TRANSPOSED: tuple[Any, ...] = (
 )
 
 
+RULES: tuple[Rule, ...] = (
+    *(rule(*forms) for forms in ORDINARY for rule in (Conv, ConvAdd)),
+    *(rule(*forms) for forms in TRANSPOSED for rule in (ConvTranspose, ConvTransposeAdd)),
+)
+
+
 @register_pass(stage="fold")
 def fold_conv(gm: GraphModule) -> GraphModule:
-    rules: list[Rule] = [rule(*forms) for forms in ORDINARY for rule in (Conv, ConvAdd)]
-    rules += [rule(*forms) for forms in TRANSPOSED for rule in (ConvTranspose, ConvTransposeAdd)]
-    return apply_rules(gm, rules)
+    return apply_rules(gm, RULES)

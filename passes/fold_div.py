@@ -20,6 +20,9 @@ class Div(Rule):
         return ops.int8_div(a, b, multiplier, m.p.zero_point, m.r.zero_point, qparams.bounds(m.q))
 
 
+RULES = (Div(),)
+
+
 @register_pass(stage="fold")
 def fold_div(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Div()])
+    return apply_rules(gm, RULES)

@@ -19,6 +19,9 @@ class Embedding(Rule):
         return ops.int8_embedding(indices, m.constant("rows", qparams.quantize(m.fetch(m.w), m.q)))
 
 
+RULES = (Embedding(),)
+
+
 @register_pass(stage="fold")
 def fold_embedding(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Embedding()])
+    return apply_rules(gm, RULES)

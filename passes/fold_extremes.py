@@ -13,8 +13,9 @@ from fxquant.graph.rewrite import apply_rules
 
 from .fold_add import OnOneScale
 
+RULES = (OnOneScale(ops.maximum, ops.int8_maximum), OnOneScale(ops.minimum, ops.int8_minimum))
+
 
 @register_pass(stage="fold")
 def fold_extremes(gm: GraphModule) -> GraphModule:
-    rules = [OnOneScale(ops.maximum, ops.int8_maximum), OnOneScale(ops.minimum, ops.int8_minimum)]
-    return apply_rules(gm, rules)
+    return apply_rules(gm, RULES)

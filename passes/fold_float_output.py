@@ -60,10 +60,16 @@ class ConvTranspose(TransposedConvolution):
         return self.integer(m, x, FloatOutput())
 
 
+RULES: tuple[Rule, ...] = (
+    Linear(),
+    *(Conv(*forms) for forms in ORDINARY),
+    *(ConvTranspose(*forms) for forms in TRANSPOSED),
+)
+
+
 @register_pass(stage="fold")
 def fold_float_output(gm: GraphModule) -> GraphModule:
-    rules: list[Rule] = [Linear(), *(Conv(*forms) for forms in ORDINARY)]
-    gm = apply_rules(gm, [*rules, *(ConvTranspose(*forms) for forms in TRANSPOSED)])
+    gm = apply_rules(gm, RULES)
     for node in list(gm.graph.nodes):
         if node.target in (ops.relu, ops.clamp):
             _absorb(node)

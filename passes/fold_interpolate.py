@@ -21,6 +21,9 @@ class Interpolate(Rule):
         return ops.int8_interpolate_bilinear(x, size, scale, align_corners, int(m.q.zero_point))
 
 
+RULES = (Interpolate(),)
+
+
 @register_pass(stage="fold")
 def fold_interpolate(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Interpolate()])
+    return apply_rules(gm, RULES)

@@ -49,9 +49,12 @@ def _grouped(m: Match, x: Any, scale: Tensor) -> Any:
     return ops.int8_linear_grouped(x, *tensors, multiplier, m.p.zero_point, qparams.bounds(m.q))
 
 
+RULES = (Linear(), LinearAdd())
+
+
 @register_pass(stage="fold")
 def fold_linear(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Linear(), LinearAdd()])
+    return apply_rules(gm, RULES)
 
 
 def integer_linear(m: Match, x: Any, output: Requantize | FloatOutput, **residual: Any) -> Any:

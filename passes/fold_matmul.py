@@ -48,6 +48,9 @@ class Attention(Rule):
         )
 
 
+RULES = (Matmul(), Attention())
+
+
 @register_pass(stage="fold")
 def fold_matmul(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Matmul(), Attention()])
+    return apply_rules(gm, RULES)

@@ -20,6 +20,9 @@ class Mul(Rule):
         return ops.int8_mul(a, b, multiplier, m.p.zero_point, m.r.zero_point, qparams.bounds(m.q))
 
 
+RULES = (Mul(),)
+
+
 @register_pass(stage="fold")
 def fold_mul(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Mul()])
+    return apply_rules(gm, RULES)

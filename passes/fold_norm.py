@@ -56,6 +56,9 @@ def _eps(m: Match) -> float:
     return qparams.float32(m.eps / m.p.scale**2)
 
 
+RULES = (LayerNorm(), RmsNorm(), GroupNorm())
+
+
 @register_pass(stage="fold")
 def fold_norm(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [LayerNorm(), RmsNorm(), GroupNorm()])
+    return apply_rules(gm, RULES)

@@ -100,23 +100,23 @@ def _requantize(m: Match) -> tuple[float, int, Any]:
     return qparams.float32(m.p.scale / m.q.scale), int(m.p.zero_point), qparams.bounds(m.q)
 
 
+RULES = (
+    MaxPool(ops.max_pool1d, ops.int8_max_pool2d, flat=True),
+    MaxPool(ops.max_pool2d, ops.int8_max_pool2d),
+    MaxPool(ops.max_pool3d, ops.int8_max_pool3d),
+    AvgPool1d(ops.avg_pool1d, ops.int8_avg_pool2d, flat=True),
+    AvgPool(ops.avg_pool2d, ops.int8_avg_pool2d),
+    AvgPool(ops.avg_pool3d, ops.int8_avg_pool3d),
+    AdaptiveAvgPool(ops.adaptive_avg_pool1d, ops.int8_adaptive_avg_pool2d, flat=True),
+    AdaptiveAvgPool(ops.adaptive_avg_pool2d, ops.int8_adaptive_avg_pool2d),
+    AdaptiveAvgPool(ops.adaptive_avg_pool3d, ops.int8_adaptive_avg_pool3d),
+    AdaptiveMaxPool(ops.adaptive_max_pool1d, ops.int8_adaptive_max_pool2d, flat=True),
+    AdaptiveMaxPool(ops.adaptive_max_pool2d, ops.int8_adaptive_max_pool2d),
+    AdaptiveMaxPool(ops.adaptive_max_pool3d, ops.int8_adaptive_max_pool3d),
+    Mean(),
+)
+
+
 @register_pass(stage="fold")
 def fold_pool(gm: GraphModule) -> GraphModule:
-    return apply_rules(
-        gm,
-        [
-            MaxPool(ops.max_pool1d, ops.int8_max_pool2d, flat=True),
-            MaxPool(ops.max_pool2d, ops.int8_max_pool2d),
-            MaxPool(ops.max_pool3d, ops.int8_max_pool3d),
-            AvgPool1d(ops.avg_pool1d, ops.int8_avg_pool2d, flat=True),
-            AvgPool(ops.avg_pool2d, ops.int8_avg_pool2d),
-            AvgPool(ops.avg_pool3d, ops.int8_avg_pool3d),
-            AdaptiveAvgPool(ops.adaptive_avg_pool1d, ops.int8_adaptive_avg_pool2d, flat=True),
-            AdaptiveAvgPool(ops.adaptive_avg_pool2d, ops.int8_adaptive_avg_pool2d),
-            AdaptiveAvgPool(ops.adaptive_avg_pool3d, ops.int8_adaptive_avg_pool3d),
-            AdaptiveMaxPool(ops.adaptive_max_pool1d, ops.int8_adaptive_max_pool2d, flat=True),
-            AdaptiveMaxPool(ops.adaptive_max_pool2d, ops.int8_adaptive_max_pool2d),
-            AdaptiveMaxPool(ops.adaptive_max_pool3d, ops.int8_adaptive_max_pool3d),
-            Mean(),
-        ],
-    )
+    return apply_rules(gm, RULES)

@@ -34,6 +34,9 @@ class Remap(Rule):
         return ops.lookup(x, m.constant("table", table))
 
 
+RULES = (Cancel(), Remap())
+
+
 @register_pass(stage="fold")
 def fold_quant_dequant(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Cancel(), Remap()])
+    return apply_rules(gm, RULES)

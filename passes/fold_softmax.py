@@ -34,6 +34,9 @@ def _numbers(m: Match) -> tuple[float, int, float, Any]:
     return scale, m.p.zero_point, inverse, qparams.bounds(m.q)
 
 
+RULES = (Softmax(), LogSoftmax())
+
+
 @register_pass(stage="fold")
 def fold_softmax(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Softmax(), LogSoftmax()])
+    return apply_rules(gm, RULES)

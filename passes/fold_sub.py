@@ -10,7 +10,9 @@ from fxquant.graph.rewrite import apply_rules
 
 from .fold_add import OnOneScale
 
+RULES = (OnOneScale(ops.sub, ops.int8_add, sign=-1),)
+
 
 @register_pass(stage="fold")
 def fold_sub(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [OnOneScale(ops.sub, ops.int8_add, sign=-1)])
+    return apply_rules(gm, RULES)

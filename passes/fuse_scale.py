@@ -39,6 +39,9 @@ def _factor(m: Match) -> Tensor:
     return torch.tensor([float(m.s)]) if isinstance(m.s, (int, float)) else m.fetch(m.s)
 
 
+RULES = (Scaled(),)
+
+
 @register_pass(stage="fuse")
 def fuse_scale(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Scaled()])
+    return apply_rules(gm, RULES)

@@ -49,6 +49,9 @@ class HardswishDividedLast(Rule):
         return ops.hardswish(x)
 
 
+RULES = (Silu(), HardswishDividedLast(), Hardsigmoid(), Hardswish())
+
+
 @register_pass(stage="normalize")
 def normalize_activations(gm: GraphModule) -> GraphModule:
-    return apply_rules(gm, [Silu(), HardswishDividedLast(), Hardsigmoid(), Hardswish()])
+    return apply_rules(gm, RULES)

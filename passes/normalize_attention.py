@@ -224,12 +224,13 @@ class Attention(Rule):
         return ops.attention(a, key, v, mask, False, scale)
 
 
-SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedProduct())
+SCALES = (ScaledLeft(), DividedLeft(), ScaledRight(), ScaledProduct(), DividedProduct(), MaskSubtracted())
+MASKS = (ReshapedScores(), ConstantAdded(), ConstantAddedToo(), MaskAddedTwice(), MaskAdded(), MaskFilled())
+ATTENTION = (Attention(),)
 
 
 @register_pass(stage="normalize")
 def normalize_attention(gm: GraphModule) -> GraphModule:
-    windows = (ReshapedScores(), ConstantAdded(), ConstantAddedToo())
-    masks = (MaskAddedTwice(), MaskAdded(), MaskFilled())
-    scores = infer_shapes(apply_rules(gm, [*SCALES, MaskSubtracted()]))
-    return infer_shapes(apply_rules(infer_shapes(apply_rules(scores, [*windows, *masks])), [Attention()]))
+    for rules in (SCALES, MASKS, ATTENTION):
+        gm = infer_shapes(apply_rules(gm, rules))
+    return gm

@@ -44,6 +44,9 @@ class Weighted(Rule):
         return ops.rms_norm(x, size, weight, eps)
 
 
+RULES = (RmsNorm(), Weighted())
+
+
 @register_pass(stage="normalize")
 def normalize_norm(gm: GraphModule) -> GraphModule:
-    return infer_shapes(apply_rules(gm, [RmsNorm(), Weighted()]))
+    return infer_shapes(apply_rules(gm, RULES))

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from fxquant.graph import surgery
 from fxquant.graph.blame import Blame
 from fxquant.graph.level import debug_level
 from fxquant.graph.look import Look
@@ -36,6 +37,7 @@ def run_part(gm: GraphModule, stage: str, selection: Selection | None = None) ->
     blame = Blame(stage)
     for each in passes_of(stage) if selection is None else selection[stage]:
         gm = _run(gm, each, blame)
+    gm.recompile()
     blame.settle(gm)
     if debug_level() >= 1:
         verify(gm, stage)
@@ -48,7 +50,12 @@ def _run(gm: GraphModule, each: Pass, blame: Blame) -> GraphModule:
     level = debug_level()
     before = Look.at(gm) if level >= 2 else None
     snapshot(gm, f"before_{each.name}")
-    gm = blame.run(gm, each) if level >= 1 or not each.builtin else blame.run_unwatched(gm, each)
+    if each.builtin:  # which reads graphs only; plug-ins may run them
+        with surgery.recompiled_later():
+            gm = blame.run(gm, each) if level >= 1 else blame.run_unwatched(gm, each)
+    else:
+        gm.recompile()
+        gm = blame.run(gm, each)
     if level >= 1:
         print(f"{each.stage:>10} {each.name:<32} {blame.seconds * 1e3:8.2f} ms", file=sys.stderr)
     if before is not None:

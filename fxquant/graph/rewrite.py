@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -105,6 +106,13 @@ class Rule:
         """What a refusal calls it."""
         return type(self).__name__
 
+    @cached_property
+    def recorded(self) -> Pattern:
+        """Its pattern. Recording takes longer than most graphs take to match, so rules are best made once."""
+        pattern = Pattern(self.pattern, self.name)
+        _check_names(self, pattern)
+        return pattern
+
     def check(self, m: Match) -> None:
         """Calls m.refuse(reason) where the rule does not hold."""
 
@@ -134,9 +142,7 @@ def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
 
     Raises TypeError for a pattern that fits nothing, and for a rewrite that does not return what the pattern does.
     """
-    compiled = [(each, Pattern(each.pattern, each.name)) for each in rules]
-    for each, pattern in compiled:
-        _check_names(each, pattern)
+    compiled = [(each, each.recorded) for each in rules]
     refused: set[tuple[Node, Rule]] = set()
     rewritten = 0
     while changes := sum(_apply_first(gm, node, compiled, refused) for node in list(gm.graph.nodes)):

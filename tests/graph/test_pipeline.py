@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from fxquant.passes import PIPELINE
-from graphs import calls, graph_of
+from graphs import X, calls, graph_of
 from torch.fx import GraphModule
 
 from fxquant import Match, Rule, apply_rules, ops, register_pass
@@ -51,6 +51,25 @@ def test_a_plug_in_runs_at_the_end_of_its_stage() -> None:
     assert [p.name for p in passes_of("fold")] == [*always("fold"), "relu_twice"]
     assert [p.name for p in passes_of("plan")] == [*always("plan"), "mine"]
     assert calls(run_stage(graph_of(lambda x: ops.relu(ops.relu(ops.relu(x)))), "fold")) == [ops.relu]
+
+
+def test_the_code_of_a_graph_is_new_in_plug_ins_and_after_the_stage() -> None:
+    seen = []
+
+    def look(gm: GraphModule) -> GraphModule:
+        seen.append(gm.code)
+        return gm
+
+    def folded() -> str:
+        gm = run_stage(graph_of(lambda x: ops.quantize(ops.dequantize(x, X), X)), "fold")
+        assert calls(gm) == []
+        return str(gm.code)
+
+    new = graph_of(lambda x: x).code
+    assert folded() == new
+    register_pass("fold")(look)
+    assert folded() == new
+    assert seen == [new]
 
 
 def test_there_is_no_other_stage() -> None:

@@ -17,6 +17,7 @@ from fxquant.graph.surgery.attributes import (
 )
 from fxquant.graph.surgery.cleaning import (
     clean,
+    recompiled_later,
     renumber,
 )
 from fxquant.graph.surgery.nodes import (
@@ -61,6 +62,7 @@ __all__ = [
     "parameter",
     "place",
     "put",
+    "recompiled_later",
     "rename_module",
     "renumber",
     "replace",

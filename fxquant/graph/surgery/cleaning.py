@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch.fx import Graph, GraphModule, Node
@@ -11,6 +14,18 @@ from fxquant.graph.expect import CHECKS
 from fxquant.graph.tree import drop_unused
 from fxquant.graph.watching import is_statistic
 
+_recompiled_later: ContextVar[bool] = ContextVar("_recompiled_later", default=False)
+
+
+@contextmanager
+def recompiled_later() -> Iterator[None]:
+    """Within it `clean` leaves the code of graphs as it was: recompiling takes longer than most passes."""
+    token = _recompiled_later.set(True)
+    try:
+        yield
+    finally:
+        _recompiled_later.reset(token)
+
 
 def clean(gm: GraphModule) -> GraphModule:
     """Removes dead nodes and attributes that no node uses any more; checks and recompiles the graph."""
@@ -18,7 +33,8 @@ def clean(gm: GraphModule) -> GraphModule:
     used = {str(node.target) for node in gm.graph.nodes if node.op in ("get_attr", "call_module")}
     drop_unused(gm, "", used)
     gm.graph.lint()
-    gm.recompile()
+    if not _recompiled_later.get():
+        gm.recompile()
     return gm
 
 

@@ -1,7 +1,9 @@
 // Loops that are unrolled by construction, so that an array indexed by the counter stays in registers.
 #pragma once
 
+#ifndef FXQUANT_UNROLLED  // which the sanitized build defines as nothing
 #define FXQUANT_UNROLLED __attribute__((always_inline))
+#endif
 
 namespace fxquant {
 namespace {
@@ -13,7 +15,7 @@ struct Index {
 
 // body(Index<0>{}), ..., body(Index<Count - 1>{}); mark the lambda FXQUANT_UNROLLED.
 template <int Count, class Body>
-inline __attribute__((always_inline)) void unroll(const Body& body) {
+FXQUANT_UNROLLED inline void unroll(const Body& body) {
   if constexpr (Count > 0) {
     unroll<Count - 1>(body);
     body(Index<Count - 1>{});

@@ -148,45 +148,78 @@ class Epilogue {
 // Layers without dilation whose kernel and stride are known: the quads of a strip of columns are made once, in a
 // scratch that stays in the L1 cache, and read by all the output rows and columns that need them. Where the rows that
 // they serve are as many as those of a quad, the lower quads are the upper ones of the rows that follow.
-template <class V, int KernelH, int KernelW, int Stride, Finish How>
-class Strip {
+template <class V, int KernelH, int KernelW, int Stride>
+class Quads {
   using Int = typename V::Int;
   using Columns = Int (*)[4][V::kParts];
   static constexpr int kGroups = (KernelH + 3) / 4;
-  static constexpr int kRows = (4 * kGroups - KernelH) / Stride + 1;  // output rows that the quads of a strip serve
-  static constexpr bool kReused = kRows * Stride == 4;
   static constexpr int kColumns = 64 / kGroups + 4;
-  static constexpr int kOutputs = ((kColumns - KernelW) / Stride + 1) / V::kTogether * V::kTogether;
 
  public:
-  explicit Strip(const DepthwiseTask& task) : task_(task), epilogue_(task) {
+  static constexpr int kRows = (4 * kGroups - KernelH) / Stride + 1;  // output rows that the quads of a strip serve
+  static constexpr int kOutputs = ((kColumns - KernelW) / Stride + 1) / V::kTogether * V::kTogether;
+
+  explicit Quads(const DepthwiseTask& task) : task_(task) {
     for (int row = 0; row < kRows; ++row) shift_weights(row);
   }
 
-  void run() {
-    const int64_t strips = (task_.y.w + kOutputs - 1) / kOutputs;
-    const int64_t even = (task_.y.w + strips - 1) / strips;
-    const int64_t outputs = (even + V::kTogether - 1) / V::kTogether * V::kTogether;
-    for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
-      compute_strip(ox, task_.y.w - ox < outputs ? task_.y.w - ox : outputs);
+  // Makes those of `count` outputs of the rows from `oy` on; `follows`: those of the rows above were the last ones
+  // made.
+  void make(int64_t oy, int64_t ox, int64_t count, bool follows) {
+    const bool has_upper = kReused && follows;
+    if (has_upper) first_group_ = (first_group_ + 1) % kGroups;
+    for (int group = has_upper ? kGroups - 1 : 0; group < kGroups; ++group) {
+      make_group(group, oy, ox, (count - 1) * Stride + KernelW);
     }
+  }
+
+  // Those that the outputs from one on read, on the way along a row.
+  struct Position {
+    Columns columns[kGroups];
+
+    FXQUANT_UNROLLED void advance(int outputs) {
+      unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { columns[g] += outputs * Stride; });
+    }
+  };
+  FXQUANT_UNROLLED Position begin() {
+    Position at;
+    unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { at.columns[g] = group(g); });
+    return at;
+  }
+
+  // Column by column, each for all taps of all outputs that it serves. Groups sum on their own, so that twice as many
+  // products are under way at once.
+  template <int Count, int Part>
+  FXQUANT_UNROLLED void accumulate(int64_t row, const Position& at, Int (&acc)[Count]) const {
+    Int sums[kGroups][Count];
+    const Int bias = V::load(task_.block + Part * V::kWidth);
+    unroll<kGroups * Count>([&](auto i)
+                                FXQUANT_UNROLLED { sums[i / Count][i % Count] = i < Count ? bias : V::zero(); });
+    unroll<(Count - 1) * Stride + KernelW>([&](auto c) FXQUANT_UNROLLED {
+      unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
+        constexpr int kGroup = k / V::kParts, kSplit = k % V::kParts;
+        Int column = at.columns[kGroup][c][Part][kSplit];
+        V::keep(column);
+        unroll<KernelW>([&](auto j) FXQUANT_UNROLLED {
+          constexpr int kOutput = (c - j) / Stride;
+          if constexpr (c >= j && (c - j) % Stride == 0 && kOutput < Count) {
+            const Int weight = weights_[row][kGroup][j][Part][kSplit];
+            sums[kGroup][kOutput] = V::dot(sums[kGroup][kOutput], column, weight);
+          }
+        });
+      });
+    });
+    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
+      acc[x] = sums[0][x];
+      unroll<kGroups - 1>([&](auto g) FXQUANT_UNROLLED { acc[x] = V::add_32(acc[x], sums[g + 1][x]); });
+    });
   }
 
  private:
-  void compute_strip(int64_t ox, int64_t count) {
-    for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += kRows) {
-      const int64_t rows = task_.row_end - oy < kRows ? task_.row_end - oy : kRows;
-      const bool has_upper = kReused && oy > task_.row_begin;
-      if (has_upper) first_group_ = (first_group_ + 1) % kGroups;
-      for (int group = has_upper ? kGroups - 1 : 0; group < kGroups; ++group) {
-        make_quads(group, oy, ox, (count - 1) * Stride + KernelW);
-      }
-      for (int64_t row = 0; row < rows; ++row) compute_row(row, oy + row, ox, count);
-    }
-  }
+  static constexpr bool kReused = kRows * Stride == 4;
 
   // The quads of the rows 4 * group to 4 * group + 3 from the first one on that an output row reads.
-  Columns quads(int group) { return quads_[(first_group_ + group) % kGroups]; }
+  Columns group(int group) { return quads_[(first_group_ + group) % kGroups]; }
 
   // The filters moved down by `row` strides, across the borders of quads: what that output row multiplies with.
   void shift_weights(int row) {
@@ -204,7 +237,7 @@ class Strip {
     }
   }
 
-  void make_quads(int group, int64_t oy, int64_t ox, int64_t count) {
+  void make_group(int group, int64_t oy, int64_t ox, int64_t count) {
     const DepthwiseGeometry& g = task_.layer->geometry;
     const int64_t ix = ox * Stride - g.pad_left, iy = oy * Stride - g.pad_top;
     const int64_t first = ix < 0 ? (-ix < count ? -ix : count) : 0;
@@ -212,7 +245,7 @@ class Strip {
     const int64_t last = inside_end > first ? inside_end : first;
     constexpr int kUsedRows = kReused ? 4 * kGroups : KernelH + (kRows - 1) * Stride;
     FourRows rows(task_, iy + 4 * group, 1, ix + first, kUsedRows - 4 * group);
-    const Columns made = quads(group);
+    const Columns made = this->group(group);
     fill_outside(made, 0, first);
     for (int64_t column = first; column < last; ++column) {
       load_quads<V>(rows.pixel, task_.channels, made[column]);
@@ -228,15 +261,47 @@ class Strip {
     }
   }
 
+  const DepthwiseTask& task_;
+  Int weights_[kRows][kGroups][KernelW][4][V::kParts];
+  Int quads_[kGroups][kColumns][4][V::kParts];
+  int first_group_ = 0;
+};
+
+// Strip by strip of columns, from quads to outputs.
+template <class V, int KernelH, int KernelW, int Stride, Finish How>
+class Strip {
+  using Int = typename V::Int;
+  using Made = Quads<V, KernelH, KernelW, Stride>;
+
+ public:
+  explicit Strip(const DepthwiseTask& task) : task_(task), epilogue_(task), quads_(task) {}
+
+  void run() {
+    const int64_t strips = (task_.y.w + Made::kOutputs - 1) / Made::kOutputs;
+    const int64_t even = (task_.y.w + strips - 1) / strips;
+    const int64_t outputs = (even + V::kTogether - 1) / V::kTogether * V::kTogether;
+    for (int64_t ox = 0; ox < task_.y.w; ox += outputs) {
+      compute_strip(ox, task_.y.w - ox < outputs ? task_.y.w - ox : outputs);
+    }
+  }
+
+ private:
+  void compute_strip(int64_t ox, int64_t count) {
+    for (int64_t oy = task_.row_begin; oy < task_.row_end; oy += Made::kRows) {
+      const int64_t rows = task_.row_end - oy < Made::kRows ? task_.row_end - oy : Made::kRows;
+      quads_.make(oy, ox, count, oy > task_.row_begin);
+      for (int64_t row = 0; row < rows; ++row) compute_row(row, oy + row, ox, count);
+    }
+  }
+
   void compute_row(int64_t row, int64_t oy, int64_t ox, int64_t count) {
     OutputPixels out(task_, oy, ox);
-    Columns columns[kGroups];
-    unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { columns[g] = quads(g); });
+    typename Made::Position at = quads_.begin();
     int64_t i = 0;
     const auto next = [&](auto together) FXQUANT_UNROLLED {
-      compute<together>(row, columns, out);
+      compute<together>(row, at, out);
       out.advance(together);
-      unroll<kGroups>([&](auto g) FXQUANT_UNROLLED { columns[g] += together * Stride; });
+      at.advance(together);
       i += together;
     };
     while (count - i >= V::kTogether) next(Index<V::kTogether>{});
@@ -246,14 +311,14 @@ class Strip {
     });
   }
 
-  // Count outputs from `out` on, of which `columns` are the first ones.
+  // Count outputs from `out` on, whose quads are `at`.
   template <int Count>
-  FXQUANT_UNROLLED void compute(int64_t row, const Columns (&columns)[kGroups], const OutputPixels& out) {
+  FXQUANT_UNROLLED void compute(int64_t row, const typename Made::Position& at, const OutputPixels& out) {
     Int words[Count];
     unroll<2>([&](auto half) FXQUANT_UNROLLED {
       Int a[Count], b[Count];
-      round_part<Count, 2 * half>(row, columns, out, a);
-      round_part<Count, 2 * half + 1>(row, columns, out, b);
+      round_part<Count, 2 * half>(row, at, out, a);
+      round_part<Count, 2 * half + 1>(row, at, out, b);
       unroll<Count>([&](auto x) FXQUANT_UNROLLED {
         const Int both = epilogue_.words(a[x], b[x]);
         if constexpr (half == 1) {
@@ -266,46 +331,16 @@ class Strip {
   }
 
   template <int Count, int Part>
-  FXQUANT_UNROLLED void round_part(int64_t row, const Columns (&columns)[kGroups], const OutputPixels& out,
+  FXQUANT_UNROLLED void round_part(int64_t row, const typename Made::Position& at, const OutputPixels& out,
                                    Int (&rounded)[Count]) {
     Int acc[Count];
-    accumulate<Count, Part>(row, columns, acc);
+    quads_.template accumulate<Count, Part>(row, at, acc);
     unroll<Count>([&](auto x) FXQUANT_UNROLLED { rounded[x] = epilogue_.template round_at<Part>(acc[x], out, x); });
-  }
-
-  // Column by column, each for all taps of all outputs that it serves. Groups sum on their own, so that twice as many
-  // products are under way at once.
-  template <int Count, int Part>
-  FXQUANT_UNROLLED void accumulate(int64_t row, const Columns (&columns)[kGroups], Int (&acc)[Count]) {
-    Int sums[kGroups][Count];
-    const Int bias = V::load(task_.block + Part * V::kWidth);
-    unroll<kGroups * Count>([&](auto i)
-                                FXQUANT_UNROLLED { sums[i / Count][i % Count] = i < Count ? bias : V::zero(); });
-    unroll<(Count - 1) * Stride + KernelW>([&](auto c) FXQUANT_UNROLLED {
-      unroll<kGroups * V::kParts>([&](auto k) FXQUANT_UNROLLED {
-        constexpr int kGroup = k / V::kParts, kSplit = k % V::kParts;
-        Int column = columns[kGroup][c][Part][kSplit];
-        V::keep(column);
-        unroll<KernelW>([&](auto j) FXQUANT_UNROLLED {
-          constexpr int kOutput = (c - j) / Stride;
-          if constexpr (c >= j && (c - j) % Stride == 0 && kOutput < Count) {
-            const Int weight = weights_[row][kGroup][j][Part][kSplit];
-            sums[kGroup][kOutput] = V::dot(sums[kGroup][kOutput], column, weight);
-          }
-        });
-      });
-    });
-    unroll<Count>([&](auto x) FXQUANT_UNROLLED {
-      acc[x] = sums[0][x];
-      unroll<kGroups - 1>([&](auto g) FXQUANT_UNROLLED { acc[x] = V::add_32(acc[x], sums[g + 1][x]); });
-    });
   }
 
   const DepthwiseTask& task_;
   const Epilogue<V, How> epilogue_;
-  Int weights_[kRows][kGroups][KernelW][4][V::kParts];
-  Int quads_[kGroups][kColumns][4][V::kParts];
-  int first_group_ = 0;
+  Made quads_;
 };
 
 // Any layer: the quads of every output are made for it alone.

@@ -31,7 +31,7 @@
 #include "gemm/pack.h"
 #include "gemm/run.h"
 
-#define FXQUANT_INLINE inline __attribute__((always_inline))
+#define FXQUANT_INLINE FXQUANT_UNROLLED inline
 
 namespace fxquant {
 namespace {
