@@ -15,6 +15,7 @@ from torch.fx import GraphModule, Node
 from fxquant import ops
 from fxquant.graph import surgery
 from fxquant.graph.annotation import decide
+from fxquant.graph.limits import backend_limit, call_limit, made_by, weight_config_limit
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.weights import TRANSPOSED, is_depthwise
 from fxquant.kernels.recurrent import LARGEST_OF_TWO_BYTES
@@ -22,8 +23,6 @@ from fxquant.observer import default_weight_observer
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic
-
-from .annotate_int8 import backend_limit, call_limit, made_by, weight_config_limit
 
 DEPTHWISE_LIMIT = "it is depthwise: too little is computed of each input to make up for finding its scale"
 FEW_LIMIT = "it has few rows or columns: too little is computed of each number to make up for finding its scale"

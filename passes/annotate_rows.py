@@ -13,13 +13,12 @@ import torch
 from torch.fx import GraphModule, Node
 
 from fxquant.graph.annotation import decide, quant_of
+from fxquant.graph.limits import backend_limit, made_by
 from fxquant.graph.pipeline import register_pass
 from fxquant.kernels.embedding import MODES
 from fxquant.observer import PassiveObserver
 from fxquant.ops.op import Op, op_of
 from fxquant.qconfig_mapping import Match
-
-from .annotate_int8 import backend_limit, made_by
 
 
 @register_pass(stage="annotate")

@@ -13,12 +13,12 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant.graph.annotation import decide
+from fxquant.graph.limits import backend_limit, config_limit, made_by
 from fxquant.graph.pipeline import register_pass
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qconfig_mapping import Match
 
 from .annotate_dynamic import dynamic_limit, dynamic_of
-from .annotate_int8 import backend_limit, config_limit, made_by
 
 SEQUENCES = (nn.LSTM, nn.GRU, nn.RNN)
 SEQUENCE_QCONFIG = "sequence_qconfig"  # of node.meta: the qconfig of dynamic activations that the module converts by

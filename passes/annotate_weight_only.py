@@ -11,13 +11,13 @@ import torch
 from torch.fx import GraphModule
 
 from fxquant.graph.annotation import decide
+from fxquant.graph.limits import backend_limit, call_limit, made_by
 from fxquant.graph.pipeline import register_pass
 from fxquant.observer import PassiveObserver
 from fxquant.ops.op import op_of
 from fxquant.qconfig_mapping import Match
 
 from .annotate_dynamic import in_8_bits
-from .annotate_int8 import backend_limit, call_limit, made_by
 from .annotate_rows import wants_integer_weights, wants_real_activations
 
 # What activations may be; sums are float32.

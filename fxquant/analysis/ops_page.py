@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from torch.fx import Graph, Node
 
+from fxquant.graph.limits import config_limit
 from fxquant.ops import integer
 from fxquant.ops.op import OPS, Op
-from fxquant.passes.annotate_int8 import config_limit  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig, get_default_qat_qconfig, get_default_qconfig
 from fxquant.qconfig_mapping import Match
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fxquant import qparams
 from fxquant.errors import ConfigError
-from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
+from fxquant.graph.limits import made_by
 from fxquant.passes.fold_rows import rows_of  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, float_qparams_weight_only_qconfig
 from fxquant.runtime.layers.embedding import RowsEmbedding, RowsEmbeddingBag

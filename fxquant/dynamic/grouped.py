@@ -11,8 +11,8 @@ from fxquant.dynamic.features import Features
 from fxquant.dynamic.readable import readable
 from fxquant.dynamic.weight import IntegerWeight, integers_of, levels_of
 from fxquant.errors import ConfigError
+from fxquant.graph.limits import group_limit
 from fxquant.passes.annotate_dynamic import integer_bias_limit, wants_integer_bias  # type: ignore[import-untyped]
-from fxquant.passes.annotate_int8 import group_limit  # type: ignore[import-untyped]
 from fxquant.passes.fold_weight_only import scales_of_groups  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match

@@ -21,10 +21,10 @@ from fxquant.dynamic.weight import (
     scales_of,
 )
 from fxquant.errors import ConfigError
+from fxquant.graph.limits import made_by
 from fxquant.kernels.dynamic import Packed, dynamic_linear_now
 from fxquant.observer.scheme import plain_dtype
 from fxquant.passes.annotate_dynamic import wants_integer_bias  # type: ignore[import-untyped]
-from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qconfig_mapping import Match
 from fxquant.qparams import Dynamic, FloatOutput

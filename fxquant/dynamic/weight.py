@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fxquant import qparams
 from fxquant.errors import ConfigError
+from fxquant.graph.limits import made_by
 from fxquant.passes.annotate_dynamic import (  # type: ignore[import-untyped]
     dynamic_limit,
     dynamic_of,
@@ -17,7 +18,6 @@ from fxquant.passes.annotate_dynamic import (  # type: ignore[import-untyped]
     two_bytes_limit,
     wants_two_bytes,
 )
-from fxquant.passes.annotate_int8 import made_by  # type: ignore[import-untyped]
 from fxquant.passes.annotate_weight_only import wants_float16_weights  # type: ignore[import-untyped]
 from fxquant.passes.observe_weights import rounded  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fxquant.dynamic.grouped import InGroups, constants_of
+from fxquant.graph.limits import weight_config_limit
 from fxquant.kernels.weight_only import weight_only_linear_now
-from fxquant.passes.annotate_int8 import weight_config_limit  # type: ignore[import-untyped]
 from fxquant.passes.annotate_weight_only import in_integers, wants_weight_only  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig
 from fxquant.qconfig_mapping import Match
