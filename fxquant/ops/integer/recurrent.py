@@ -35,9 +35,7 @@ twice.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import ParamSpec
 
 import torch
 from torch import Tensor
@@ -47,8 +45,6 @@ from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
 from fxquant.ops.recurrent import CANDIDATE, GATES
 from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
-
-P = ParamSpec("P")
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -97,18 +93,6 @@ def _step(kind: str, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tenso
         return state, state
     state = tanh(a + b) if kind == "rnn_tanh" else _at_least(a + b, 0.0)
     return state, state
-
-
-def _hidden_alone(name: str, states: Callable[P, tuple[Tensor, Tensor]]) -> Callable[P, Tensor]:
-    """The op `name`: the h that `states` gives, where nothing reads the last c."""
-
-    def hidden(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        return states(*args, **kwargs)[0]
-
-    hidden.__name__ = hidden.__qualname__ = name
-    hidden.__doc__ = f"The h of {states.__name__} alone, where nothing reads the last c."
-    hidden.__signature__ = inspect.signature(states).replace(return_annotation="Tensor")  # type: ignore[attr-defined]
-    return op(activations=("x", "h0"), at_run_time=("c0",))(hidden)
 
 
 @op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
@@ -167,7 +151,26 @@ def _all_steps(
     return torch.stack(found[::-1] if reverse else found), state
 
 
-int8_recurrent = _hidden_alone("int8_recurrent", int8_recurrent_states)
+@op(activations=("x", "h0"), at_run_time=("c0",))
+def int8_recurrent(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor | None,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    x_zero_point: int,
+    h_scale: float,
+    output: Requantize,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> Tensor:
+    """The h of int8_recurrent_states alone, where nothing reads the last c."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
+    return int8_recurrent_states(x, *weights, kind, reverse, x_zero_point, h_scale, output, h0, c0)[0]
 
 
 @op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
@@ -201,7 +204,24 @@ def dynamic_recurrent_states(
     return _all_steps(kind, a, h, state, reverse, product, lambda s: s)
 
 
-dynamic_recurrent = _hidden_alone("dynamic_recurrent", dynamic_recurrent_states)
+@op(activations=("x", "h0"), at_run_time=("c0",))
+def dynamic_recurrent(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor | None,
+    multiplier_ih: Tensor,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> Tensor:
+    """The h of dynamic_recurrent_states alone, where nothing reads the last c."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, multiplier_ih, multiplier_hh)
+    return dynamic_recurrent_states(x, *weights, kind, reverse, dynamic, h0, c0)[0]
 
 
 @op(activations=("a", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
