@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from torch.fx import GraphModule, Node
 
+from fxquant.fake_quantize.fake_quantize import observer_within
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_compound, is_several, is_table, leads, quant_of
 from fxquant.graph.limits import backend_limit, call_limit, config_limit, group_size_of
@@ -116,8 +117,7 @@ def _measures_fixed(node: Node) -> bool:
         return False
     if isinstance(as_given(match.qconfig), QConfig):
         return False
-    activation = match.qconfig.activation()
-    return not isinstance(getattr(activation, "activation_post_process", activation), FixedQParamsObserver)
+    return not isinstance(observer_within(match.qconfig.activation()), FixedQParamsObserver)
 
 
 def _is_part(node: Node) -> bool:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxquant.fake_quantize import FakeQuantizeBase, FixedQParamsFakeQuantize
+from fxquant.fake_quantize.fake_quantize import observer_within
 from fxquant.graph import surgery
 from fxquant.graph.annotation import quant_of
 from fxquant.graph.origin import where
@@ -52,7 +53,7 @@ def _observer(gm: GraphModule, watched: list[Node]) -> nn.Module:
     if len(watched) == 1 and row is not None and row.fixed is not None and quant_of(watched[0]).int8:
         fixed = FixedQParamsObserver.with_args(scale=row.fixed[0], zero_point=row.fixed[1])
         return FixedQParamsFakeQuantize(fixed) if isinstance(made, FakeQuantizeBase) else fixed()
-    learns = getattr(made, "activation_post_process", made)
+    learns = observer_within(made)
     if isinstance(learns, MovingAverageMinMaxObserver):
         learns.values = len(watched)
         learns.warm_up = round(1 / max(learns.averaging_constant, 1e-3))
@@ -74,5 +75,5 @@ def _measuring(gm: GraphModule, watched: list[Node]) -> nn.Module:
 
 
 def _measures(observer: Any) -> bool:
-    learns = getattr(observer, "activation_post_process", observer)
+    learns = observer_within(observer)
     return not observer.is_dynamic and not isinstance(learns, (FixedQParamsObserver, PassiveObserver))

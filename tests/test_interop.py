@@ -384,14 +384,7 @@ class Recurrent(nn.Module):
         return self.lstm(x)
 
 
-class ObservedLSTM(nn.Module):
-    def __init__(self, lstm: nn.LSTM) -> None:
-        super().__init__()
-        self.lstm = lstm
-
-    def forward(self, x: Tensor) -> Any:
-        return self.lstm(x)
-
+class ObservedLSTM(Recurrent):
     @classmethod
     def from_float(cls, module: Any) -> ObservedLSTM:
         return cls(module)

@@ -68,6 +68,11 @@ class FakeQuantizeBase(ObserverBase):
         self.enable_observer(False)
 
 
+def observer_within(made: Any) -> Any:
+    """What finds the qparams of `made`: the observer of a fake-quantize that has one, or else `made` itself."""
+    return getattr(made, "activation_post_process", made)
+
+
 class FakeQuantize(FakeQuantizeBase):
     """Observes with an `observer`, made with `quant_min`, `quant_max` (if given) and `observer_kwargs`.
 

@@ -154,7 +154,7 @@ inline void expect_reference(const Problem& p, TestLayer& test, Random& random, 
     Guarded<uint8_t> scratch(static_cast<size_t>(kernel.scratch_size(conv, p.threads)));
     randomize(scratch, random, -1);
     conv.scratch = scratch.data();
-    conv.scratch_size = kernel.scratch_size(conv, p.threads);
+    conv.scratch_size = static_cast<int64_t>(scratch.size());
     y.fill(kCanary);
     kernel.run(conv, p.threads);
     for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
