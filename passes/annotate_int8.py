@@ -20,6 +20,7 @@ from fxquant.fake_quantize.fake_quantize import observer_within
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, decide, is_compound, is_several, is_table, leads, quant_of
 from fxquant.graph.limits import backend_limit, call_limit, config_limit, group_size_of
+from fxquant.graph.origin import path_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.interop import as_given
 from fxquant.observer import FixedQParamsObserver, ReuseInputObserver
@@ -78,7 +79,7 @@ def _why_not_drawn(node: Node) -> str:
     if _is_part(node):
         return "it is a part of what stays float"
     if _finishes_float(node):
-        return f"it is the activation of {activations(node)[0].name}, which stays float"
+        return f"it is the activation of {path_of(activations(node)[0])}, which stays float"
     alone = "neither its inputs nor all of its users run in int8"
     if _reads_inputs_alone(node) and _measures_fixed(node):
         return f"its qconfig, of torch.ao, measures the range that the maths gives, and {alone}"

@@ -1,20 +1,23 @@
 """dequantize(quantize(act(linear(dequantize(x, p), ...)), q), q), read in float alone -> act(linear(...))
-the same in a model of prepare_qat_fx                           -> clamp(act(linear(...)), low, high)
+dequantize(quantize(act(add(a, b)), q), q), read by layers alone that stay float    -> act(add(a, b))
+the same in a model of prepare_qat_fx                           -> clamp(act(...), low, high)
 
 where act is nothing, relu or clamp; likewise for convolutions. Rounding to q serves ops that read integers; where none
-does, it only loses accuracy, and so does saturating at the range that calibration saw. The op computes in int8 as
-before, see fold_float_output. A model of prepare_qat_fx was trained to saturate at the bounds of q, low and high, so it
-still does; the rounding was noise to it, whose mean is 0.
+does, it only loses accuracy, and so does saturating at the range that calibration saw. A linear computes in int8 as
+before, see fold_float_output; an add is float itself, and what it alone reads is not rounded, either. A model of
+prepare_qat_fx was trained to saturate at the bounds of q, low and high, so it still does; the rounding was noise to it,
+whose mean is 0.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from fxquant import ops
-from fxquant.graph.annotation import quant_of, stays_float
+from fxquant.graph.annotation import decide, leads, quant_of, stays_float
+from fxquant.graph.origin import path_of
 from fxquant.graph.pipeline import register_pass
 from fxquant.graph.rewrite import Match, Rule, apply_rules
 from fxquant.graph.weights import is_depthwise
@@ -34,9 +37,7 @@ class ReadInFloat(Rule):
     def check(self, m: Match) -> None:
         if not all(user.op == "output" or stays_float(user) for user in m.root.users):
             m.refuse("an op that may run in int8 reads it")
-        x = m.x
-        if x.target in _BOUNDS and len(x.users) == 1:
-            x = x.args[0]
+        x = _within_bounds(m.x)
         if x.target not in _WITH_FLOAT_OUTPUT or len(x.users) > 1:
             m.refuse("only linear and convolutions write float32 from int8, and only if nothing else reads it")
         if quant_of(x).grouped:
@@ -56,7 +57,27 @@ class ReadInFloat(Rule):
         return ops.clamp(x, low, high)
 
 
-RULES = (ReadInFloat(),)
+class SumReadInFloat(ReadInFloat):
+    def check(self, m: Match) -> None:
+        if not all(stays_float(user) and leads(user) for user in m.root.users):
+            m.refuse("something else reads it than layers that stay float")
+        total = _within_bounds(m.x)
+        if total.target is not ops.add or len(total.users) > 1:
+            m.refuse("only sums are as cheap in float, and only if nothing else reads it")
+
+    def rewrite(self, m: Match, x: Any, q: Any) -> Any:
+        readers = ", ".join(path_of(user) for user in m.root.users)
+        for node in (m.x, _within_bounds(m.x)):
+            decide(node, int8=False, reason=f"only layers that stay float read it: {readers}")
+        return super().rewrite(m, x, q)
+
+
+def _within_bounds(x: Node) -> Any:
+    """What a relu or a clamp is of that only the quantize reads; other nodes as they are."""
+    return x.args[0] if x.target in _BOUNDS and len(x.users) == 1 else x
+
+
+RULES = (ReadInFloat(), SumReadInFloat())
 
 
 @register_pass(stage="convert")

@@ -31,8 +31,9 @@ in place) is the same op. This page is made from the op table by `python -m fxqu
 
 Under a QAT qconfig an op computes in training what it will compute in int8 afterwards. Every op also runs in float:
 where its qconfig is None, where a call has arguments that no kernel takes, where neither its inputs nor its users run
-in int8, and as the activation of a layer that stays float. `fxquant.explain` names the reason for each op that stays
-float. Ops that are not in the table stay float; so do comparisons, since true and false have no scale.
+in int8, as the activation of a layer that stays float, and as a sum that only such layers read. `fxquant.explain` names
+the reason for each op that stays float. Ops that are not in the table stay float; so do comparisons, since true and
+false have no scale.
 
 Under `float_qparams_weight_only_qconfig` and `float_qparams_weight_only_qconfig_4bit` embeddings and bags of them are
 "rows", of 8 or 4 bits; so they are under the QAT qconfigs for embeddings. The default mappings set these for bags,

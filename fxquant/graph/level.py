@@ -30,8 +30,11 @@ def debug_level() -> int:
 
 
 def note_refusal(who: str, node: Node, reason: str) -> None:
-    """Keeps with `node` why `who` left it as it is; printed from level 3 on."""
-    node.meta.setdefault("refusals", []).append(f"{who}: {reason}")
+    """Keeps with `node` why `who` left it as it is, once; printed from level 3 on."""
+    refusals, refusal = node.meta.setdefault("refusals", []), f"{who}: {reason}"
+    if refusal in refusals:
+        return
+    refusals.append(refusal)
     if debug_level() >= 3:
         print(f"{who} refuses {node.name}: {reason}", file=sys.stderr)
 

@@ -90,3 +90,9 @@ def origin_of(node: Node) -> Origin | None:
 def where(node: Node) -> str:
     """The node's place in the user's model, for messages."""
     return str(origin_of(node) or node.name)
+
+
+def path_of(node: Node) -> str:
+    """As where, in one word: the path of a module that was called, or else the node's name."""
+    origin = origin_of(node)
+    return origin.module_path if origin and origin.is_module_call else node.name

@@ -143,9 +143,8 @@ def apply_rules(gm: GraphModule, rules: Sequence[Rule]) -> GraphModule:
     Raises TypeError for a pattern that fits nothing, and for a rewrite that does not return what the pattern does.
     """
     compiled = [(each, each.recorded) for each in rules]
-    refused: set[tuple[Node, Rule]] = set()
     rewritten = 0
-    while changes := sum(_apply_first(gm, node, compiled, refused) for node in list(gm.graph.nodes)):
+    while changes := sum(_apply_first(gm, node, compiled) for node in list(gm.graph.nodes)):
         rewritten += changes
     return surgery.clean(gm) if rewritten else gm
 
@@ -159,11 +158,9 @@ def _check_names(each: Rule, pattern: Pattern) -> None:
         raise TypeError(f"the rewrite of {each.name} asks for {unknown[0]}; the wildcards of its pattern are {known}")
 
 
-def _apply_first(
-    gm: GraphModule, node: Node, compiled: Iterable[tuple[Rule, Pattern]], refused: set[tuple[Node, Rule]]
-) -> bool:
+def _apply_first(gm: GraphModule, node: Node, compiled: Iterable[tuple[Rule, Pattern]]) -> bool:
     for each, pattern in compiled:
-        if (node, each) in refused or node.op == "output" or node._erased:
+        if node.op == "output" or node._erased:
             continue
         for fit in pattern.fits(gm, node):
             roots = tuple(fit.places[root] for root in pattern.roots)
@@ -174,7 +171,6 @@ def _apply_first(
                 each.check(m)
                 _rewrite(each, m)
             except Refusal as reason:
-                refused.add((node, each))
                 note_refusal(each.name, node, str(reason))
                 continue
             return True

@@ -9,6 +9,7 @@ from fxquant.errors import ConfigError
 from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, leads, quant_of
 from fxquant.graph.matching import matches
+from fxquant.graph.origin import path_of
 from fxquant.graph.watching import readers_of, value_of
 from fxquant.ops.op import op_of
 from fxquant.placement.place import run_in_float
@@ -28,7 +29,7 @@ def leave_float(gm: GraphModule, mapping: QConfigMapping) -> GraphModule:
     for unit in units:
         excluded = next((node for node in unit if node in found and found[node].qconfig is None), None)
         if excluded is not None:
-            run_in_float(unit, f"{excluded.name} has the qconfig None at conversion, by {found[excluded].source}")
+            run_in_float(unit, f"{path_of(excluded)} has the qconfig None at conversion, by {found[excluded].source}")
     for unit in _cut_off(units):
         run_in_float(unit, "no int8 op is left beside it")
     return surgery.clean(gm)

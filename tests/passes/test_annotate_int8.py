@@ -73,7 +73,7 @@ def test_the_activation_of_a_float_layer_is_float_with_it(residual: bool) -> Non
 
     mapping = get_default_qconfig_mapping().set_module_name("first", None).set_object_type(operator.add, None)
     reasons = decisions(conv(code, first=nn.ConvTranspose2d(4, 4, 1)), mapping=mapping)
-    assert reasons["silu"] == f"it is the activation of {'add' if residual else 'conv_transpose2d'}, which stays float"
+    assert reasons["silu"] == f"it is the activation of {'add' if residual else 'first'}, which stays float"
     assert reasons["clamp"] == "it is the activation of silu, which stays float"
     assert reasons["conv2d"] == ""
 

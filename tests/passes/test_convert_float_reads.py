@@ -9,7 +9,7 @@ from graphs import X, Y, Z, calls, graph_of, int8, node_of, uint8, weight_qparam
 from torch.fx import GraphModule
 
 from fxquant import ops
-from fxquant.graph.annotation import decide
+from fxquant.graph.annotation import decide, quant_of
 
 WEIGHT = {"w": int8(3, 16), "b": torch.tensor([0.5, -1.0, 0.0])}
 
@@ -63,6 +63,29 @@ def test_depthwise_kernels_give_integers_only() -> None:
 
     assert quantizes(convert_float_reads(graph_of(build, w=int8(4, 1, 3, 3))))
     assert not quantizes(convert_float_reads(graph_of(build, w=int8(4, 2, 3, 3))))
+
+
+def summed(x: Any, act: Any = lambda y: y, **p: Any) -> Any:
+    return rounded(act(ops.add(rounded(real(x, **p)), ops.dequantize(x[:, :3], X))))
+
+
+@pytest.mark.parametrize("act", [lambda x: x, ops.relu])
+def test_nor_is_a_sum_that_a_float_layer_reads_or_what_it_alone_reads(act: Any) -> None:
+    last = torch.rand(2, 3)
+    gm = graph_of(lambda x, last, **p: ops.linear(summed(x, act, **p), last), last=last, **WEIGHT)
+    decide([node for node in gm.graph.nodes if node.target is ops.linear][-1], int8=False, reason="a wish")
+    x = uint8(5, 16)
+    expected = graph_of(lambda x, **p: act(ops.add(real(x, **p), ops.dequantize(x[:, :3], X))), **WEIGHT)(x) @ last.T
+    after = convert_float_reads(gm)
+    assert not quantizes(after)
+    assert torch.equal(after(x), expected)
+    assert quant_of(node_of(after, ops.add)).reason == "only layers that stay float read it: linear_1"
+
+
+def test_other_float_ops_do_not_draw_a_sum_out_of_int8() -> None:
+    gm = graph_of(lambda x, **p: ops.gelu(summed(x, ops.relu, **p)), **WEIGHT)
+    decide(node_of(gm, ops.gelu), int8=False, reason="no kernel")
+    assert quantizes(convert_float_reads(gm))
 
 
 def both(x: Any, **p: Any) -> Any:
