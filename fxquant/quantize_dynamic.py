@@ -74,8 +74,8 @@ def quantize_dynamic(
     `qconfig_spec`: module classes, names ("encoder.0") or instances, as a collection, or with a QConfig each (None:
     stays float); a setting holds for what is within the module, too, and the most specific one decides: an instance, a
     name, a class, what is around it. A layer of an LSTM, GRU or RNN has a name as well ("lstm.l0", "lstm.l0_reverse").
-    Without it Linear, LSTM, GRU, RNN and their cells are quantized; of `dtype` float16 Linear, which keeps its weights
-    as such, of uint8 (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a
+    Without it Linear, LSTM, GRU, RNN and their cells are quantized; of `dtype` float16 they keep their weights as such;
+    of uint8 (or quint8) Embedding and EmbeddingBag, of quint4x2 EmbeddingBag. `dtype` chooses the QConfig of a
     collection. Convolutions are quantized where they are named, or what they are in; depthwise ones stay float.
     `mapping`: classes by those that they take the place of, each with `from_float(module)`, which finds the QConfig as
     `module.qconfig`. Only exact classes are replaced. `inplace`: the model itself is changed, not a copy.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule
 
+from fxquant import ops
 from fxquant.graph.annotation import decide
 from fxquant.graph.limits import backend_limit, call_limit, made_by
 from fxquant.graph.pipeline import register_pass
@@ -28,7 +29,9 @@ REALS = (torch.float32, torch.bfloat16)
 def annotate_weight_only(gm: GraphModule) -> GraphModule:
     for node in gm.graph.nodes:
         row, match = op_of(node), node.meta.get("qconfig")
-        if row is None or not row.weight_only or "custom" in node.meta or not (match and wants_weight_only(match)):
+        if row is None or "custom" in node.meta or not (match and wants_weight_only(match)):
+            continue
+        if not (row.weight_only or (row.call is ops.recurrent and wants_float16_weights(match))):
             continue
         reason = call_limit(gm, node, row, in_integers(match), REALS) or backend_limit(gm, node, has_weight=True)
         decide(node, weight_only=reason is None, reason=reason or "it computes with real numbers, of narrower weights")

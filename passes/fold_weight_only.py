@@ -1,4 +1,8 @@
-"""linear(x, dequantize(w, s), b) -> weight_only_linear(x, w, s, b) of the ops that annotate_weight_only chose."""
+"""linear(x, dequantize(w, s), b)      -> weight_only_linear(x, w, s, b)
+recurrent(x, dequantize(w, s), …)   -> recurrent(x, w, …), w of float16
+
+of the ops that annotate_weight_only chose.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ from .fold_dynamic import float_bias, integer_weight
 def fold_weight_only(gm: GraphModule) -> GraphModule:
     for node in list(gm.graph.nodes):
         if quant_of(node).weight_only:
-            _fold(gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
+            _FOLDS[node.target](gm, node, op_of(node).bind(node))  # type: ignore[union-attr]
     return surgery.clean(gm)
 
 
-def _fold(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+def _linear(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     weight, scale = integer_weight(gm, arguments)
     tensors = {
         "weight": weight,
@@ -35,6 +39,15 @@ def _fold(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     constants = [surgery.own_constant(gm, node, name, tensor) for name, tensor in tensors.items()]
     new = surgery.emit(node, ops.weight_only_linear, arguments["x"], *constants, FloatOutput(), sources=[node])
     surgery.replace(node, new)
+
+
+def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
+    for name in ("weight_ih", "weight_hh"):
+        widened = arguments[name]
+        surgery.replace_in(widened.args[0], widened, [node])
+
+
+_FOLDS: dict[Any, Any] = {ops.linear: _linear, ops.recurrent: _recurrent}
 
 
 def scales_of_groups(scale: Tensor, outputs: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""Linear layers with float16 weights, module by module and in graph mode."""
+"""Linear and recurrent layers with float16 weights, module by module and in graph mode."""
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -96,12 +97,53 @@ def test_the_reference_runs() -> None:
     torch.testing.assert_close(reference(x), rounded(model, x), rtol=1e-5, atol=1e-5)
 
 
+class Sequences(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(10, 12, 2, bidirectional=True, batch_first=True)
+        self.gru, self.rnn = nn.GRU(24, 8, bias=False), nn.RNN(8, 6, nonlinearity="relu")
+        self.cell, self.last = nn.LSTMCell(6, 5), nn.GRUCell(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.rnn(self.gru(self.lstm(x)[0].transpose(0, 1))[0])[0]
+        last: Tensor = self.last(self.cell(y[-1])[0])
+        return last
+
+
+def test_recurrent_layers_compute_with_rounded_weights(tmp_path: Any) -> None:
+    model, x = Sequences().eval(), torch.randn(3, 7, 10)
+    by_hand = copy.deepcopy(model)
+    for parameter in by_hand.parameters():
+        if parameter.dim() == 2:
+            parameter.data = parameter.data.half().float()
+    eager, graph = quantize_dynamic(model, dtype=torch.float16), in_graph(model, x)
+    expected = by_hand(x)
+    assert not torch.equal(expected, model(x))
+    for quantized in (eager, graph):
+        torch.testing.assert_close(quantized(x), expected, rtol=1e-6, atol=1e-6)
+        matrices = [tensor for tensor in quantized.state_dict().values() if tensor.dim() == 2]
+        assert len(matrices) == 16
+        assert {tensor.dtype for tensor in matrices} == {torch.float16}
+    assert {row.precision for row in explain(graph).rows if row.op == "recurrent"} == {"weight-only"}
+    for again in copies_of(graph, tmp_path):
+        assert torch.equal(again(x), graph(x))
+    assert torch.equal(pickle.loads(pickle.dumps(eager))(x), eager(x))
+
+
+def test_a_layer_among_others_may_have_them() -> None:
+    model = nn.LSTM(4, 4, 2).eval()
+    spec = {nn.LSTM: default_dynamic_qconfig, "l0": float16_dynamic_qconfig}
+    quantized: Any = quantize_dynamic(model, spec)
+    assert quantized.l0.weight_hh.dtype is torch.float16
+    assert quantized.l1.constant("weight_hh").dtype is torch.int8
+
+
 def test_what_stays_float_says_so() -> None:
-    model = nn.ModuleList([nn.Linear(4, 4), nn.LSTM(4, 4), nn.GRUCell(4, 4)])
-    with pytest.warns(ConfigWarning, match=r"1, a LSTM; 2, a GRUCell: stays float, since only Linear has a form"):
+    model = nn.ModuleList([nn.Linear(4, 4), nn.LSTM(4, 4, proj_size=2)])
+    with pytest.warns(ConfigWarning, match=r"1, a LSTM: stays float, since a layer with projections has no form"):
         quantized = quantize_dynamic(model, dtype=torch.float16)
-    assert [type(module) for module in quantized[1:]] == [nn.LSTM, nn.GRUCell]
-    with pytest.raises(ConfigError, match=r"the layer l0 of a LSTM cannot be dynamic: .* torch.float16 activations"):
+    assert type(quantized[1]) is nn.LSTM
+    with pytest.raises(ConfigError, match=r"a layer with projections has no form with weights of 16 bits"):
         quantize_dynamic(model, {"1": default_dynamic_qconfig, "1.l0": float16_dynamic_qconfig})
     conv, x = nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), torch.randn(1, 3, 8, 8)
     [row] = explain(in_graph(conv, x)).rows

@@ -309,9 +309,9 @@ class Picked(nn.Module):
 def test_weights_of_16_bits_are_refused_where_there_is_no_kernel() -> None:
     with pytest.raises(ConfigError, match="int16 weights; kernels take int8"):
         quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear: per_channel_dynamic_qconfig_16bit})
-    with pytest.warns(ConfigWarning, match="stays float, since a layer with projections has no kernel for int16"):
+    with pytest.warns(ConfigWarning, match="stays float, since a layer with projections has no form with weights"):
         quantize_dynamic(nn.LSTM(4, 6, proj_size=3), {nn.LSTM: per_channel_dynamic_qconfig_16bit})
-    with pytest.raises(ConfigError, match="projections has no kernel for int16"):
+    with pytest.raises(ConfigError, match="projections has no form with weights"):
         quantize_dynamic(
             nn.LSTM(4, 6, proj_size=3), {nn.LSTM: default_dynamic_qconfig, "l0": per_channel_dynamic_qconfig_16bit}
         )

@@ -110,7 +110,8 @@ def _row(gm: GraphModule, node: Node, integers: set[Node], us: Microseconds) -> 
     dynamic = layer is not None and OPS[layer.integer_op].name.startswith("dynamic_")
     dynamic = dynamic or (module and quant_of(node).dynamic is not None)
     precision = "boundary" if boundary else "int8" if node in integers or _in_int8(gm, node) else "float"
-    precision = "dynamic" if dynamic else "weight-only" if isinstance(layer, WeightOnlyLinear) else precision
+    weight_only = isinstance(layer, WeightOnlyLinear) or (layer is None and quant_of(node).weight_only)
+    precision = "dynamic" if dynamic else "weight-only" if weight_only else precision
     return Row(
         node=node.name,
         op=op_name(gm, node),

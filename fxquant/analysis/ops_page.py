@@ -40,7 +40,7 @@ Under `float_qparams_weight_only_qconfig` and `float_qparams_weight_only_qconfig
 which stay float under a qconfig of integer activations. The maximum of a bag stays float.
 
 Under `default_weight_only_qconfig`, `per_channel_weight_only_qconfig` and `group_weight_only_qconfig` linear computes
-real numbers, of int8 weights; under `float16_dynamic_qconfig`, of float16 weights.
+real numbers, of int8 weights; under `float16_dynamic_qconfig`, linear and recurrent do, of float16 weights.
 """
 
 

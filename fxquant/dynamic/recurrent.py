@@ -1,4 +1,7 @@
-"""nn.LSTM, nn.GRU, nn.RNN and their cells with int8 weights; inputs and states are quantized at run time, by row."""
+"""nn.LSTM, nn.GRU, nn.RNN and their cells with int8 weights; inputs and states are quantized at run time, by row.
+
+Those with float16 weights, and layers that stay float among others, compute as torch does.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from fxquant.dynamic.weight import (
 from fxquant.errors import ConfigError, InputError
 from fxquant.ops.integer.recurrent import gate_biases
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
+from fxquant.qparams import FLOAT16, quantize
 from fxquant.runtime.layers.projected import DynamicProjectedStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
 
@@ -48,19 +52,28 @@ OPTIONS = get_type_hints(Options)
 
 
 class FloatLayer(nn.Module):
-    """A layer in one direction that stays float: x [T, B, I], h0, c0 -> all h and the last cell state."""
+    """A layer in one direction that computes in float: x [T, B, I], h0, c0 -> all h and the last cell state.
 
-    def __init__(self, kind: str, weights: list[Any], reverse: bool) -> None:
+    `dtype`: float16, if that is what its matrices are rounded to and kept in.
+    """
+
+    def __init__(self, kind: str, weights: list[Any], reverse: bool, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.kind, self.reverse = kind, reverse
         for name, tensor in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
-            self.register_buffer(name, None if tensor is None else tensor.detach().clone())
+            kept: Any = None if tensor is None else tensor.detach().clone()
+            if dtype is torch.float16 and name.startswith("weight"):
+                kept = quantize(kept.float(), FLOAT16)
+            self.register_buffer(name, kept)
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ops.recurrent; of a GRU or RNN the last hidden state in place of the cell state."""
         w: Any = self
         y, *cell = ops.recurrent(x, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, self.kind, self.reverse, h0, c0)
         return y, cell[0] if cell else y[0 if self.reverse else -1]
+
+    def extra_repr(self) -> str:
+        return f"{self.kind}, dtype={self.weight_ih.dtype}"
 
 
 def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None) -> nn.Module:
@@ -70,8 +83,10 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError("a layer with projections cannot stay float in a module whose other layers do not")
     if qconfig is None:
         return FloatLayer(kind, weights, reverse)
-    if is_16bit(qconfig) and projection:
+    if projection and (is_16bit(qconfig) or is_float16(qconfig)):
         raise ConfigError(PROJECTED_LIMIT)
+    if is_float16(qconfig):
+        return FloatLayer(kind, weights, reverse, torch.float16)
     if is_16bit(qconfig):
         return InputsInFloat(kind, weights, reverse, qconfig)
     constants: dict[str, Any] = {"reverse": reverse, "dynamic": levels_of(qconfig)}
@@ -85,20 +100,13 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
     return DynamicRecurrentStates({"kind": kind, **constants})
 
 
-PROJECTED_LIMIT = "a layer with projections has no kernel for int16 weights"
-FLOAT16_LIMIT = "only Linear has a form with float16 weights"
+PROJECTED_LIMIT = "a layer with projections has no form with weights of 16 bits"
 
 
 def limit(module: Any, qconfig: QConfig) -> str | None:
     """Why `module` stays float whatever the qconfigs of its layers, or None."""
-    if is_float16(qconfig):
-        return FLOAT16_LIMIT
-    return PROJECTED_LIMIT if getattr(module, "proj_size", 0) and is_16bit(qconfig) else None
-
-
-def refusal(qconfig: QConfig) -> str | None:
-    """Why no recurrent module may be given such a `qconfig`, or None; float16 is a limit of what there is."""
-    return None if is_float16(qconfig) else recurrent_refusal(qconfig)
+    projected = bool(getattr(module, "proj_size", 0))
+    return PROJECTED_LIMIT if projected and (is_16bit(qconfig) or is_float16(qconfig)) else None
 
 
 class Recurrent(nn.Module, Options):
@@ -108,7 +116,7 @@ class Recurrent(nn.Module, Options):
     """
 
     kind: ClassVar[str] = ""
-    refusal, limit = staticmethod(refusal), staticmethod(limit)
+    refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
 
     def __init__(self, module: Any, qconfig: QConfig, qconfigs: Mapping[str, QConfig | None]) -> None:
         super().__init__()
@@ -251,7 +259,7 @@ class Cell(nn.Module):
     """Base: one step."""
 
     kind: ClassVar[str] = ""
-    refusal, limit = staticmethod(refusal), staticmethod(limit)
+    refusal, limit = staticmethod(recurrent_refusal), staticmethod(limit)
 
     def __init__(self, module: Any, qconfig: QConfig) -> None:
         super().__init__()

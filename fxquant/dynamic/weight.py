@@ -84,7 +84,9 @@ def is_float16(qconfig: QConfig) -> bool:
 
 
 def recurrent_refusal(qconfig: QConfig) -> str | None:
-    """`refusal` of recurrent layers, whose weights may also be int16."""
+    """`refusal` of recurrent layers, whose weights may also be int16 or float16."""
+    if is_float16(qconfig):
+        return None
     if not is_16bit(qconfig):
         return refusal(qconfig)
     limit: str | None = two_bytes_limit(Match(qconfig, "quantize_dynamic"))

@@ -53,11 +53,12 @@ def recurrent(
     """A layer of an LSTM, GRU or RNN in one direction: the states after each step and, of an LSTM, the last cell state.
 
     x [T, B, I], weights [G * H, I] and [G * H, H], biases [G * H], initial states [B, H] -> [T, B, H], [B, H].
-    `kind`: a key of GATES. `reverse`: from the last step to the first one.
+    `kind`: a key of GATES. `reverse`: from the last step to the first one. Weights of another dtype, such as float16,
+    become that of x first.
     """
     zeros = x.new_zeros(x.shape[1], weight_hh.shape[1])
     h = (zeros if h0 is None else h0).unsqueeze(0)
-    weights = [w for w in (weight_ih, weight_hh, bias_ih, bias_hh) if w is not None]
+    weights = [w.to(x.dtype) for w in (weight_ih, weight_hh, bias_ih, bias_hh) if w is not None]
     settings = (bias_ih is not None, 1, 0.0, False, False, False)  # one layer, no dropout, one direction, time first
     x = x.flip(0) if reverse else x
     if kind == "lstm":
