@@ -68,7 +68,7 @@ PIPELINE: dict[str, tuple[str, ...]] = {
         "fold_table",
         "fold_constant",
     ),
-    "lower": ("lower_floats", "lower_absorb", "lower_masks", "lower_sizes", "lower_layers"),
+    "lower": ("lower_scales", "lower_floats", "lower_absorb", "lower_masks", "lower_sizes", "lower_layers"),
     "plan": ("plan_regions",),
 }
 
