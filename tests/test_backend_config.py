@@ -110,6 +110,39 @@ def test_constraints_are_kept(dtypes: DTypeConfig, reason: str) -> None:
     assert reasons(of(conv(), linear.add_dtype_config(INT8))) == {}
 
 
+class Fused(nn.Module):
+    """What a backend's own fuser makes of a convolution and a relu."""
+
+
+def test_what_is_fused_has_the_dtypes_of_the_fused_module() -> None:
+    fused = BackendPatternConfig((nn.Conv2d, torch.relu)).set_fused_module(Fused)
+    assert reasons(of(fused, LINEAR)) == dict.fromkeys(("conv2d", "relu"), "the backend 'npu' has no dtypes for it")
+    assert reasons(of(fused, LINEAR, BackendPatternConfig(Fused).add_dtype_config(INT8))) == {}
+
+
+class Sequences(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second, self.third = (
+            *(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)),
+            *(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        x = torch.tanh(self.second(x))
+        x = self.third(x)
+        return torch.relu(x) + x
+
+
+def test_a_sequence_is_one() -> None:
+    """Only the first convolution has a relu behind it that alone reads it; its batch norm is a part of it."""
+    prepared = prepare_fx(Sequences().eval(), get_default_qconfig_mapping(), (X,), backend_config=of(conv()))
+    rows = explain(convert_fx(calibrate(prepared, [X], progress=False))).rows
+    found = {row.place: row.precision for row in rows if row.place in ("first", "second", "third")}
+    assert found == {"first": "int8", "second": "float", "third": "float"}
+
+
 def test_constraints_that_the_qconfig_meets() -> None:
     narrow = DTypeWithConstraints(torch.uint8, 0, 127, scale_min_lower_bound=2**-12)
     backend = of(conv(), BackendPatternConfig(nn.Linear).add_dtype_config(DTypeConfig(narrow, narrow, torch.int8)))

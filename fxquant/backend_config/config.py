@@ -66,7 +66,7 @@ class BackendPatternConfig:
         return self._set("reference_quantized_module", reference_quantized_module)
 
     def set_fused_module(self, fused_module: type[nn.Module]) -> BackendPatternConfig:
-        """Kept, not used: fxquant fuses by passes."""
+        """A pattern of this class has the dtypes for what this pattern is; fxquant fuses by passes."""
         return self._set("fused_module", fused_module)
 
     def set_fuser_method(self, fuser_method: Callable[..., Any]) -> BackendPatternConfig:
@@ -78,9 +78,10 @@ class BackendPatternConfig:
         return self
 
     @property
-    def spellings(self) -> frozenset[Any]:
-        """Everything the pattern names."""
-        return frozenset(_leaves(self.pattern))
+    def fused_module(self) -> type[nn.Module] | None:
+        """What torch.ao fuses the pattern to; a pattern of that class has its dtypes."""
+        fused: type[nn.Module] | None = self._others.get("fused_module")
+        return fused
 
     @property
     def ignored(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class BackendPatternConfig:
         return {
             key: value
             for key, value in self._others.items()
-            if not str(getattr(value, "__module__", "")).startswith(("torch.", "fxquant."))
+            if key != "fused_module" and not str(getattr(value, "__module__", "")).startswith(("torch.", "fxquant."))
         }
 
     @classmethod
@@ -153,13 +154,14 @@ class BackendConfig:
             self.set_backend_pattern_config(config)
         return self
 
-    def refusal(self, spellings: Sequence[Any], activation: Any, weight: Any | None) -> str | None:
-        """Why an op that the user writes as one of `spellings` cannot run in int8 there, or None if it can.
+    def refusal(self, is_written_as: Callable[[Pattern], bool], activation: Any, weight: Any | None) -> str | None:
+        """Why an op cannot run in int8 there, or None if it can.
 
-        `activation`, `weight`: what its qconfig observes with; None if it has no weight.
+        `is_written_as`: whether the user wrote it as a pattern has it. `activation`, `weight`: what its qconfig
+        observes with; None if it has no weight.
         """
         named = f"the backend {self.name!r}"
-        patterns = [config for config in self.configs if not config.spellings.isdisjoint(spellings)]
+        patterns = [config for config in self.configs if any(map(is_written_as, self._forms(config)))]
         observed = [c for c in patterns if c.observation_type is not ObservationType.INPUT_OUTPUT_NOT_OBSERVED]
         if not observed:
             return f"{named} does not observe it" if patterns else f"{named} has no pattern with it"
@@ -167,6 +169,11 @@ class BackendConfig:
         if None in refusals:
             return None
         return f"{named} {'has no dtypes for it' if not refusals else f'refuses it: {refusals[0]}'}"
+
+    def _forms(self, config: BackendPatternConfig) -> list[Pattern]:
+        """Its pattern, and those that torch.ao fuses to it."""
+        fused = [each.pattern for each in self.configs if each.fused_module and each.fused_module == config.pattern]
+        return [config.pattern, *fused]
 
     @property
     def ignored(self) -> list[str]:
@@ -194,13 +201,14 @@ class BackendConfig:
         return f"BackendConfig({self.name!r}, {len(self.configs)} patterns)"
 
 
-def _leaves(pattern: Pattern) -> Iterator[Any]:
+def leaves_of(pattern: Pattern) -> Iterator[Any]:
+    """Everything that a pattern names."""
     if isinstance(pattern, (tuple, list)):
         for part in pattern:
-            yield from _leaves(part)
+            yield from leaves_of(part)
     else:
         yield pattern
 
 
 def _shown(pattern: Pattern) -> str:
-    return " + ".join(str(getattr(leaf, "__name__", leaf)) for leaf in _leaves(pattern))
+    return " + ".join(str(getattr(leaf, "__name__", leaf)) for leaf in leaves_of(pattern))

@@ -6,6 +6,7 @@ Each function gives the reason as `explain` tells it, or None.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from fxquant.graph import surgery
 from fxquant.graph.annotation import activations, is_several
 from fxquant.graph.origin import origin_of
 from fxquant.graph.weights import TRANSPOSED, output_channels, scale_axis
+from fxquant.graph.written import is_written_as
 from fxquant.observer import ObserverBase, PassiveObserver, ReuseInputObserver
 from fxquant.ops.op import Op, Output, op_of
 from fxquant.qconfig_mapping import Match
@@ -164,15 +166,14 @@ def weight_config_limit(match: Match, axes: tuple[int, ...]) -> str | None:
 def backend_limit(gm: GraphModule, node: Node, has_weight: bool) -> str | None:
     """What the user's BackendConfig says of the call as the user wrote it; movement follows its neighbours anyway."""
     backend: BackendConfig | None = gm.meta.get("backend_config")
-    origin = origin_of(node)
-    if backend is None or origin is None:
+    if backend is None or origin_of(node) is None:
         return None
     match: Match = node.meta["qconfig"]
     assert match.qconfig is not None
     activation = made_by(match.qconfig.activation, match.source)
-    if not has_weight or match.qconfig.weight is None:
-        return backend.refusal([origin.spelling], activation, None)
-    return backend.refusal([origin.spelling], activation, made_by(match.qconfig.weight, match.source))
+    weighted = has_weight and match.qconfig.weight is not None
+    weight = made_by(match.qconfig.weight, match.source) if weighted else None
+    return backend.refusal(partial(is_written_as, node), activation, weight)
 
 
 def made_by(factory: Callable[..., Any] | None, source: str) -> Any:
