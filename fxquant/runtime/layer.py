@@ -19,7 +19,7 @@ from fxquant.ops.op import OPS
 from fxquant.runtime.constants import check_constants, check_names, check_scale
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.programs import forget_programs
-from fxquant.runtime.tracing import recorded
+from fxquant.runtime.tracing import NotScripted, recorded
 from fxquant.runtime.value import Halo, Value
 from fxquant.runtime.work import multiply_adds
 
@@ -29,7 +29,7 @@ OUTPUT_SCALE = "output_scale"
 LayerType = TypeVar("LayerType", bound="type[Layer]")
 
 
-class Layer(nn.Module):
+class Layer(NotScripted):
     """Base of all int8 layers. Subclasses say in `derive` what their kernel wants, and call it in `run`."""
 
     integer_op: ClassVar[Callable[..., Any]]

@@ -16,11 +16,11 @@ from fxquant.runtime.failure import complain
 from fxquant.runtime.layer import Layer
 from fxquant.runtime.plan import Plan
 from fxquant.runtime.programs import Programs
-from fxquant.runtime.tracing import recorded
+from fxquant.runtime.tracing import NotScripted, recorded
 from fxquant.runtime.watched import watched
 
 
-class Int8Region(GraphModule):
+class Int8Region(NotScripted, GraphModule):
     """A graph of int8 layers between float values, or between integers that no native kernel handles.
 
     Called with tensors, it runs a program that was planned for their layout. Called while something watches the ops (a

@@ -1,4 +1,4 @@
-"""What torch.fx's symbolic tracer records of int8 modules: one call each, as of a leaf."""
+"""What tracers and compilers make of int8 modules: torch.fx records one call each, as of a leaf."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.fx import Proxy
 
-from fxquant.errors import TraceError
+from fxquant.errors import TraceError, UnsupportedError
 
 
 def recorded(module: nn.Module, inputs: Any) -> Any:
@@ -23,3 +23,15 @@ def recorded(module: nn.Module, inputs: Any) -> Any:
             tracer: Any = x.tracer
             return tracer.create_proxy("call_module", tracer.path_of_module(module), inputs, {})
     return None
+
+
+class NotScripted(nn.Module):
+    """Base of modules whose code is no TorchScript, although the ops that it calls may be traced."""
+
+    def __prepare_scriptable__(self) -> Any:
+        """What torch.jit.script asks for first. Raises UnsupportedError."""
+        kind = self._get_name()  # type: ignore[no-untyped-call]
+        raise UnsupportedError(
+            f"torch.jit.script cannot compile a {kind}, which calls kernels from Python; "
+            "torch.jit.trace(model, example_inputs) gives TorchScript that can be saved and loaded"
+        )

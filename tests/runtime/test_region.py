@@ -27,7 +27,8 @@ from torch.fx import GraphModule, symbolic_trace
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import profile
 
-from fxquant.errors import InputError, TraceError
+from fxquant import quantize_dynamic
+from fxquant.errors import InputError, TraceError, UnsupportedError
 from fxquant.qparams import QParams
 from fxquant.runtime import planner
 from fxquant.runtime.layers import Quantize
@@ -204,6 +205,13 @@ def test_tracers_see_the_ops(build: Callable[[], QuantizedModule], tracer: str) 
     traced = TRACERS[tracer](gm)
     x = torch.randn_like(X)
     assert torch.equal(traced(x), gm(x))
+
+
+def test_scripting_says_what_to_do_instead() -> None:
+    dynamic = quantize_dynamic(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    for gm, name in ((model(), "Int8Region"), (dynamic, "DynamicQuantizedLinear")):
+        with pytest.raises(UnsupportedError, match=rf"cannot compile a {name}.*torch.jit.trace\(model, example_inputs"):
+            torch.jit.script(gm)
 
 
 @pytest.mark.parametrize("build", [model, model_of_two])
