@@ -1,4 +1,4 @@
-"""float_gelu(dynamic_linear(x, …))      -> dynamic_linear(x, …, activation="gelu")      silu likewise
+"""float_gelu(dynamic_linear(x, …))      -> dynamic_linear(x, …, activation="gelu")      gelu_tanh, silu likewise
 float_add(dynamic_linear(x, …), r)    -> dynamic_linear(x, …, residual=r)            on either side
 
 where nothing else reads the product. Its layer then computes them behind it, by the same kernels, row by row, so that

@@ -2,6 +2,7 @@
 embedding(i, w)                     -> float_embedding(i, w)
 mul(silu(a), b)                     -> float_mul(float_silu(a), b)      the gate of a GLU; of gelu likewise
 gelu(x), silu(x)                    -> float_gelu(x), float_silu(x)
+gelu(x, "tanh")                     -> float_gelu_tanh(x)
 layer_norm(x, shape, w, b, eps)     -> float_layer_norm(x, w, b, eps)
 rms_norm(x, shape, w, eps)          -> float_rms_norm(x, w, eps)
 attention(q, k, v, mask, …)         -> float_attention(q, k, v, …, mask)
@@ -69,8 +70,6 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
         return len(inputs) == 2
     if node.target is ops.mul:
         return len(inputs) == 2 and any(x.target in (ops.gelu, ops.silu) for x in inputs)
-    if node.target is ops.gelu:
-        return bool(arguments["approximate"] == "none")
     if node.target is ops.attention:
         shapes = [x.meta["shape"][:-2] for x in inputs]
         mask = arguments["mask"]
@@ -81,6 +80,12 @@ def _has_kernel(node: Node, arguments: dict[str, Any]) -> bool:
 def _same(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
     """Of the same arguments, as far as the kernel has them."""
     new: Node = surgery.emit(node, _KERNELS[node.target], *activations(node), sources=[node])
+    return new
+
+
+def _gelu(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> Node:
+    kernel = ops.float_gelu_tanh if arguments["approximate"] == "tanh" else ops.float_gelu
+    new: Node = surgery.emit(node, kernel, arguments["x"], sources=[node])
     return new
 
 
@@ -128,11 +133,11 @@ _JOINED = (
 _KERNELS: dict[Any, Any] = {
     ops.add: ops.float_add,
     ops.mul: ops.float_mul,
-    ops.gelu: ops.float_gelu,
     ops.silu: ops.float_silu,
 }
 _LOWERED = {
     **dict.fromkeys(_KERNELS, _same),
+    ops.gelu: _gelu,
     ops.embedding: _embedding,
     ops.layer_norm: _layer_norm,
     ops.rms_norm: _rms_norm,

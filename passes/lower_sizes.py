@@ -1,7 +1,7 @@
 """float_add(a, b).shape            -> joint_shape(a.shape, b.shape)
 float_mul(a, b).shape            -> joint_shape(a.shape, b.shape)
 float_embedding(i, w).shape      -> shape_of_rows(i.shape, w.shape[1])
-float_gelu(x).shape              -> x.shape
+float_gelu(x).shape              -> x.shape      float_gelu_tanh likewise
 float_silu(x).shape              -> x.shape
 float_layer_norm(x, …).shape     -> x.shape
 float_rms_norm(x, …).shape       -> x.shape
@@ -27,7 +27,8 @@ from fxquant.runtime.layer import LAYERS
 _OF_TWO = (ops.float_add, ops.float_mul)
 _SHAPES_OF_INPUTS = (
     *_OF_TWO,
-    *(ops.float_embedding, ops.float_gelu, ops.float_silu, ops.float_layer_norm, ops.float_rms_norm),
+    *(ops.float_embedding, ops.float_gelu, ops.float_gelu_tanh, ops.float_silu),
+    *(ops.float_layer_norm, ops.float_rms_norm),
     ops.mask_nonzero,
 )
 

@@ -126,7 +126,7 @@ class Encoder(nn.Module):
     def forward(self, tokens: Tensor) -> Any:
         x = self.layers(self.norm(self.words(tokens)))
         scores = x @ x.transpose(1, 2) / 4
-        return self.head(x), F.scaled_dot_product_attention(x, x, x, is_causal=True), scores
+        return self.head(F.gelu(x, approximate="tanh")), F.scaled_dot_product_attention(x, x, x, is_causal=True), scores
 
 
 @pytest.mark.parametrize("qconfig", [per_channel_dynamic_qconfig, per_channel_weight_only_qconfig])

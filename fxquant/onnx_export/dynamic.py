@@ -53,7 +53,7 @@ def _linear(b: Builder, layer: Layer, x: Node, residual: Node | None = None) -> 
         acc = b.add("Sub", acc, b.add("Mul", zero_point, sums))
     y = _finished(b, layer, b.add("Cast", acc, to=b.onnx.TensorProto.FLOAT), codes.scale, (-1,))
     if layer.constant("activation"):
-        y = {"gelu": _gelu, "silu": _silu}[layer.constant("activation")](b, y)
+        y = {"gelu": _gelu, "gelu_tanh": _gelu_tanh, "silu": _silu}[layer.constant("activation")](b, y)
     return y if residual is None else str(b.add("Add", y, b.name(residual)))
 
 
@@ -233,3 +233,12 @@ def _float_gelu(b: Builder, layer: Layer, x: Node) -> str:
 
 def _gelu(b: Builder, x: str) -> str:
     return str(b.add("Gelu", x))
+
+
+@_exports(ops.float_gelu_tanh)
+def _float_gelu_tanh(b: Builder, layer: Layer, x: Node) -> str:
+    return _gelu_tanh(b, b.name(x))
+
+
+def _gelu_tanh(b: Builder, x: str) -> str:
+    return str(b.add("Gelu", x, approximate="tanh"))

@@ -124,6 +124,7 @@ from fxquant.ops.integer.floats import (
     float_attention as float_attention,
     float_embedding as float_embedding,
     float_gelu as float_gelu,
+    float_gelu_tanh as float_gelu_tanh,
     float_layer_norm as float_layer_norm,
     float_mul as float_mul,
     float_rms_norm as float_rms_norm,

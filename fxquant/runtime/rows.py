@@ -16,7 +16,7 @@ from fxquant.runtime.call import Call
 from fxquant.runtime.value import Value
 
 ROW_BY_ROW = (
-    *("float_add", "float_embedding", "float_gelu", "float_layer_norm", "float_mul"),
+    *("float_add", "float_embedding", "float_gelu", "float_gelu_tanh", "float_layer_norm", "float_mul"),
     *("float_rms_norm", "float_silu"),
     "dynamic_rows",
 )

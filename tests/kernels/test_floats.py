@@ -32,12 +32,18 @@ def test_add(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_gelu(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape) * 4
     close(kernels.float_gelu(x), F.gelu(x))
+    close(kernels.float_gelu_tanh(x), F.gelu(x, approximate="tanh"))
     close(kernels.float_silu(x), F.silu(x))
 
 
 def test_silu_of_large_numbers_nan_and_infinity() -> None:
     x = torch.tensor([math.nan, math.inf, -math.inf, 0.0, -90.0, -1e30, 1e30])
     torch.testing.assert_close(kernels.float_silu(x), F.silu(x), rtol=1e-6, atol=1e-25, equal_nan=True)
+
+
+def test_gelu_tanh_of_large_numbers_nan_and_infinity() -> None:
+    x = torch.tensor([math.nan, math.inf, -math.inf, 0.0, -40.0, -1e30, 1e30])
+    torch.testing.assert_close(kernels.float_gelu_tanh(x), F.gelu(x, approximate="tanh"), equal_nan=True)
 
 
 def test_gelu_of_nan_and_infinity() -> None:
@@ -76,6 +82,7 @@ def test_a_query_without_keys_is_0() -> None:
     "call",
     [
         lambda x: kernels.float_gelu(x.double()),
+        lambda x: kernels.float_gelu_tanh(x.half()),
         lambda x: kernels.float_silu(x.int()),
         lambda x: kernels.float_add(x, x.int()),
         lambda x: kernels.float_mul(x, x[:, :3]),

@@ -35,6 +35,7 @@ class Followed(nn.Module):
 
 ABSORBED: dict[str, tuple[Follows, list[tuple[str, ...]]]] = {
     "gelu": (lambda a, b, x: F.gelu(a) * b.sigmoid(), [("F.gelu",), ()]),
+    "gelu tanh": (lambda a, b, x: F.gelu(a, approximate="tanh") * b.sigmoid(), [("F.gelu",), ()]),
     "silu": (lambda a, b, x: F.silu(a) * b.sigmoid(), [("F.silu",), ()]),
     "residual on the left": (lambda a, b, x: x + a - b, [("add",), ()]),
     "residual on the right": (lambda a, b, x: a + x - b, [("add",), ()]),
@@ -85,7 +86,7 @@ def test_a_residual_may_have_another_size_than_the_examples_had() -> None:
         assert_planned_right(found, pair)
 
 
-@pytest.mark.parametrize("name", ["both", "gelu", "two products"])
+@pytest.mark.parametrize("name", ["both", "gelu", "gelu tanh", "two products"])
 def test_saved_and_exported(name: str, tmp_path: Path) -> None:
     x = torch.randn(3, 41, 24)
     model = of(ABSORBED[name][0], x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,20 @@ def relu6(x: Any) -> Any:
     return ops.clamp(ops.add(x, 3), 0.0, 6.0)
 
 
+def half_of_tanh(x: Any, u: Any) -> Any:
+    return ops.mul(ops.mul(x, 0.5), ops.add(ops.tanh(u), 1.0))
+
+
+def new_gelu(x: Any, cubic: float = 0.044715) -> Any:
+    cube = ops.mul(ops.pow(x, 3), cubic)
+    return half_of_tanh(x, ops.mul(ops.add(x, cube), math.sqrt(2 / math.pi)))
+
+
+def fast_gelu(x: Any) -> Any:
+    squares = ops.mul(ops.mul(x, 0.044715), x)
+    return half_of_tanh(x, ops.mul(ops.mul(x, 0.7978845608), ops.add(squares, 1.0)))
+
+
 WRITTEN_OUT: dict[str, tuple[Callable[[Any], Any], Callable[[Tensor], Tensor]]] = {
     "silu": (lambda x: ops.mul(x, ops.sigmoid(x)), ops.silu),
     "silu, other order": (lambda x: ops.mul(ops.sigmoid(x), x), ops.silu),
@@ -25,6 +40,8 @@ WRITTEN_OUT: dict[str, tuple[Callable[[Any], Any], Callable[[Tensor], Tensor]]] 
     "hardswish": (lambda x: ops.mul(x, ops.div(relu6(x), 6)), ops.hardswish),
     "hardswish, divided last": (lambda x: ops.div(ops.mul(x, relu6(x)), 6), ops.hardswish),
     "hardswish of hardsigmoid": (lambda x: ops.mul(ops.hardsigmoid(x), x), ops.hardswish),
+    "gelu by tanh": (new_gelu, ops.gelu),
+    "gelu by tanh of squares": (fast_gelu, ops.gelu),
 }
 
 
@@ -41,6 +58,7 @@ def test_it_becomes_one_op_that_computes_the_same(name: str) -> None:
     "other",
     [
         lambda x: ops.mul(x, ops.sigmoid(ops.mul(x, 1.7))),
+        lambda x: new_gelu(x, 0.05),
         lambda x: ops.div(ops.clamp(ops.add(x, 2), 0.0, 6.0), 6),
         lambda x: ops.div(ops.clamp(ops.add(x, 3), 0.0, 5.0), 6),
     ],

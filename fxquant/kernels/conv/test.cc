@@ -147,6 +147,16 @@ TEST(Conv, ThreadsSplitPanels) {
   expect_reference(p, random);
 }
 
+TEST(Conv, OnePixelTimesSeveralPanelsAtOnce) {
+  Random random(13);
+  for (const int64_t groups : {1, 2, 3}) {
+    for (const int64_t channels : {16, 21, 64}) {
+      expect_reference(problem(channels * groups, 3, 200 * groups, 3, 1, 0, groups), random);
+      expect_reference(problem(channels * groups, 1, 128 * groups, 1, 1, 0, groups), random);
+    }
+  }
+}
+
 TEST(Conv, ExtremeValues) {
   Random random(7);
   for (const int weight : {-128, 127}) {

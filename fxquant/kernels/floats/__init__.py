@@ -71,6 +71,15 @@ def float_gelu(x: Tensor) -> Tensor:
     return _of_each("gelu", x)
 
 
+@torch_op("float_gelu_tanh(Tensor x) -> Tensor", lambda x: _like("gelu_tanh", x))
+def float_gelu_tanh(x: Tensor) -> Tensor:
+    """x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 * x^3), off by (3 + 4 * |u|) * 1e-7 of itself.
+
+    Of float32 `x` of any shape. Raises as `float_gelu`.
+    """
+    return _of_each("gelu_tanh", x)
+
+
 @torch_op("float_silu(Tensor x) -> Tensor", lambda x: _like("silu", x))
 def float_silu(x: Tensor) -> Tensor:
     """x * sigmoid(x) of float32 `x` of any shape, off by (3 + |x|) * 1e-7 of itself. Raises as `float_gelu`."""

@@ -44,13 +44,28 @@ FXQUANT_UNROLLED inline typename L::F32 gelu_of(const typename L::F32& x) {
   return L::multiply_add(n, tail, L::greater(x, zero));
 }
 
-// silu(x) = x / (1 + exp(-x)) = (max(x, 0) + min(x, 0) * e) / (1 + e), e = exp(-|x|), which cannot overflow.
+// x * sigmoid(t) = x / (1 + exp(-t)) of a t that has the sign of x, from n = -|t| * log2(e):
+// (max(x, 0) + min(x, 0) * e) / (1 + e), e = exp(-|t|), which cannot overflow.
 template <class L>
-FXQUANT_UNROLLED inline typename L::F32 silu_of(const typename L::F32& x) {
+FXQUANT_UNROLLED inline typename L::F32 times_sigmoid(const typename L::F32& x, const typename L::F32& n) {
   const auto zero = L::set(0.0F);
-  const auto e = float_exp2<L>(L::mul(L::lesser(x, L::sub(zero, x)), L::set(kLog2OfE)));
+  const auto e = float_exp2<L>(n);
   const auto weighted = L::add(L::greater(x, zero), L::mul(L::lesser(x, zero), e));
   return L::div(weighted, L::add(L::set(1.0F), e));
+}
+
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 silu_of(const typename L::F32& x) {
+  return times_sigmoid<L>(x, L::mul(L::lesser(x, L::sub(L::set(0.0F), x)), L::set(kLog2OfE)));
+}
+
+// gelu_tanh(x) = x / 2 * (1 + tanh(u)) = x * sigmoid(2 * u), u = sqrt(2 / pi) * (x + 0.044715 * x^3).
+constexpr float kGeluLinear = 2.3022081986F, kGeluCubic = 0.1029432396F;  // 2 * sqrt(2 / pi) * log2(e), times 0.044715
+
+template <class L>
+FXQUANT_UNROLLED inline typename L::F32 gelu_tanh_of(const typename L::F32& x) {
+  const auto slope = L::add(L::mul(L::mul(x, x), L::set(kGeluCubic)), L::set(kGeluLinear));
+  return times_sigmoid<L>(x, L::mul(L::lesser(x, L::sub(L::set(0.0F), x)), slope));
 }
 
 // The functions of one number, as classes.
@@ -58,6 +73,13 @@ struct Gelu {
   template <class L>
   static FXQUANT_UNROLLED inline typename L::F32 of(const typename L::F32& x) {
     return gelu_of<L>(x);
+  }
+};
+
+struct GeluTanh {
+  template <class L>
+  static FXQUANT_UNROLLED inline typename L::F32 of(const typename L::F32& x) {
+    return gelu_tanh_of<L>(x);
   }
 };
 

@@ -188,13 +188,10 @@ void float_attention_part(const FloatAttention& p, const FloatAttentionOperands&
 
 template <class L, int MostRows>
 constexpr FloatKernels float_table() {
-  return {float_pair_rows<L, Add>,
-          float_pair_rows<L, Mul>,
-          float_function_rows<L, Gelu>,
-          float_function_rows<L, Silu>,
-          float_norm_rows<L, true>,
-          float_norm_rows<L, false>,
-          float_attention_scratch_of<L, MostRows>,
+  return {float_pair_rows<L, Add>,          float_pair_rows<L, Mul>,
+          float_function_rows<L, Gelu>,     float_function_rows<L, GeluTanh>,
+          float_function_rows<L, Silu>,     float_norm_rows<L, true>,
+          float_norm_rows<L, false>,        float_attention_scratch_of<L, MostRows>,
           float_attention_part<L, MostRows>};
 }
 

@@ -16,6 +16,7 @@ void bench_rows(int64_t rows) {
   const FloatLayerNorm norm = {{rows, 384, 384, 384}, floats_of(parameters), floats_of(parameters), 1e-12F};
   for_each_isa([&](Isa isa) {
     report("gelu", isa, 8 * rows * 1536, [&] { float_gelu(wide, floats_of(y), floats_of(x), isa, 1); });
+    report("gelu_tanh", isa, 8 * rows * 1536, [&] { float_gelu_tanh(wide, floats_of(y), floats_of(x), isa, 1); });
     report("silu", isa, 8 * rows * 1536, [&] { float_silu(wide, floats_of(y), floats_of(x), isa, 1); });
     report("layer_norm", isa, 8 * rows * 384, [&] { float_layer_norm(norm, floats_of(y), floats_of(x), isa, 1); });
     report("rms_norm", isa, 8 * rows * 384, [&] { float_rms_norm(norm, floats_of(y), floats_of(x), isa, 1); });

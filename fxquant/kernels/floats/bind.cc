@@ -62,6 +62,7 @@ void bind_floats(nb::module_& m, ProgramClass& program) {
   bind_step(m, program, "float_add", pair_step<&FloatKernels::add>);
   bind_step(m, program, "float_mul", pair_step<&FloatKernels::mul>);
   bind_step(m, program, "float_gelu", function_step<&FloatKernels::gelu>);
+  bind_step(m, program, "float_gelu_tanh", function_step<&FloatKernels::gelu_tanh>);
   bind_step(m, program, "float_silu", function_step<&FloatKernels::silu>);
   bind_step(m, program, "float_layer_norm", norm_step<&FloatKernels::layer_norm>);
   bind_step(m, program, "float_rms_norm", norm_step<&FloatKernels::rms_norm>);

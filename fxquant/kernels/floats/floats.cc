@@ -72,6 +72,7 @@ PAIRS(mul)
              [&](int64_t begin, int64_t end) { kernels.op(rows, y, x, begin, end); });     \
   }
 FUNCTION(gelu)
+FUNCTION(gelu_tanh)
 FUNCTION(silu)
 #undef FUNCTION
 

@@ -2,6 +2,8 @@
 //   add, mul    y = a + b, y = a * b
 //   gelu        y = max(x, 0) + n * ((n + 8.5) * polynomial(n))^16     n = max(-|x|, -8.5), see arithmetic.h
 //               within 9e-7; 0 for -inf
+//   gelu_tanh   y = (max(x, 0) + min(x, 0) * e) / (1 + e)      e = exp2(-|x| * (x^2 * cubic + linear))
+//               off by (3 - 2 * ln(e)) * 1e-7 of itself; NaN for -inf
 //   silu        y = (max(x, 0) + min(x, 0) * e) / (1 + e)      e = exp2(-|x| * log2(e))
 //               off by (3 + |x|) * 1e-7 of itself; NaN for -inf
 //   layer_norm  mean = sum(x) / n;  inverse = 1 / sqrt(sum((x - mean)^2) / n + eps)
@@ -58,6 +60,7 @@ struct FloatKernels {
   void (*add)(const Rows<3>& rows, float* y, const float* a, const float* b, int64_t begin, int64_t end);
   void (*mul)(const Rows<3>& rows, float* y, const float* a, const float* b, int64_t begin, int64_t end);
   void (*gelu)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
+  void (*gelu_tanh)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
   void (*silu)(const FloatRows& rows, float* y, const float* x, int64_t begin, int64_t end);
   void (*layer_norm)(const FloatLayerNorm& params, float* y, const float* x, int64_t begin, int64_t end);
   void (*rms_norm)(const FloatLayerNorm& params, float* y, const float* x, int64_t begin, int64_t end);
@@ -78,6 +81,7 @@ int64_t float_attention_scratch(const FloatAttention& params, Isa isa);
 void float_add(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads);
 void float_mul(const Rows<3>& rows, float* y, const float* a, const float* b, Isa isa, int threads);
 void float_gelu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
+void float_gelu_tanh(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
 void float_silu(const FloatRows& rows, float* y, const float* x, Isa isa, int threads);
 void float_layer_norm(const FloatLayerNorm& params, float* y, const float* x, Isa isa, int threads);
 void float_rms_norm(const FloatLayerNorm& params, float* y, const float* x, Isa isa, int threads);

@@ -9,6 +9,7 @@
 namespace fxquant {
 
 inline float reference_gelu(float x) { return gelu_of<ScalarLanes>(x); }
+inline float reference_gelu_tanh(float x) { return gelu_tanh_of<ScalarLanes>(x); }
 inline float reference_silu(float x) { return silu_of<ScalarLanes>(x); }
 
 // Of `count` values side by side.

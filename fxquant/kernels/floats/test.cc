@@ -24,6 +24,18 @@ TEST(FloatGelu, AgreesWithTheLibrary) {
   EXPECT_TRUE(std::isnan(reference_gelu(kNan)));
 }
 
+TEST(FloatGeluTanh, AgreesWithTheLibrary) {
+  for (float x = -8.0F; x < 8.0F; x += 0.00037F) {
+    const double z = x, u = std::sqrt(2.0 / std::acos(-1.0)) * (z + 0.044715 * z * z * z);
+    const double exact = z / (1.0 + std::exp(-2.0 * u)), share = 1e-7 * (3.0 + 4.0 * std::abs(u));
+    ASSERT_NEAR(reference_gelu_tanh(x), exact, share * std::abs(exact) + 1e-27) << x;
+  }
+  for (const float x : {1e30F, kInfinity}) EXPECT_EQ(reference_gelu_tanh(x), x);
+  EXPECT_EQ(reference_gelu_tanh(-1e30F), 0.0F);
+  EXPECT_TRUE(std::isnan(reference_gelu_tanh(-kInfinity)));  // as torch has it
+  EXPECT_TRUE(std::isnan(reference_gelu_tanh(kNan)));
+}
+
 TEST(FloatSilu, AgreesWithTheLibrary) {
   for (float x = -120.0F; x < 120.0F; x += 0.0037F) {
     const double exact = x / (1.0 + std::exp(-static_cast<double>(x)));
@@ -76,6 +88,7 @@ void expect_function(const Kernel& kernel, const Reference& reference) {
 }
 
 TEST(FloatGelu, EqualsTheReference) { expect_function(float_gelu, reference_gelu); }
+TEST(FloatGeluTanh, EqualsTheReference) { expect_function(float_gelu_tanh, reference_gelu_tanh); }
 TEST(FloatSilu, EqualsTheReference) { expect_function(float_silu, reference_silu); }
 
 template <class Kernel, class Op>

@@ -1,5 +1,6 @@
 // What the benchmarks of the product's layers share: packed random layers, their rate beside the machine's peak.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -67,24 +68,32 @@ inline void print_rate(double macs, double seconds, double peak) {
   std::printf("%9.1f us %7.1f G/s %5.1f %% of peak\n", seconds * 1e6, rate * 1e-9, 100 * rate / peak);
 }
 
-// Bytes a second that one thread reads of `count` bytes, cycled through as the weights of a layer are.
-inline double read_rate(int64_t count) {
-  std::vector<uint64_t> words(static_cast<size_t>(count) / 8, 3);
+// Bytes a second that one thread reads of `count` bytes, cycled through as the weights of a layer are, in `Streams`
+// stretches side by side.
+template <size_t Streams>
+double read_rate(int64_t count) {
+  const size_t stretch = static_cast<size_t>(count) / (8 * Streams);
+  std::vector<uint64_t> words(stretch * Streams, 3);
   volatile uint64_t sink = 0;
   const double seconds = best_seconds(0.15, [&] {
-    uint64_t sum[8] = {};
-    for (size_t i = 0; i + 8 <= words.size(); i += 8) {
-      for (size_t j = 0; j < 8; ++j) sum[j] += words[i + j];
+    uint64_t sum[Streams][8] = {};
+    for (size_t i = 0; i + 8 <= stretch; i += 8) {
+      for (size_t s = 0; s < Streams; ++s) {
+        for (size_t j = 0; j < 8; ++j) sum[s][j] += words[s * stretch + i + j];
+      }
     }
-    for (const uint64_t each : sum) sink = sink + each;
+    for (const auto& of_stream : sum) {
+      for (const uint64_t each : of_stream) sink = sink + each;
+    }
   });
   return static_cast<double>(count) / seconds;
 }
 
-// The speed of a layer that reads `count` bytes of weights in so many seconds, beside that of a sum over as much
-// memory.
+// The speed of a layer that reads `count` bytes of weights in so many seconds, beside that of the faster of two sums
+// over as much memory.
 inline void print_read_rate(int64_t count, double seconds) {
-  const double rate = static_cast<double>(count) / seconds, reads = read_rate(count);
+  const double rate = static_cast<double>(count) / seconds;
+  const double reads = std::max(read_rate<1>(count), read_rate<4>(count));
   std::printf("    %5.1f GB/s of weights; a sum reads %5.1f GB/s: %.0f %%\n", rate * 1e-9, reads * 1e-9,
               100 * rate / reads);
 }

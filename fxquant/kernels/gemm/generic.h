@@ -147,8 +147,8 @@ class Run {
         together_(panels_together()),
         upcoming_(own_panels(), share_of_next(), rows() * (part.panel_end - part.panel_begin)) {}
 
-  // Panels that fit in L1 together are swept by each block of rows; larger ones in pairs, each pair by all rows, so
-  // that whole cache lines are written and every weight is read from afar once.
+  // Panels that fit in L1 together are swept by each block of rows, and so are those of a single row; larger ones in
+  // pairs, each pair by all rows, so that whole cache lines are written and every weight is read from afar once.
   void operator()() {
     for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together_) {
       const int64_t end = panel + together_ < part_.panel_end ? panel + together_ : part_.panel_end;
@@ -158,6 +158,7 @@ class Run {
 
  private:
   static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
+  static constexpr int kAbreast = 4;  // panels that a single row is multiplied by at once
   // A block's inputs stay in L2 from one panel to the next, which tiles read fast enough. Blocks are no smaller, since
   // a call for a block and a panel costs as much as some tiles, and its first and last tile overlap with no other.
   static constexpr int64_t kCachedRows = 160 * 1024, kTilesOfBlock = 16;
@@ -165,6 +166,7 @@ class Run {
   int64_t rows() const { return part_.row_end - part_.row_begin; }
   int64_t panels_together() const {
     const int64_t all = part_.panel_end - part_.panel_begin;
+    if (rows() == 1) return all < kTogether ? all : kTogether;
     return all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
   }
   const uint8_t* panel_data(int64_t index) const {
@@ -195,7 +197,7 @@ class Run {
       const int64_t block = whole_tiles(run, even_tile(run.count, rows_of_block()));
       for (int64_t row = 0; row < run.count; row += block) {
         const RowRun rows = run.from(row).first(run.count - row < block ? run.count - row : block);
-        for (int64_t i = 0; i < panel_end - panel_begin; ++i) multiply_panel(rows, panels[i]);
+        multiply_panels(rows, panels, panel_end - panel_begin);
       }
     }
   }
@@ -222,6 +224,25 @@ class Run {
     const bool whole = panel.columns == int64_t{Machine::kLanes} * panel.vectors;
     panel.whole_floats = panel.float_bias && whole && panel.float_step == 4;
     return panel;
+  }
+
+  void multiply_panels(const RowRun& rows, const Panel* panels, int64_t count) {
+    for (int64_t i = 0; i < count;) {
+      if constexpr (Machine::kAdds) {
+        if (i + kAbreast <= count && abreast(rows, panels[i], panels[i + kAbreast - 1])) {
+          multiply_row<Machine, kAbreast, Machine::kVectors>(rows, p_.taps, panels + i, panels_.bytes);
+          i += kAbreast;
+          continue;
+        }
+      }
+      multiply_panel(rows, panels[i++]);
+    }
+  }
+
+  // Whether it is a single row, read in whole steps, and panels that only the columns tell apart.
+  bool abreast(const RowRun& rows, const Panel& first, const Panel& last) const {
+    return rows.count == 1 && header_.bounded && first.a_offset == last.a_offset && last.vectors == Machine::kVectors &&
+           !last.half && rows_before_end(rows, last.a_offset) == 1;
   }
 
   void multiply_panel(const RowRun& rows, const Panel& panel) {

@@ -38,6 +38,26 @@ void expect_reference(TestLayer& c, int64_t rows, int64_t gap, bool residual, bo
   }
 }
 
+// Rows of floats at a distance, the last one up to a guard page.
+void expect_float_reference(TestLayer& c, int64_t rows, int64_t gap, int threads, Random& random) {
+  const LayerWeights& layer = c.float_weights();
+  const int64_t k = layer.in_channels, n = layer.out_channels, stride = 4 * (n + gap);
+  Guarded<uint8_t> x(static_cast<size_t>(rows * k)), y(static_cast<size_t>((rows - 1) * stride + 4 * n));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(random.integer(0, 255));
+  std::vector<uint8_t> expected(y.size(), kCanary);
+  reference_linear(layer, x.data(), rows, k, nullptr, expected.data(), stride);
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) + " N=" + std::to_string(n) +
+                 " K=" + std::to_string(k) + " gap=" + std::to_string(gap) + " seed=" + std::to_string(test_seed()));
+    const Packed packed(layer, isa);
+    ASSERT_EQ(packed.refused, -1);
+    y.fill(kCanary);
+    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x.data(), rows, k, nullptr, 0, y.data(), stride,
+           threads);
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
+  }
+}
+
 TEST(Linear, EveryRemainderOfRows) {
   Random random(1);
   for (int64_t rows = 1; rows <= 44; ++rows) {
@@ -76,6 +96,16 @@ TEST(Linear, ThreadsSplitRowsOrPanels) {
   TestLayer tall(64, 70, random), wide(512, 640, random);
   expect_reference(tall, 1001, 0, true, false, 2, random);
   expect_reference(wide, 13, 0, true, false, 2, random);
+}
+
+TEST(Linear, OneRowTimesSeveralPanelsAtOnce) {
+  Random random(16);
+  for (int i = 0; i < 60; ++i) {
+    const int64_t n = random.integer(1, 40) * 16 + (i % 3 == 0 ? random.integer(0, 15) : 0);
+    TestLayer c(random.integer(1, 200), n, random);
+    expect_reference(c, 1, 0, random.integer(0, 1), random.integer(0, 1), 1 + i % 2, random);
+    expect_float_reference(c, 1, 0, 1 + i % 2, random);
+  }
 }
 
 TEST(Linear, WeightsBeyondTheCacheBlock) {
@@ -131,26 +161,6 @@ TEST(Linear, TiesRoundToEven) {
     c.layer.output = {zero_point, 0, 255};
     c.layer.residual = {100, 0.5F};
     expect_reference(c, 300, 0, true, false, 1, random);
-  }
-}
-
-// Rows of floats at a distance, the last one up to a guard page.
-void expect_float_reference(TestLayer& c, int64_t rows, int64_t gap, int threads, Random& random) {
-  const LayerWeights& layer = c.float_weights();
-  const int64_t k = layer.in_channels, n = layer.out_channels, stride = 4 * (n + gap);
-  Guarded<uint8_t> x(static_cast<size_t>(rows * k)), y(static_cast<size_t>((rows - 1) * stride + 4 * n));
-  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(random.integer(0, 255));
-  std::vector<uint8_t> expected(y.size(), kCanary);
-  reference_linear(layer, x.data(), rows, k, nullptr, expected.data(), stride);
-  for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) + " N=" + std::to_string(n) +
-                 " K=" + std::to_string(k) + " gap=" + std::to_string(gap) + " seed=" + std::to_string(test_seed()));
-    const Packed packed(layer, isa);
-    ASSERT_EQ(packed.refused, -1);
-    y.fill(kCanary);
-    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x.data(), rows, k, nullptr, 0, y.data(), stride,
-           threads);
-    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
   }
 }
 

@@ -253,34 +253,44 @@ FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], con
   }
 }
 
-// The same for a single row, whose few accumulators would wait for their own last products: each of kChains has every
-// kChains-th step. Weights are read once, so they are fetched from far ahead.
-template <class Machine, int Vectors>
-FXQUANT_INLINE void accumulate_row(typename Machine::Acc (&acc)[1][Vectors], const InputRows& a, const Taps& taps,
-                                   const uint8_t* weights) {
-  constexpr int kChains = 4, kStep = Vectors * Machine::kStepBytes, kFar = 4096;
-  typename Machine::Acc chain[kChains][1][Vectors];
-  unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { chain[c][0][v] = Machine::zero(); });
+// The same for a single row and `Panels` panels, `panel_bytes` apart: memory brings several streams faster than one. Of
+// few panels the accumulators would wait for their own last products: each of kChains has every kChains-th step. A
+// stream ends at each page for a CPU that reads ahead by itself, so a part of its lines is fetched from far ahead.
+template <class Machine, int Panels, int Vectors>
+FXQUANT_INLINE void accumulate_row(typename Machine::Acc (*acc)[1][Vectors], const InputRows& a, const Taps& taps,
+                                   const uint8_t* weights, int64_t panel_bytes) {
+  constexpr int kSteps = 4, kChains = kSteps / Panels, kFar = 4096;
+  typename Machine::Acc chain[kChains][Panels][Vectors];
+  const auto each = [](const auto& body) FXQUANT_UNROLLED {
+    unroll<Panels>([&](auto p) FXQUANT_UNROLLED { unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { body(p, v); }); });
+  };
+  each([&](auto p, auto v) FXQUANT_UNROLLED {
+    chain[0][p][v] = acc[p][0][v];
+    unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { chain[c + 1][p][v] = Machine::zero(); });
   });
+  const auto step = [&](auto c, const uint8_t* row) FXQUANT_UNROLLED {
+    const auto x = Machine::broadcast(load_step(row));
+    each([&](auto p, auto v) FXQUANT_UNROLLED {
+      const auto b = Machine::weights(weights + p * panel_bytes + v * Machine::kStepBytes);
+      chain[c][p][v] = Machine::dot(chain[c][p][v], x, b);
+    });
+    weights += Vectors * Machine::kStepBytes;
+  };
   for (int64_t i = 0; i < taps.h; ++i) {
     for (int64_t j = 0; j < taps.w; ++j) {
-      MovingRows<1> row(a, i * taps.stride_h + j * taps.stride_w);
+      const uint8_t* row = a[0] + i * taps.stride_h + j * taps.stride_w;
       int64_t left = (taps.bytes + 3) / 4;
-      for (; left >= kChains; left -= kChains) {
-        unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-          unroll<(kStep + 63) / 64>([&](auto line)
-                                        FXQUANT_UNROLLED { __builtin_prefetch(weights + kFar + 64 * line); });
-          multiply_step<Machine>(chain[c], row, weights, load_step);
-          weights += kStep;
-          row.advance(4);
-        });
+      for (; left >= kSteps; left -= kSteps, row += 4 * kSteps) {
+        unroll<Panels>([&](auto p) FXQUANT_UNROLLED { __builtin_prefetch(weights + p * panel_bytes + kFar, 0, 2); });
+        unroll<kSteps>([&](auto s) FXQUANT_UNROLLED { step(Index<s % kChains>{}, row + 4 * s); });
       }
-      for (; left > 0; --left, weights += kStep, row.advance(4)) multiply_step<Machine>(acc, row, weights, load_step);
+      for (; left > 0; --left, row += 4) step(Index<0>{}, row);
     }
   }
-  unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-    unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { acc[0][v] = Machine::add(acc[0][v], chain[c][0][v]); });
+  each([&](auto p, auto v) FXQUANT_UNROLLED {
+    unroll<kChains - 1>([&](auto c)
+                            FXQUANT_UNROLLED { chain[0][p][v] = Machine::add(chain[0][p][v], chain[c + 1][p][v]); });
+    acc[p][0][v] = chain[0][p][v];
   });
 }
 
@@ -291,7 +301,7 @@ struct Accumulate {
   static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
     if constexpr (Rows == 1 && !Careful && Machine::kAdds) {
-      accumulate_row<Machine, Vectors>(acc, a, taps, weights);
+      accumulate_row<Machine, 1, Vectors>(&acc, a, taps, weights, 0);
     } else {
       accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
     }
@@ -464,6 +474,22 @@ void multiply_tiles(RowRun rows, const Taps& taps, const Panel& panel, Ahead ahe
   for (; rows.count >= Rows; rows = rows.from(Rows)) {
     multiply_tile<Machine, Rows, Vectors, SpreadSteps, HasResidual, How>(rows, taps, panel, ahead);
     ahead.at += ahead.tile;
+  }
+}
+
+// A single row, times `Panels` panels of a group, `panel_bytes` apart.
+template <class Machine, int Panels, int Vectors>
+void multiply_row(const RowRun& row, const Taps& taps, const Panel* panels, int64_t panel_bytes) {
+  typename Machine::Acc acc[Panels][1][Vectors];
+  for (int p = 0; p < Panels; ++p) begin_tile<Machine, true>(acc[p], row, 0, panels[p]);
+  const InputRows a = {row.a + panels[0].a_offset, row.a_step};
+  accumulate_row<Machine, Panels, Vectors>(acc, a, taps, panels[0].weights, panel_bytes);
+  for (int p = 0; p < Panels; ++p) {
+    if (panels[p].float_bias) {
+      finish_floats<Machine, 1, Vectors>(acc[p], row, panels[p]);
+    } else {
+      store_tile<Machine, 1, Vectors>(acc[p], row, panels[p]);
+    }
   }
 }
 

@@ -37,13 +37,19 @@ def float_gelu(x: Tensor) -> Tensor:
 
 
 @op()
+def float_gelu_tanh(x: Tensor) -> Tensor:
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) of float32."""
+    return F.gelu(x, approximate="tanh")
+
+
+@op()
 def float_silu(x: Tensor) -> Tensor:
     """x * sigmoid(x) of float32."""
     return F.silu(x)
 
 
 # What a dynamic layer can compute of its outputs, by name.
-ACTIVATIONS = {"gelu": float_gelu, "silu": float_silu}
+ACTIVATIONS = {"gelu": float_gelu, "gelu_tanh": float_gelu_tanh, "silu": float_silu}
 
 
 @op()

@@ -9,7 +9,7 @@ and, of float32 x that is quantized at run time, with the scale s[m] of its row 
 y[m, n] = clamp(float(acc[m, n]) * s[m] * multiplier[n] + bias[n], low, high)   each operation rounded to float32
 
 where bias[n] may be kept as an int32 at the scale s[m] * multiplier[n] of the sums (qparams.integer_bias), and y may
-become gelu(y) or silu(y), and then y + residual,
+become gelu(y), gelu_tanh(y) or silu(y), and then y + residual,
 
 and, of float32 x that stays so, with a scale for each output and group g of inputs,
 

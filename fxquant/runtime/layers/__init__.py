@@ -19,6 +19,7 @@ from fxquant.runtime.layers.floats import FloatAdd as FloatAdd
 from fxquant.runtime.layers.floats import FloatAttention as FloatAttention
 from fxquant.runtime.layers.floats import FloatEmbedding as FloatEmbedding
 from fxquant.runtime.layers.floats import FloatGelu as FloatGelu
+from fxquant.runtime.layers.floats import FloatGeluTanh as FloatGeluTanh
 from fxquant.runtime.layers.floats import FloatLayerNorm as FloatLayerNorm
 from fxquant.runtime.layers.floats import FloatMul as FloatMul
 from fxquant.runtime.layers.floats import FloatRmsNorm as FloatRmsNorm

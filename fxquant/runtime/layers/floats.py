@@ -124,6 +124,13 @@ class FloatGelu(FloatFunction):
     kernel = "float_gelu"
 
 
+@computes(ops.float_gelu_tanh)
+class FloatGeluTanh(FloatFunction):
+    """gelu, approximated by a tanh."""
+
+    kernel = "float_gelu_tanh"
+
+
 @computes(ops.float_silu)
 class FloatSilu(FloatFunction):
     """silu."""
