@@ -21,7 +21,7 @@ FXQUANT_UNROLLED inline typename L::F32 float_exp2(typename L::F32 t) {
   const auto n = L::nearest(u);
   const auto f = L::sub(u, n);
   auto sum = L::set(kPowerOf2[6]);
-  unroll<6>([&](auto i) FXQUANT_UNROLLED { sum = L::add(L::mul(sum, f), L::set(kPowerOf2[5 - i])); });
+  unroll<6>([&](auto i) FXQUANT_UNROLLED { sum = L::multiply_add(sum, f, L::set(kPowerOf2[5 - i])); });
   return L::sub(L::scaled(sum, n), L::set(kSmallest));
 }
 

@@ -13,8 +13,8 @@
 //   attention   s[i, j] = sum over d of q[i, d] * k[j, d], times scale, plus mask[i, j];   -inf for j > i if causal
 //               p[i, j] = exp2((s[i, j] - max over j of s[i, j]) * log2(e))
 //               y[i, e] = sum over j of p[i, j] * v[j, e] * (1 / sum over j of p[i, j])      0 where no key is left
-// Every operation rounds to float32 by itself, but for gelu's sums of a product and another number, which round once.
-// Products are summed in order, from 0 on; sum() has kPartials partial
+// Every operation rounds to float32 by itself, but for a polynomial's and gelu's sums of a product and another number,
+// which round once. Products are summed in order, from 0 on; sum() has kPartials partial
 // sums, element i in number i % kPartials, of which then the upper half is added to the lower one until one is left.
 // So every ISA gives the same bits. A NaN gives NaN in its element or its row (the norms).
 #pragma once
