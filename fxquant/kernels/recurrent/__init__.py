@@ -140,6 +140,20 @@ def recurrent(
     return _run(x, packed, h0, c0, hidden, reverse, (h_scale, zero_point, quant_min, quant_max, False))
 
 
+def dynamic_recurrent_now(
+    x: Tensor,
+    packed: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    hidden: int,
+    reverse: bool,
+    quant_min: int,
+    quant_max: int,
+) -> tuple[Tensor, Tensor]:
+    """`dynamic_recurrent`, which is a torch op, and takes longer to call. Raises InputError as it does."""
+    return _run(x, packed, h0, c0, hidden, reverse, (1.0, 0, quant_min, quant_max, True))
+
+
 @torch_op(
     "dynamic_recurrent(Tensor x, Tensor packed, Tensor? h0, Tensor? c0, int hidden, bool reverse, int quant_min, "
     "int quant_max) -> (Tensor, Tensor)",
@@ -159,7 +173,7 @@ def dynamic_recurrent(
 
     Raises InputError as `recurrent` does.
     """
-    return _run(x, packed, h0, c0, hidden, reverse, (1.0, 0, quant_min, quant_max, True))
+    return dynamic_recurrent_now(x, packed, h0, c0, hidden, reverse, quant_min, quant_max)
 
 
 def _run(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "base/exponential.h"
 #include "base/few_bytes.h"
@@ -37,7 +38,7 @@ template <>
 constexpr bool kIsDynamic<NoTerms> = false;
 
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
-// alone has two chains of sums, since each dot product waits for the one before in its chain. `more`: what is there
+// alone has several chains of sums, since each dot product waits for the one before in its chain. `more`: what is there
 // already is added in place of the bias. Not inlined: constants of what is around it would take the registers of
 // accumulators.
 template <class M, int Gates, int Rows, class Terms>
@@ -45,7 +46,7 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
                                         const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel,
                                         bool more = false) {
   constexpr bool kDynamic = kIsDynamic<Terms>;
-  constexpr int kChains = Rows == 1 ? 2 : 1;
+  constexpr int kChains = Rows > 1 ? 1 : M::kRows * M::kVectors >= 4 * Gates ? 4 : 2;
   constexpr int64_t kVector = 4 * M::kCount;
   typename M::Acc acc[kChains][Rows][Gates];
   panel = unread(panel);
@@ -53,7 +54,7 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       acc[0][m][g] = M::load_i32(reinterpret_cast<const int32_t*>(panel + g * kVector));
       if constexpr (kDynamic) acc[0][m][g] = M::mul_i32(acc[0][m][g], M::splat_i32(-terms[m].zero_point));
-      if constexpr (kChains == 2) acc[1][m][g] = M::splat_i32(0);
+      unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { acc[c + 1][m][g] = M::splat_i32(0); });
     });
   });
   const uint8_t* weights = panel + 3 * Gates * kVector;
@@ -87,7 +88,7 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
       const auto* bias =
           more ? to[m] + g * M::kCount : reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
       auto sum = acc[0][m][g];
-      if constexpr (kChains == 2) sum = M::add_i32(sum, acc[1][m][g]);
+      unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { sum = M::add_i32(sum, acc[c + 1][m][g]); });
       auto value = M::to_float(sum);
       if constexpr (kDynamic) value = M::mul(value, M::set(terms[m].scale));
       value = M::add(M::mul(value, M::load_f32(multiplier)), M::load_f32(bias));
@@ -96,11 +97,10 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
   });
 }
 
-// s[t] of a vector of units from their a and b; `state` is that of the step before, and becomes this one's.
-template <class M, Recurrence Kind>
-inline typename M::F32 next_state(const float* a, const float* b, float* state) {
-  const auto gate = [](const float* values, int64_t g) FXQUANT_UNROLLED { return M::load_f32(values + g * M::kCount); };
-  const auto sum = [&](int64_t g) FXQUANT_UNROLLED { return M::add(gate(a, g), gate(b, g)); };
+// s[t] of a vector of units from a(gate) and b(gate); `state` is that of the step before, and becomes this one's.
+template <class M, Recurrence Kind, class A, class B>
+FXQUANT_UNROLLED inline typename M::F32 next_state(const A& a, const B& b, float* state) {
+  const auto sum = [&](int64_t g) FXQUANT_UNROLLED { return M::add(a(g), b(g)); };
   const auto before = M::load_f32(state);
   if constexpr (Kind == Recurrence::lstm) {
     const auto kept = M::mul(sigmoid<M>(sum(1)), before);
@@ -110,7 +110,7 @@ inline typename M::F32 next_state(const float* a, const float* b, float* state) 
   }
   typename M::F32 s;
   if constexpr (Kind == Recurrence::gru) {
-    const auto n = tanh_of<M>(M::add(gate(a, 2), M::mul(sigmoid<M>(sum(0)), gate(b, 2))));
+    const auto n = tanh_of<M>(M::add(a(2), M::mul(sigmoid<M>(sum(0)), b(2))));
     s = M::add(n, M::mul(sigmoid<M>(sum(1)), M::sub(before, n)));
   } else {
     s = Kind == Recurrence::rnn_tanh ? tanh_of<M>(sum(0)) : M::greater(sum(0), M::set(0.0F));
@@ -135,11 +135,13 @@ struct Sequence {
   int64_t begin, rows, units, x_stride;
   uint8_t *h, *next, *x_codes;
   float *state, *inputs, *real;
+  float one_by_scale;
   RowTerms *h_terms, *x_terms;
 
   Sequence(const Recurrent& params, const RecurrentOperands& operands, int64_t first, int64_t last, int64_t steps,
            uint8_t* scratch)
       : p(params), o(operands), w(*params.weights), begin(first), rows(last - first) {
+    one_by_scale = static_cast<float>(1.0 / static_cast<double>(p.h_scale));
     const RecurrentScratch s(w, rows, steps, scratch);
     units = s.units;
     x_stride = s.x_stride;
@@ -217,23 +219,9 @@ struct Sequence {
     }
   }
 
-  // The a of steps [first, first + steps), which are x, to their places in panels.
-  void arrange_inputs(int64_t first, int64_t steps) const {
-    for (int64_t i = 0; i < steps * rows * w.panels(); ++i) {
-      const int64_t panel = i % w.panels(), row = i / w.panels() % rows, step = i / w.panels() / rows;
-      const int64_t unit = panel * kLanes, count = w.hidden - unit < kLanes ? w.hidden - unit : kLanes;
-      float* to = inputs_of(step, panel, row);
-      std::memset(to, 0, kGateFloats * sizeof(float));
-      for (int64_t gate = 0; gate < kGates; ++gate) {
-        const Value* from = x_of(first + step, row) + gate * w.hidden + unit;
-        std::memcpy(to + gate * kLanes, from, static_cast<size_t>(count) * sizeof(Value));
-      }
-    }
-  }
-
-  // The a of steps [first, first + steps).
+  // The a of steps [first, first + steps), unless they are x.
   void multiply_inputs(int64_t first, int64_t steps) const {
-    if (Dynamic && !w.inputs) return arrange_inputs(first, steps);
+    if (!w.inputs) return;
     quantize_inputs(first, steps);
     const int64_t bytes = w.panel_bytes(w.inputs);
     for (int64_t panel = 0; panel < w.panels(); ++panel) {
@@ -258,22 +246,53 @@ struct Sequence {
     }
   }
 
-  // Step `i`, the number `step` of its block.
-  void advance(int64_t i, int64_t step) {
+  // The b of a panel's units for a tile of rows.
+  struct Products {
+    int64_t panel = 0, row = 0, count = 0;
+    alignas(64) float b[kTileRows<M, kGates>][kGateFloats];
+  };
+
+  // The states that they make at step `i`, the number `step` of its block.
+  void become_states(const Products& made, int64_t i, int64_t step) const {
     const auto output = M::output(p.output);
-    const auto inverse = M::set(static_cast<float>(1.0 / static_cast<double>(p.h_scale)));
+    const auto inverse = M::set(one_by_scale);
+    const bool given = Dynamic && !w.inputs;
+    const int64_t unit = made.panel * kLanes, gap = given ? w.hidden : kLanes, left = given ? w.hidden - unit : kLanes;
+    for (int64_t m = 0; m < made.count; ++m) {
+      const int64_t row = made.row + m, at = row * units + unit;
+      const float* inputs_at = inputs_of(step, made.panel, row);
+      if (given) inputs_at = reinterpret_cast<const float*>(x_of(i, row)) + unit;
+      const auto a = [&](int64_t g) FXQUANT_UNROLLED {
+        return left < kLanes ? M::load_f32(inputs_at + g * gap, left) : M::load_f32(inputs_at + g * gap);
+      };
+      const auto b = [&](int64_t g) FXQUANT_UNROLLED { return M::load_f32(made.b[m] + g * kLanes); };
+      const auto s = next_state<M, Kind>(a, b, state + at);
+      if constexpr (Dynamic) {
+        M::store_f32(real + at, s);
+      } else {
+        M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
+      }
+    }
+  }
+
+  // Step `i`, the number `step` of its block. Panels are read to and fro: the one that a step ends with is still in L1
+  // for the next. A tile's products become states behind those of the next tile: nothing waits for them then, and
+  // weights keep arriving from L2, whose rate is the limit.
+  void advance(int64_t i, int64_t step) {
     const int64_t bytes = w.panel_bytes(w.hidden);
-    for (int64_t panel = 0; panel < w.panels(); ++panel) {
+    Products products[2];
+    Products *now = products, *before = products + 1;
+    for (int64_t n = 0; n < w.panels(); ++n) {
+      const int64_t panel = i % 2 ? w.panels() - 1 - n : n;
       const uint8_t* weights = w.hidden_panels() + panel * bytes;
       tiles(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
         constexpr int kRows = count;
-        alignas(64) float value[kRows][kGateFloats];
         const uint8_t* from[kRows];
         float* to[kRows];
         Terms terms[kRows];
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           from[m] = h + (row + m) * units;
-          to[m] = value[m];
+          to[m] = now->b[m];
           if constexpr (Dynamic) terms[m] = h_terms[row + m];
         });
         multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights);
@@ -282,17 +301,14 @@ struct Sequence {
           const uint8_t* low = w.low_panels() + panel * w.gate_bytes(w.hidden);
           multiply<M, 1, kRows>(to, from, terms, w.hidden, low, true);
         }
-        unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
-          const int64_t at = (row + m) * units + panel * kLanes;
-          const auto s = next_state<M, Kind>(inputs_of(step, panel, row + m), value[m], state + at);
-          if constexpr (Dynamic) {
-            M::store_f32(real + at, s);
-          } else {
-            M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
-          }
-        });
+        now->panel = panel;
+        now->row = row;
+        now->count = kRows;
+        become_states(*before, i, step);
+        std::swap(now, before);
       });
     }
+    become_states(*before, i, step);
     finish_step(time(i));
   }
 

@@ -23,7 +23,7 @@ struct RecurrentScratch {
     take(h, rows * units);
     take(next, rows * units);
     take(state, rows * units);
-    take(inputs, steps * rows * w.panels() * w.lanes * w.gates());
+    take(inputs, w.inputs ? steps * rows * w.panels() * w.lanes * w.gates() : 0);
     if (w.dynamic) {
       x_stride = (w.inputs + 15) / 16 * 16;
       take(real, rows * units);

@@ -8,6 +8,8 @@
 // A core makes floats of weights while it multiplies others, as fast as memory brings them, so every tile reads them as
 // they are: those of a panel stay in a cache from one tile of rows to the next.
 #pragma once
+#include <cstring>
+
 #include "base/unroll.h"
 #include "weight_only/pack.h"
 
@@ -47,7 +49,8 @@ struct WeightOnlyTile {
     return reinterpret_cast<const float*>(own) + row * kColumns + vector % M::kVectors * M::kCount;
   }
 
-  void add_group(int64_t g) {
+  // Adds the sums of a group to those at `to`; with the last one they come within the bounds.
+  void add_group(int64_t g, float* to, int64_t stride) {
     F32 acc[Rows][kVectors];
     unroll<Rows>(
         [&](auto m) FXQUANT_UNROLLED { unroll<kVectors>([&](auto v) FXQUANT_UNROLLED { acc[m][v] = M::set(0.0F); }); });
@@ -65,25 +68,27 @@ struct WeightOnlyTile {
         });
       });
     }
+    const bool last = g + 1 == h.groups();
+    const F32 low = M::set(last ? h.output.low : -__builtin_inff());
+    const F32 high = M::set(last ? h.output.high : __builtin_inff());
     unroll<kVectors>([&](auto v) FXQUANT_UNROLLED {
       const F32 scale = M::load_f32(floats(v, parts.scales, g)), bias = M::load_f32(floats(v, 0, 0));
       unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-        float* to = total[m] + v * M::kCount;
-        M::store_f32(to, M::fma(acc[m][v], scale, g == 0 ? bias : M::load_f32(to)));
+        float* at = to + m * stride + v * M::kCount;
+        const F32 sum = M::fma(acc[m][v], scale, g == 0 ? bias : M::load_f32(at));
+        M::store_f32(at, M::less(high, M::greater(low, sum)));
       });
     });
   }
 
   // Writes the first `columns`.
   __attribute__((noinline)) void run(float* y, int64_t y_stride, int64_t columns) {
-    for (int64_t g = 0; g < h.groups(); ++g) add_group(g);
-    const F32 low = M::set(h.output.low), high = M::set(h.output.high);
-    for (int64_t m = 0; m < Rows; ++m) {
-      for (int64_t n = 0; n < columns; n += M::kCount) {
-        const F32 value = M::less(high, M::greater(low, M::load_f32(total[m] + n)));
-        M::store_f32(y + m * y_stride + n, columns - n < M::kCount ? columns - n : M::kCount, value);
-      }
-    }
+    constexpr int64_t kAll = kVectors * M::kCount;
+    const bool whole = columns == kAll;
+    for (int64_t g = 0; g < h.groups(); ++g) add_group(g, whole ? y : total[0], whole ? y_stride : kAll);
+    if (whole) return;
+    const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+    for (int64_t m = 0; m < Rows; ++m) std::memcpy(y + m * y_stride, total[m], bytes);
   }
 };
 

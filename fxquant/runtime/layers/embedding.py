@@ -13,7 +13,7 @@ from fxquant import kernels, ops
 from fxquant.errors import InputError
 from fxquant.kernels.embedding import embedding_bag_now
 from fxquant.runtime.layer import Layer, computes
-from fxquant.runtime.watched import watched
+from fxquant.runtime.watched import plain
 
 
 @computes(ops.int8_embedding)
@@ -58,9 +58,8 @@ class Rows(Layer):
 
     def _bags(self, indices: Tensor, offsets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Sums or means of rows, as of rows_embedding_bag."""
-        given = (indices, offsets, weights)
-        plain = all(x is None or (type(x) is Tensor and x.is_cpu and not x.is_neg()) for x in given)
-        bags: Callable[..., Tensor] = embedding_bag_now if plain and not watched() else kernels.embedding_bag
+        together = plain(indices, offsets, weights)
+        bags: Callable[..., Tensor] = embedding_bag_now if together else kernels.embedding_bag
         return bags(indices, *self.derived_table, offsets, self.derived_mode, weights, *self.derived_options)
 
 

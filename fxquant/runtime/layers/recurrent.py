@@ -9,10 +9,12 @@ from torch import Tensor
 
 from fxquant import kernels, ops
 from fxquant.kernels import _kernels
+from fxquant.kernels.recurrent import dynamic_recurrent_now
 from fxquant.runtime.constants import check_scale
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
 from fxquant.runtime.value import Value
+from fxquant.runtime.watched import plain
 from fxquant.target import active_isa
 
 
@@ -93,8 +95,7 @@ class DynamicRecurrentStates(Int8RecurrentStates):
         self.derived_emitted = (self.constant("reverse"), 1.0, 0, dynamic.quant_min, dynamic.quant_max, True)
 
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
-        return kernels.dynamic_recurrent(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
+        return _states(self, x, h0, c0)
 
 
 @computes(ops.dynamic_recurrent)
@@ -124,5 +125,10 @@ class DynamicRecurrenceStates(Int8RecurrentStates):
         return inputs[0].shape[:2].numel() * sum(weight.numel() for weight in weights)
 
     def run(self, a: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        kernels.check_recurrent(a, h0, c0, *self.derived_sizes, torch.float32)
-        return kernels.dynamic_recurrent(a, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
+        return _states(self, a, h0, c0)
+
+
+def _states(layer: Int8RecurrentStates, x: Tensor, h0: Tensor | None, c0: Tensor | None) -> Any:
+    kernels.check_recurrent(x, h0, c0, *layer.derived_sizes, torch.float32)
+    call = dynamic_recurrent_now if plain(x, h0, c0) else kernels.dynamic_recurrent
+    return call(x, layer.derived_packed, h0, c0, layer.derived_sizes[1], *layer.derived_settings)
