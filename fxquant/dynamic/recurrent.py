@@ -83,7 +83,7 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError("a layer with projections cannot stay float in a module whose other layers do not")
     if qconfig is None:
         return FloatLayer(kind, weights, reverse)
-    if projection and (is_16bit(qconfig) or is_float16(qconfig)):
+    if projection and _has_two_bytes(qconfig):
         raise ConfigError(PROJECTED_LIMIT)
     if is_float16(qconfig):
         return FloatLayer(kind, weights, reverse, torch.float16)
@@ -105,8 +105,12 @@ PROJECTED_LIMIT = "a layer with projections has no form with weights of 16 bits"
 
 def limit(module: Any, qconfig: QConfig) -> str | None:
     """Why `module` stays float whatever the qconfigs of its layers, or None."""
-    projected = bool(getattr(module, "proj_size", 0))
-    return PROJECTED_LIMIT if projected and (is_16bit(qconfig) or is_float16(qconfig)) else None
+    return PROJECTED_LIMIT if getattr(module, "proj_size", 0) and _has_two_bytes(qconfig) else None
+
+
+def _has_two_bytes(qconfig: QConfig) -> bool:
+    """Whether weights become int16 or float16."""
+    return is_16bit(qconfig) or is_float16(qconfig)
 
 
 class Recurrent(nn.Module, Options):

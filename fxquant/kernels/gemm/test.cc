@@ -12,6 +12,23 @@
 namespace fxquant {
 namespace {
 
+// Of every ISA: that it writes `expected` to `y`, whose rows and those of `residual` are `y_stride` bytes apart.
+void expect_written(const LayerWeights& layer, const uint8_t* x, int64_t rows, int64_t x_stride,
+                    const uint8_t* residual, Guarded<uint8_t>& y, int64_t y_stride,
+                    const std::vector<uint8_t>& expected, int threads) {
+  for (const Isa isa : supported_isas()) {
+    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) +
+                 " N=" + std::to_string(layer.out_channels) + " K=" + std::to_string(layer.in_channels) + " strides=" +
+                 std::to_string(x_stride) + "," + std::to_string(y_stride) + " seed=" + std::to_string(test_seed()));
+    const Packed packed(layer, isa);
+    ASSERT_EQ(packed.refused, -1);
+    y.fill(kCanary);
+    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x, rows, x_stride, residual, y_stride, y.data(),
+           y_stride, threads);
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
+  }
+}
+
 // Input, residual and output all end at a guard page; what lies between rows must stay as it is.
 void expect_reference(TestLayer& c, int64_t rows, int64_t gap, bool residual, bool table, int threads, Random& random,
                       int fixed_input = -1) {
@@ -26,16 +43,7 @@ void expect_reference(TestLayer& c, int64_t rows, int64_t gap, bool residual, bo
   for (size_t i = 0; i < r.size(); ++i) r[i] = static_cast<uint8_t>(random.integer(0, 255));
   std::vector<uint8_t> expected(y.size(), kCanary);
   reference_linear(layer, x.data(), rows, x_stride, residual ? r.data() : nullptr, expected.data(), y_stride);
-  for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) + " N=" + std::to_string(n) +
-                 " K=" + std::to_string(k) + " gap=" + std::to_string(gap) + " seed=" + std::to_string(test_seed()));
-    const Packed packed(layer, isa);
-    ASSERT_EQ(packed.refused, -1);
-    y.fill(kCanary);
-    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x.data(), rows, x_stride,
-           residual ? r.data() : nullptr, y_stride, y.data(), y_stride, threads);
-    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
-  }
+  expect_written(layer, x.data(), rows, x_stride, residual ? r.data() : nullptr, y, y_stride, expected, threads);
 }
 
 // Rows of floats at a distance, the last one up to a guard page.
@@ -46,16 +54,7 @@ void expect_float_reference(TestLayer& c, int64_t rows, int64_t gap, int threads
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(random.integer(0, 255));
   std::vector<uint8_t> expected(y.size(), kCanary);
   reference_linear(layer, x.data(), rows, k, nullptr, expected.data(), stride);
-  for (const Isa isa : supported_isas()) {
-    SCOPED_TRACE(std::string(isa_name(isa)) + " M=" + std::to_string(rows) + " N=" + std::to_string(n) +
-                 " K=" + std::to_string(k) + " gap=" + std::to_string(gap) + " seed=" + std::to_string(test_seed()));
-    const Packed packed(layer, isa);
-    ASSERT_EQ(packed.refused, -1);
-    y.fill(kCanary);
-    linear(packed_header(packed.data, packed.size, Layer::linear, isa), x.data(), rows, k, nullptr, 0, y.data(), stride,
-           threads);
-    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(int{y[i]}, int{expected[i]}) << "at byte " << i;
-  }
+  expect_written(layer, x.data(), rows, k, nullptr, y, stride, expected, threads);
 }
 
 TEST(Linear, EveryRemainderOfRows) {

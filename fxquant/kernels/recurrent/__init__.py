@@ -141,17 +141,10 @@ def recurrent(
 
 
 def dynamic_recurrent_now(
-    x: Tensor,
-    packed: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    hidden: int,
-    reverse: bool,
-    quant_min: int,
-    quant_max: int,
+    x: Tensor, packed: Tensor, h0: Tensor | None, c0: Tensor | None, hidden: int, reverse: bool, *levels: int
 ) -> tuple[Tensor, Tensor]:
     """`dynamic_recurrent`, which is a torch op, and takes longer to call. Raises InputError as it does."""
-    return _run(x, packed, h0, c0, hidden, reverse, (1.0, 0, quant_min, quant_max, True))
+    return _run(x, packed, h0, c0, hidden, reverse, (1.0, 0, *levels, True))
 
 
 @torch_op(
