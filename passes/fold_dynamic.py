@@ -11,7 +11,6 @@ and write floats, so no quantize or dequantize stands around them.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -114,7 +113,7 @@ def _recurrent(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:
     new.meta["shape"] = node.meta.get("shape")
     for index, reader in enumerate((hidden, cells)):
         if reader is not None:
-            surgery.replace(reader, surgery.emit(reader, operator.getitem, new, index, sources=[reader]))
+            surgery.replace(reader, surgery.emit(reader, ops.getitem, new, index, sources=[reader]))
 
 
 def _attention(gm: GraphModule, node: Node, arguments: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ arguments, so biases stay float. No rule says this, since one recurrence has sev
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
@@ -53,7 +52,7 @@ def _fold(gm: GraphModule, node: Node) -> None:
     )
     if cells is not None:
         new.meta["shape"], new.meta["qparams"] = node.meta.get("shape"), q
-        last = surgery.emit(quantize, operator.getitem, new, 1, sources=[cells])
+        last = surgery.emit(quantize, ops.getitem, new, 1, sources=[cells])
         last.meta.update(cells.meta)
         surgery.replace(cells, last)
         new = surgery.emit(quantize, ops.getitem, new, 0, sources=[node])

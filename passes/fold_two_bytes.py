@@ -1,6 +1,5 @@
-"""hidden_states(recurrent(x, w, v, …, h0, c0)) -> the h of dynamic_recurrence_states(a, v_high, v_low, …, h0, c0)
-
-    a = weight_only_linear(c x, w_high / c) + weight_only_linear(c x, w_low / c), of w's candidate gate, else the former
+"""hidden_states(recurrent(x, w, v, …, h0, c0))
+  -> the h of dynamic_two_byte_recurrent_states(x, c, (w_high / c, w_low / c), …, v_high, v_low, …, h0, c0)
 
 of the recurrent layers that annotate_dynamic chose whose qconfig has 16-bit weights. Their products are too fine for 8
 bits: of their weights, or of inputs that differ a thousandfold.
@@ -15,7 +14,6 @@ is exact, and lets each input have its share of the steps of a weight's row, how
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +27,7 @@ from fxquant.graph.pipeline import register_pass
 from fxquant.kernels.recurrent import bytes_of
 from fxquant.ops.integer.recurrent import candidate_rows, gate_biases
 from fxquant.ops.op import OPS
-from fxquant.qparams import FloatOutput, QParams
+from fxquant.qparams import QParams
 
 from .fold_recurrent import readers
 from .observe_weights import rounded
@@ -54,33 +52,29 @@ class Bytes(NamedTuple):
         return cls(codes, low, scale)
 
 
-class TwoBytes(NamedTuple):
-    """The constants of a layer.
+def two_bytes(
+    kind: str, weights: tuple[Tensor, Tensor], biases: tuple[Tensor | None, Tensor | None], observer: Any
+) -> dict[str, Tensor | None]:
+    """The constants of the op for a layer of `kind` with float weights and biases, in its order.
 
-    `columns` is c [I]. `inputs` and `low_inputs` are weight, scale [., 1] and bias of linear layers with integer
-    weights; what the second gives is added to `rows` of the first. `steps` are those of the recurrence.
+    `observer`: the factory of its qconfig for weights.
     """
-
-    columns: Tensor
-    rows: slice
-    inputs: tuple[Tensor, Tensor, Tensor]
-    low_inputs: tuple[Tensor, Tensor, None]
-    steps: dict[str, Tensor | None]
-
-    @classmethod
-    def of(
-        cls, kind: str, weights: tuple[Tensor, Tensor], biases: tuple[Tensor | None, Tensor | None], observer: Any
-    ) -> TwoBytes:
-        """Of a layer of `kind` with float weights and biases; `observer`: the factory of its qconfig for weights."""
-        weight_ih, weight_hh = weights
-        bias, step_bias = gate_biases(kind, *biases, len(weight_ih))
-        rows, columns = candidate_rows(kind, weight_ih), _columns(weight_ih.detach().float())
-        ih, hh = (Bytes.of(weight, rows, observer) for weight in (weight_ih / columns, weight_hh))
-        worth = ih.scale.clone()
-        worth[rows] *= 256.0
-        steps = {"weight_hh": hh.codes, "low_hh": hh.low, "bias_hh": step_bias, "multiplier_hh": hh.scale}
-        low_inputs = (ih.low, ih.scale[rows][:, None].clone(), None)
-        return cls(columns, rows, (ih.codes, worth[:, None], bias), low_inputs, steps)
+    weight_ih, weight_hh = weights
+    bias, step_bias = gate_biases(kind, *biases, len(weight_ih))
+    rows, columns = candidate_rows(kind, weight_ih), _columns(weight_ih.detach().float())
+    ih, hh = (Bytes.of(weight, rows, observer) for weight in (weight_ih / columns, weight_hh))
+    worth = ih.scale.clone()
+    worth[rows] *= 256.0
+    return {
+        "columns": columns,
+        "weight_ih": torch.cat((ih.codes, ih.low)),
+        "scale_ih": torch.cat((worth, ih.scale[rows]))[:, None],
+        "bias_ih": bias,
+        "weight_hh": hh.codes,
+        "low_hh": hh.low,
+        "bias_hh": step_bias,
+        "multiplier_hh": hh.scale,
+    }
 
 
 def _columns(weight: Tensor) -> Tensor:
@@ -101,36 +95,12 @@ def _fold(gm: GraphModule, node: Node) -> None:
     arguments = OPS[ops.recurrent].bind(node)
     ih, hh = (surgery.fetch(gm, arguments[name]) for name in ("weight_ih", "weight_hh"))
     bias_ih, bias_hh = (arguments[name] and surgery.fetch(gm, arguments[name]) for name in ("bias_ih", "bias_hh"))
-    layer = TwoBytes.of(arguments["kind"], (ih, hh), (bias_ih, bias_hh), node.meta["qconfig"].qconfig.weight)
+    layer = two_bytes(arguments["kind"], (ih, hh), (bias_ih, bias_hh), node.meta["qconfig"].qconfig.weight)
+    constants = [None if t is None else surgery.own_constant(gm, node, name, t) for name, t in layer.items()]
     settings = (arguments["kind"], arguments["reverse"], quant_of(node).dynamic, arguments["h0"], arguments["c0"])
-    steps = [_own(gm, node, name, tensor) for name, tensor in layer.steps.items()]
-    a = _products(gm, node, arguments["x"], layer)
-    new = surgery.emit(node, ops.dynamic_recurrence_states, a, *steps, *settings, sources=[node])
+    call, x = ops.dynamic_two_byte_recurrent_states, arguments["x"]
+    new = surgery.emit(node, call, x, *constants, *settings, sources=[node])
     new.meta["shape"] = node.meta.get("shape")
     for index, reader in enumerate(readers(node)):
         if reader is not None:
-            surgery.replace(reader, surgery.emit(reader, operator.getitem, new, index, sources=[reader]))
-
-
-def _products(gm: GraphModule, node: Node, x: Node, layer: TwoBytes) -> Node:
-    """The products of all inputs, [T, B, G * H]."""
-
-    def product(x: Any, high: list[Any], low: list[Any], columns: Any) -> Any:
-        x = ops.mul(x, columns)
-        a, more = (ops.weight_only_linear(x, w, s, b, FloatOutput()) for w, s, b in (high, low))
-        if layer.rows == slice(0, len(layer.inputs[0])):
-            return ops.add(a, more)
-        before, rows, after = (slice(layer.rows.start), layer.rows, slice(layer.rows.stop, None))
-        candidates = ops.add(ops.getitem(a, (..., rows)), more)
-        return ops.cat((ops.getitem(a, (..., before)), candidates, ops.getitem(a, (..., after))), 2)
-
-    constants = [
-        [_own(gm, node, f"{part}_{name}", each) for name, each in zip(("weight", "scale", "bias"), own, strict=True)]
-        for part, own in (("inputs", layer.inputs), ("low_inputs", layer.low_inputs))
-    ]
-    made: Node = surgery.emit(node, product, x, *constants, _own(gm, node, "columns", layer.columns), sources=[node])
-    return made
-
-
-def _own(gm: GraphModule, node: Node, name: str, tensor: Tensor | None) -> Node | None:
-    return None if tensor is None else surgery.own_constant(gm, node, name, tensor)
+            surgery.replace(reader, surgery.emit(reader, ops.getitem, new, index, sources=[reader]))

@@ -280,8 +280,7 @@ def test_weights_of_16_bits_in_graph_mode(kind: Any, options: dict[str, Any], tm
     mapping = fxquant.QConfigMapping().set_global(per_channel_dynamic_qconfig_16bit)
     in_graph = fxquant.convert_fx(fxquant.prepare_fx(model, mapping, (x,)))
     found = {row.op: row.precision for row in fxquant.explain(in_graph).rows}
-    assert found["DynamicRecurrenceStates"] == "dynamic"
-    assert found["WeightOnlyLinear"] == "weight-only"
+    assert found["DynamicTwoByteRecurrentStates"] == "dynamic"
     eager = quantize_dynamic(model, {kind: per_channel_dynamic_qconfig_16bit})
     for quantized in (in_graph, *copies_of(in_graph, tmp_path)):
         for one, other in zip(tensors(quantized(x)), tensors(eager(x)), strict=True):
@@ -462,3 +461,26 @@ def test_the_weight_of_a_convolution_is_read_as_floats() -> None:
     assert torch.equal(
         F.conv2d(x, quantized.weight, quantized.bias), F.conv2d(x, quantized.weight().dequantize(), quantized.bias())
     )
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_layers_of_a_recurrent_module_are_one_program(kind: Any) -> None:
+    model, x = kind(6, 24, 2, bidirectional=True).eval(), torch.randn(9, 3, 6)
+    qconfigs = {kind: per_channel_dynamic_qconfig, "l0": per_channel_dynamic_qconfig_16bit}
+    quantized: Any = quantize_dynamic(model, qconfigs)
+    states = torch.randn(2, 4, 3, 24)
+    given = (states[0], states[1]) if kind is nn.LSTM else states[0]
+    seen: list[Any] = []
+    for inputs in ((x,), (x, given), (x[:1], given), (x.transpose(0, 1).contiguous().transpose(0, 1),)):
+        one_program = tensors(quantized(*inputs))
+        handle = quantized.l0.register_forward_hook(lambda *_: seen.append(1))
+        by_layer = tensors(quantized(*inputs))
+        handle.remove()
+        for same in (quantized, copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized))):
+            for each, one, other in zip(tensors(same(*inputs)), one_program, by_layer, strict=True):
+                assert torch.equal(one, other)
+                assert torch.equal(each, other)
+    assert len(seen) == 4
+    regions = [region for region in quantized.made_regions.values() if region is not None]
+    assert [len(region.programs.plans) for region in regions] == [2, 2]
+    assert not any("region" in name for name, _ in quantized.named_modules())

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fxquant import ops
 from fxquant.dynamic.packed import run_packed
-from fxquant.dynamic.two_bytes import InputsInFloat
+from fxquant.dynamic.stacked import region_of
 from fxquant.dynamic.weight import (
     checked_qconfig,
     integers_of,
@@ -27,10 +27,13 @@ from fxquant.dynamic.weight import (
 )
 from fxquant.errors import ConfigError, InputError
 from fxquant.ops.integer.recurrent import gate_biases
+from fxquant.passes.fold_two_bytes import two_bytes  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
 from fxquant.qparams import FLOAT16, quantize
 from fxquant.runtime.layers.projected import DynamicProjectedStates
-from fxquant.runtime.layers.recurrent import DynamicRecurrentStates
+from fxquant.runtime.layers.recurrent import DynamicRecurrentStates, DynamicTwoByteRecurrentStates
+from fxquant.runtime.region import Int8Region
+from fxquant.runtime.watched import plain
 
 LAYER_QCONFIGS = "layer_qconfigs"  # what a module to be converted has besides its qconfig, if its layers differ
 
@@ -87,9 +90,10 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError(PROJECTED_LIMIT)
     if is_float16(qconfig):
         return FloatLayer(kind, weights, reverse, torch.float16)
-    if is_16bit(qconfig):
-        return InputsInFloat(kind, weights, reverse, qconfig)
     constants: dict[str, Any] = {"reverse": reverse, "dynamic": levels_of(qconfig)}
+    if is_16bit(qconfig):
+        layer = two_bytes(kind, (weight_ih, weight_hh), (bias_ih, bias_hh), qconfig.weight)
+        return DynamicTwoByteRecurrentStates({"kind": kind, **constants, **layer})
     constants["bias_ih"], constants["bias_hh"] = gate_biases(kind, bias_ih, bias_hh, len(weight_ih))
     for suffix, weight in zip(("ih", "hh", "hr"), (weight_ih, weight_hh, *projection), strict=False):
         integers = integers_of(weight, qconfig)
@@ -192,6 +196,10 @@ class Recurrent(nn.Module, Options):
         for state in (h0, c0):
             if state is not None and (state.dim() != 3 or len(state) != len(suffixes)):
                 raise InputError(f"there are {len(suffixes)} initial states [batch, units], not {list(state.shape)}")
+        if sizes is None and plain(x, h0, c0):
+            region = self._region(h0 is not None, c0 is not None)
+            if region is not None:
+                return region(x, *(state for state in (h0, c0) if state is not None))  # type: ignore[no-any-return]
         hidden: list[Tensor] = []
         cells: list[Tensor] = []
         for first in range(0, len(suffixes), directions):
@@ -211,6 +219,27 @@ class Recurrent(nn.Module, Options):
             if self.dropout and first + directions < len(suffixes):
                 x = F.dropout(x, self.dropout, self.training)
         return x, torch.stack(hidden), torch.stack(cells)
+
+    def _region(self, *states: bool) -> Int8Region | None:
+        """All layers as one program, if nothing has to happen between them; `states`: whether h0 and c0 are given."""
+        layers = tuple(self._modules.values())
+        if (self.dropout and self.training) or any(m._forward_hooks or m._forward_pre_hooks for m in layers if m):
+            return None
+        regions, key = self._regions, (states, layers)
+        if key not in regions:
+            names = [suffix[1:] for suffix in suffixes_of(self)]
+            regions[key] = region_of(self, names, 1 + self.bidirectional, states)
+        return regions[key]
+
+    @property
+    def _regions(self) -> dict[Any, Int8Region | None]:
+        """Those made so far, which hold the very layers."""
+        made: dict[Any, Int8Region | None] = vars(self).setdefault("made_regions", {})
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves them out: a copy has layers of its own."""
+        return {name: value for name, value in vars(self).items() if name != "made_regions"}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)}" for name in OPTIONS)

@@ -6,17 +6,22 @@ hands them on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch.fx import GraphModule, Node
 
+from fxquant import ops
 from fxquant.graph.annotation import activations
-from fxquant.ops.op import op_of
+from fxquant.ops.op import OPS, op_of
 from fxquant.qparams import FloatOutput
 from fxquant.runtime.layer import LAYERS, Layer
 
 
 def integer_values(gm: GraphModule) -> set[Node]:
     """The nodes of `gm` whose value is uint8."""
-    return _handed_on(gm, {node for node in gm.graph.nodes if _makes_integers(gm, node)})
+    found = {node for node in gm.graph.nodes if _makes_integers(gm, node)}
+    return _handed_on(gm, found, lambda node: not _is_cell_state(gm, node))
 
 
 def program_values(gm: GraphModule) -> set[Node]:
@@ -38,13 +43,23 @@ def _is_of_floats(gm: GraphModule, node: Node) -> bool:
     return layer is not None and not (layer.takes_integers or layer.gives_integers)
 
 
-def _handed_on(gm: GraphModule, made: set[Node]) -> set[Node]:
-    """These nodes, and those that only move what they give."""
+def _is_cell_state(gm: GraphModule, node: Node) -> bool:
+    """Whether the node takes what is real of several results of a layer: all but the first."""
+    x = node.args[0] if node.target is ops.getitem else None
+    if not isinstance(x, Node):
+        return False
+    layer = layer_of(gm, x)
+    call: Any = x.target if layer is None else layer.integer_op
+    return call in LAYERS and OPS[call].several and bool(node.args[1] != 0)
+
+
+def _handed_on(gm: GraphModule, made: set[Node], wanted: Callable[[Node], bool] = lambda node: True) -> set[Node]:
+    """These nodes, and those that only move what they give, of the `wanted` ones."""
     found = set(made)
     for node in gm.graph.nodes:
         row = op_of(node)
         inputs = activations(node) if row is not None and row.moves else []
-        if inputs and found.issuperset(inputs):
+        if inputs and found.issuperset(inputs) and wanted(node):
             found.add(node)
     return found
 

@@ -51,9 +51,9 @@ def _dynamic_states(b: Builder, layer: Layer, x: Node, h0: Node | None = None, c
     return _run(b, layer, real, (1.0, 1.0), None if h0 is None else b.name(h0), c0)
 
 
-@_exports(ops.dynamic_recurrence_states)
+@_exports(ops.dynamic_two_byte_recurrent_states)
 def _two_bytes(b: Builder, layer: Layer, *inputs: Node) -> str:
-    what = "there is no ONNX form of recurrent layers with 16-bit weights, whose inputs are multiplied outside"
+    what = "there is no ONNX form of recurrent layers with 16-bit weights"
     raise UnsupportedError(f"{what}; prepare it under per_channel_dynamic_qconfig, or with None to keep it float")
 
 

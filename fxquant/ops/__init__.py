@@ -158,7 +158,7 @@ from fxquant.ops.integer.pool import (
 )
 from fxquant.ops.integer.projected import dynamic_projected_states as dynamic_projected_states
 from fxquant.ops.integer.recurrent import (
-    dynamic_recurrence_states as dynamic_recurrence_states,
+    dynamic_two_byte_recurrent_states as dynamic_two_byte_recurrent_states,
 )
 from fxquant.ops.integer.recurrent import (
     dynamic_recurrent as dynamic_recurrent,

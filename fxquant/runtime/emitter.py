@@ -63,7 +63,10 @@ class Emitter:
 
     def number(self, value: float, dtype: torch.dtype) -> Value:
         """One constant, without dimensions."""
-        tensor = torch.tensor(value, dtype=dtype)
+        return self.tensor(torch.tensor(value, dtype=dtype))
+
+    def tensor(self, tensor: Tensor) -> Value:
+        """A constant where it lies."""
         return Value.like(tensor, Buffer(0, ABSOLUTE, self.constant(tensor)))
 
     def images(self, x: Value) -> Value:

@@ -17,7 +17,6 @@ from torch.fx.node import map_arg
 from fxquant.graph import surgery
 from fxquant.graph.integers import layer_of
 from fxquant.kernels import _kernels
-from fxquant.kernels.library import ABSOLUTE
 from fxquant.ops.op import op_of
 from fxquant.runtime.bands import in_bands
 from fxquant.runtime.call import Call, fetching_ahead
@@ -104,7 +103,7 @@ class Planner:
             return Value.like(self.inputs[index], Buffer(0, base=index + 1))
         if node.op == "get_attr" or is_known(self.meta[node]):
             tensor = surgery.fetch(self.gm, node) if node.op == "get_attr" else self.meta[node]
-            return Value.like(tensor, Buffer(0, ABSOLUTE, self.emitter.constant(tensor)))
+            return self.emitter.tensor(tensor)
         layer = layer_of(self.gm, node)
         if layer is not None:
             return self._computed(node, layer)
@@ -115,7 +114,7 @@ class Planner:
             return self._concatenated(node)
         return moved(self.emitter, row, self.meta[node], *map_arg(node.args, self._argument))
 
-    def _computed(self, node: Node, layer: Layer) -> Value:
+    def _computed(self, node: Node, layer: Layer) -> Any:
         inputs = [map_arg(argument, self._argument) for argument in node.args]
         known: Any = map_arg(node.args, self.meta.__getitem__)
         same = layer.hands_on(*known)
@@ -123,7 +122,11 @@ class Planner:
             input: Any = inputs[same]
             handed_on: Value = input.viewed(lambda x: x.expand(self.meta[node].shape))
             return handed_on
-        y = self.homes.of_layer(node, layer, inputs)
+        y: Any = (
+            self.homes.of_layer(node, layer, inputs)
+            if isinstance(self.meta[node], Tensor)
+            else [self.emitter.new(meta) for meta in self.meta[node]]
+        )
         layer.emit(self.emitter, y, *inputs)
         return y
 

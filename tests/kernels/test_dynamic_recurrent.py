@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxquant import kernels
 from fxquant.errors import InputError
-from fxquant.ops.integer.recurrent import candidate_rows, dynamic_recurrence_states, dynamic_recurrent_states
+from fxquant.ops.integer.recurrent import candidate_rows, dynamic_recurrent_states, two_byte_steps
 from fxquant.ops.recurrent import GATES
 from fxquant.qparams import Dynamic
 
@@ -49,9 +49,9 @@ def test_weights_of_two_bytes(kind: str, steps: int, batch: int, hidden: int, is
     weight[candidates] = high
     given = (torch.empty(rows, 0, dtype=torch.int8), weight, bias, bias, multiplier, multiplier)
     packed = kernels.pack_recurrent(kind, *given, low_hh=low, dynamic=True)
-    a, h0, c0 = torch.randn(steps, batch, rows), torch.randn(batch, hidden), torch.randn(batch, hidden)
+    a, h0, c0 = torch.randn(steps, batch, rows + hidden), torch.randn(batch, hidden), torch.randn(batch, hidden)
     y, last = kernels.dynamic_recurrent(a, packed, h0, c0, hidden, True, 0, 255)
-    found = dynamic_recurrence_states(a, weight, low, bias, multiplier, kind, True, Dynamic(), h0, c0)
+    found = two_byte_steps(a, weight, low, bias, multiplier, kind, True, Dynamic(), h0, c0)
     assert torch.equal(y, found[0])
     assert torch.equal(last, found[1])
 

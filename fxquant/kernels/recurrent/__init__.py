@@ -40,7 +40,8 @@ def pack_recurrent(
     """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
 
     `dynamic`: for `dynamic_recurrent`, which has no use for zero points, and takes the products of inputs in place of
-    inputs if I = 0. `low_hh` int8 [H, H], of such: low bytes of the candidate gate, whose high ones are in `weight_hh`.
+    inputs if I = 0. `low_hh` int8 [H, H], of such: low bytes of the candidate gate, whose high ones are in `weight_hh`;
+    given products have H more at their end then, to be added to the candidate gate's.
     Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
     """
     if kind not in GATES:

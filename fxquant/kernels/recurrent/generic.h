@@ -37,14 +37,16 @@ constexpr bool kIsDynamic = true;
 template <>
 constexpr bool kIsDynamic<NoTerms> = false;
 
+// What is added to the products of a panel.
+enum class Plus { bias, what_is_there, nothing };
+
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
-// alone has several chains of sums, since each dot product waits for the one before in its chain. `more`: what is there
-// already is added in place of the bias. Not inlined: constants of what is around it would take the registers of
-// accumulators.
+// alone has several chains of sums, since each dot product waits for the one before in its chain. Not inlined:
+// constants of what is around it would take the registers of accumulators.
 template <class M, int Gates, int Rows, class Terms>
 __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows],
                                         const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel,
-                                        bool more = false) {
+                                        Plus plus = Plus::bias) {
   constexpr bool kDynamic = kIsDynamic<Terms>;
   constexpr int kChains = Rows > 1 ? 1 : M::kRows * M::kVectors >= 4 * Gates ? 4 : 2;
   constexpr int64_t kVector = 4 * M::kCount;
@@ -85,13 +87,14 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
       const auto* multiplier = reinterpret_cast<const float*>(panel + (Gates + g) * kVector);
-      const auto* bias =
-          more ? to[m] + g * M::kCount : reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
+      const auto* bias = reinterpret_cast<const float*>(panel + (2 * Gates + g) * kVector);
       auto sum = acc[0][m][g];
       unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { sum = M::add_i32(sum, acc[c + 1][m][g]); });
       auto value = M::to_float(sum);
       if constexpr (kDynamic) value = M::mul(value, M::set(terms[m].scale));
-      value = M::add(M::mul(value, M::load_f32(multiplier)), M::load_f32(bias));
+      value = M::mul(value, M::load_f32(multiplier));
+      if (plus == Plus::bias) value = M::add(value, M::load_f32(bias));
+      if (plus == Plus::what_is_there) value = M::add(value, M::load_f32(to[m] + g * M::kCount));
       M::store_f32(to[m] + g * M::kCount, value);
     });
   });
@@ -256,14 +259,17 @@ struct Sequence {
   void become_states(const Products& made, int64_t i, int64_t step) const {
     const auto output = M::output(p.output);
     const auto inverse = M::set(one_by_scale);
-    const bool given = Dynamic && !w.inputs;
+    const bool given = Dynamic && !w.inputs, two_parts = given && w.two_bytes;
     const int64_t unit = made.panel * kLanes, gap = given ? w.hidden : kLanes, left = given ? w.hidden - unit : kLanes;
     for (int64_t m = 0; m < made.count; ++m) {
       const int64_t row = made.row + m, at = row * units + unit;
       const float* inputs_at = inputs_of(step, made.panel, row);
       if (given) inputs_at = reinterpret_cast<const float*>(x_of(i, row)) + unit;
-      const auto a = [&](int64_t g) FXQUANT_UNROLLED {
+      const auto input = [&](int64_t g) FXQUANT_UNROLLED {
         return left < kLanes ? M::load_f32(inputs_at + g * gap, left) : M::load_f32(inputs_at + g * gap);
+      };
+      const auto a = [&](int64_t g) FXQUANT_UNROLLED {
+        return two_parts && g == candidate_of(Kind) ? M::add(input(g), input(kGates)) : input(g);
       };
       const auto b = [&](int64_t g) FXQUANT_UNROLLED { return M::load_f32(made.b[m] + g * kLanes); };
       const auto s = next_state<M, Kind>(a, b, state + at);
@@ -295,11 +301,11 @@ struct Sequence {
           to[m] = now->b[m];
           if constexpr (Dynamic) terms[m] = h_terms[row + m];
         });
-        multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights);
+        multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights, w.biased ? Plus::bias : Plus::nothing);
         if (Dynamic && w.two_bytes) {
           unroll<kRows>([&](auto m) FXQUANT_UNROLLED { to[m] += candidate_of(Kind) * kLanes; });
           const uint8_t* low = w.low_panels() + panel * w.gate_bytes(w.hidden);
-          multiply<M, 1, kRows>(to, from, terms, w.hidden, low, true);
+          multiply<M, 1, kRows>(to, from, terms, w.hidden, low, Plus::what_is_there);
         }
         now->panel = panel;
         now->row = row;

@@ -93,6 +93,8 @@ void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, c
   RecurrentHeader header = header_of(kind, input.depth, hidden, recurrent.low != nullptr, isa);
   header.h_zero_point = recurrent.zero_point;
   header.dynamic = dynamic;
+  const float* end = recurrent.bias + header.gates() * hidden;
+  header.biased = std::any_of(recurrent.bias, end, [](float bias) { return bias != 0.0F; });
   header.checksum = header_checksum(header);
   std::memset(packed, 0, static_cast<size_t>(header.size));
   std::memcpy(packed, &header, sizeof header);

@@ -16,6 +16,7 @@
 // since it alone becomes a part of the state itself. They add, with the multiplier of w_hh,
 //   b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * high[n, k]) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
 //   b[n] = b[n] + float(sum over k of (h[t-1, k] - h_zero_point) * low[n, k]) * scale * multiplier_hh[n]
+// and if they are given a[t], that has H more at its end, which are added to those of the candidate gate.
 // Sums are exact in int32; all else is float, each operation rounded on its own, with
 //   sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))                                         (base/exponential.h)
 //   tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1
@@ -60,7 +61,8 @@ struct RecurrentHeader {
   Recurrence kind;
   int32_t h_zero_point;
   int64_t inputs, hidden, lanes, size;
-  int32_t dynamic, two_bytes;
+  int32_t dynamic;
+  int16_t two_bytes, biased;  // biased: b has biases that are not 0
 
   int64_t gates() const { return gates_of(kind); }
   int64_t panels() const { return (hidden + lanes - 1) / lanes; }
@@ -69,7 +71,7 @@ struct RecurrentHeader {
   int64_t input_bytes() const { return inputs ? panels() * panel_bytes(inputs) : 0; }
   int64_t hidden_bytes() const { return panels() * panel_bytes(hidden); }
   int64_t low_bytes() const { return two_bytes ? panels() * gate_bytes(hidden) : 0; }
-  int64_t x_length() const { return inputs ? inputs : gates() * hidden; }
+  int64_t x_length() const { return inputs ? inputs : (gates() + (two_bytes ? 1 : 0)) * hidden; }
   const uint8_t* input_panels() const { return reinterpret_cast<const uint8_t*>(this) + 64; }
   const uint8_t* hidden_panels() const { return input_panels() + input_bytes(); }
   const uint8_t* low_panels() const { return hidden_panels() + hidden_bytes(); }

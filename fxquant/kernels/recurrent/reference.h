@@ -129,6 +129,7 @@ inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int
           const int64_t n = g * hidden + u;
           const int8_t* low = recurrent.low && g == candidate_of(kind) ? recurrent.low + u * hidden : nullptr;
           a[g] = input.depth ? reference_gate(input, n, nullptr, x_codes.data(), x_terms) : x[n];
+          if (!input.depth && low) a[g] += x[gates * hidden + u];
           b[g] = reference_gate(recurrent, n, low, h_codes.data(), h_terms);
         }
         next[u] = reference_unit(kind, a, b, state[u]);

@@ -44,7 +44,7 @@ void check_recurrent(Random& random, Recurrence kind) {
   constexpr bool kDynamic = std::is_same_v<Value, float>;
   const bool given_a = kDynamic && random.integer(0, 3) == 0, two_bytes = kDynamic && random.integer(0, 2) == 0;
   const int64_t hidden = any_size(random), gap = random.integer(0, 5), depth = given_a ? 0 : any_size(random);
-  const int64_t inputs = given_a ? gates_of(kind) * hidden : depth;
+  const int64_t inputs = given_a ? (gates_of(kind) + (two_bytes ? 1 : 0)) * hidden : depth;
   Recurrent p;
   p.steps = random.integer(1, 6);
   p.batch = random.integer(1, 15);
@@ -68,6 +68,7 @@ void check_recurrent(Random& random, Recurrence kind) {
   Gates recurrence(random, gates_of(kind) * hidden, hidden, p.output.zero_point);
   Guarded<uint8_t> low(static_cast<size_t>(hidden * hidden));
   fill_random(random, low);
+  if (random.integer(0, 1) == 0) recurrence.bias.fill(0.0F);
   GateWeights recurrent_weights = recurrence.view();
   if (two_bytes) {
     for (int64_t u = 0; u < hidden; ++u) {

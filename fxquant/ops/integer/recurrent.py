@@ -41,10 +41,10 @@ import torch
 from torch import Tensor
 
 from fxquant.ops.integer.exponential import EXPONENTIAL_FINE, LOG2_E, power_of_2
-from fxquant.ops.integer.linear import dynamic_product
+from fxquant.ops.integer.linear import dynamic_product, weight_only_linear
 from fxquant.ops.op import Output, op
 from fxquant.ops.recurrent import CANDIDATE, GATES
-from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
+from fxquant.qparams import Dynamic, FloatOutput, Requantize, dynamic_quantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -224,8 +224,34 @@ def dynamic_recurrent(
     return dynamic_recurrent_states(x, *weights, kind, reverse, dynamic, h0, c0)[0]
 
 
-@op(activations=("a", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
-def dynamic_recurrence_states(
+@op(activations=("x", "h0"), output=Output.NONE, several=True, at_run_time=("c0",))
+def dynamic_two_byte_recurrent_states(
+    x: Tensor,
+    columns: Tensor,
+    weight_ih: Tensor,
+    scale_ih: Tensor,
+    bias_ih: Tensor,
+    weight_hh: Tensor,
+    low_hh: Tensor,
+    bias_hh: Tensor | None,
+    multiplier_hh: Tensor,
+    kind: str,
+    reverse: bool,
+    dynamic: Dynamic,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same with inputs that stay float, and weights of two bytes in the candidate gate.
+
+    columns [I], what each input is multiplied by; weight_ih int8 [G * H + H, I] and scale_ih [G * H + H, 1], the low
+    bytes of the candidate gate at their end; bias_ih [G * H]; weight_hh int8 [G * H, H] and low_hh int8 [H, H].
+    """
+    bias = torch.nn.functional.pad(bias_ih, (0, len(low_hh)))
+    a = weight_only_linear(x * columns, weight_ih, scale_ih, bias, FloatOutput())
+    return two_byte_steps(a, weight_hh, low_hh, bias_hh, multiplier_hh, kind, reverse, dynamic, h0, c0)
+
+
+def two_byte_steps(
     a: Tensor,
     weight_hh: Tensor,
     low_hh: Tensor,
@@ -237,16 +263,16 @@ def dynamic_recurrence_states(
     h0: Tensor | None = None,
     c0: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The same of all inputs' products, `a` float32 [T, B, G * H], made before.
-
-    weight_hh int8 [G * H, H], of the candidate gate the high bytes, whose low ones are low_hh int8 [H, H].
-    """
+    """Of `a` [T, B, G * H + H], all inputs' products: the last H are those of low bytes."""
     dynamic = dynamic._replace(by_row=True)
     h = torch.zeros(a.shape[1], weight_hh.shape[1]) if h0 is None else h0
     state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
     rows = candidate_rows(kind, weight_hh)
     worth = multiplier_hh.clone()
     worth[rows] *= 256.0
+    more = a[..., len(weight_hh) :]
+    a = a[..., : len(weight_hh)].clone()
+    a[..., rows] += more
 
     def product(h: Tensor) -> Tensor:
         codes, scale, zero_point = dynamic_quantize(h, dynamic)

@@ -48,9 +48,9 @@ from fxquant.runtime.layers.pool_volumes import Int8MaxPool3d as Int8MaxPool3d
 from fxquant.runtime.layers.projected import DynamicProjectedStates as DynamicProjectedStates
 from fxquant.runtime.layers.quantize import Dequantize as Dequantize
 from fxquant.runtime.layers.quantize import Quantize as Quantize
-from fxquant.runtime.layers.recurrent import DynamicRecurrenceStates as DynamicRecurrenceStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrent as DynamicRecurrent
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates as DynamicRecurrentStates
+from fxquant.runtime.layers.recurrent import DynamicTwoByteRecurrentStates as DynamicTwoByteRecurrentStates
 from fxquant.runtime.layers.recurrent import Int8Recurrent as Int8Recurrent
 from fxquant.runtime.layers.recurrent import Int8RecurrentStates as Int8RecurrentStates
 from fxquant.runtime.layers.resize import Int8InterpolateBilinear as Int8InterpolateBilinear

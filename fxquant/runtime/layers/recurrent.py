@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fxquant import kernels, ops
 from fxquant.kernels import _kernels
 from fxquant.kernels.recurrent import dynamic_recurrent_now
+from fxquant.kernels.weight_only import weight_only_linear_now
+from fxquant.qparams import FloatOutput
 from fxquant.runtime.constants import check_scale
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
@@ -24,7 +27,7 @@ class Int8RecurrentStates(Layer):
 
     inputs = ("x", "h0", "c0")
     reals = ("c0",)
-    plannable = False
+    any_strides = False
 
     def derive(self) -> None:
         output, scale = self.constant("output"), self.constant("h_scale")
@@ -43,10 +46,9 @@ class Int8RecurrentStates(Layer):
         return [*weights, *self.biases(), *multipliers]
 
     def biases(self) -> list[Tensor]:
-        """Of the products of inputs, if there are any here, and of states; zeros for one that it does not have."""
-        names = ("bias_ih", "bias_hh") if self.constant("weight_ih") is not None else ("bias_hh",)
+        """Of the products of inputs and of states; zeros for one that it does not have."""
         zeros = torch.zeros(len(self.constant("weight_hh")))
-        return [zeros if self.constant(name) is None else self.constant(name) for name in names]
+        return [zeros if self.constant(name) is None else self.constant(name) for name in ("bias_ih", "bias_hh")]
 
     def crosses_examples(self, *inputs: Tensor) -> bool:
         return True  # dimension 0 is time
@@ -59,26 +61,30 @@ class Int8RecurrentStates(Layer):
         kernels.check_recurrent(x, h0, c0, *self.derived_sizes)
         return kernels.recurrent(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
 
+    def emit(self, emitter: Emitter, y: Any, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
+        self._emit_steps(emitter, *y, x, h0, c0)
 
-@computes(ops.int8_recurrent)
-class Int8Recurrent(Int8RecurrentStates):
-    """uint8 [T, B, I] -> uint8 [T, B, H]."""
-
-    plannable = True
-    any_strides = False
-
-    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        return super().run(x, h0, c0)[0]
-
-    def emit(self, emitter: Emitter, y: Value, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
+    def _emit_steps(self, emitter: Emitter, y: Value, last: Value | None, *inputs: Value | None) -> None:
+        """`last`: where the last cell state goes, if anything reads it."""
         if y.shape[1] == 0:
             return
         isa = active_isa()
         packed = (emitter.constant(self.derived_packed), self.derived_packed.numel())
         blocks, size = _kernels.recurrent_blocks(*packed, *y.shape[:2], emitter.threads, isa)
-        inputs = [value if value is None else emitter.dense_rows(value) for value in (x, h0, c0)]
-        operands = (y, *inputs, None, emitter.scratch(size))
+        dense = [value if value is None else emitter.dense_rows(value) for value in inputs]
+        operands = (y, *dense, last, emitter.scratch(size))
         emitter.call("recurrent", operands, *packed, blocks, *self.derived_emitted, isa)
+
+
+@computes(ops.int8_recurrent)
+class Int8Recurrent(Int8RecurrentStates):
+    """uint8 [T, B, I] -> uint8 [T, B, H]."""
+
+    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        return super().run(x, h0, c0)[0]
+
+    def emit(self, emitter: Emitter, y: Value, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
+        self._emit_steps(emitter, y, None, x, h0, c0)
 
 
 @computes(ops.dynamic_recurrent_states)
@@ -88,11 +94,16 @@ class DynamicRecurrentStates(Int8RecurrentStates):
     takes_integers = gives_integers = False
 
     def derive(self) -> None:
-        weights, dynamic = self._weights(), self.constant("dynamic")
+        weights = self._weights()
         self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, dynamic=True)
         self.derived_sizes = (weights[0].shape[1], weights[1].shape[1])
-        self.derived_settings = (self.constant("reverse"), dynamic.quant_min, dynamic.quant_max)
-        self.derived_emitted = (self.constant("reverse"), 1.0, 0, dynamic.quant_min, dynamic.quant_max, True)
+        self.derive_levels()
+
+    def derive_levels(self) -> None:
+        """What kernels are told beside weights."""
+        dynamic, reverse = self.constant("dynamic"), self.constant("reverse")
+        self.derived_settings = (reverse, dynamic.quant_min, dynamic.quant_max)
+        self.derived_emitted = (reverse, 1.0, 0, dynamic.quant_min, dynamic.quant_max, True)
 
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
         return _states(self, x, h0, c0)
@@ -103,29 +114,48 @@ class DynamicRecurrent(Int8Recurrent, DynamicRecurrentStates):
     """float32 [T, B, I] -> float32 [T, B, H]."""
 
 
-@computes(ops.dynamic_recurrence_states)
-class DynamicRecurrenceStates(Int8RecurrentStates):
-    """float32 [T, B, G * H], the products of inputs -> float32 [T, B, H] and the last cell state, float32 [B, H]."""
-
-    inputs = ("a", "h0", "c0")
-    takes_integers = gives_integers = False
+@computes(ops.dynamic_two_byte_recurrent_states)
+class DynamicTwoByteRecurrentStates(DynamicRecurrentStates):
+    """The same with inputs that stay float, and weights of two bytes in the candidate gate."""
 
     def derive(self) -> None:
         weight, low = self.constant("weight_hh"), self.constant("low_hh")
-        multiplier, dynamic, (bias,) = self.constant("multiplier_hh"), self.constant("dynamic"), self.biases()
+        multiplier, (bias,) = self.constant("multiplier_hh"), self.biases()
         none = weight.new_empty(len(weight), 0)
         self.derived_packed = kernels.pack_recurrent(
             *(self.constant("kind"), none, weight, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True
         )
-        self.derived_sizes = (weight.shape[0], weight.shape[1])
-        self.derived_settings = (self.constant("reverse"), dynamic.quant_min, dynamic.quant_max)
+        weight_ih, scale_ih, bias_ih = (self.constant(f"{name}_ih") for name in ("weight", "scale", "bias"))
+        bias_ih = functional.pad(bias_ih, (0, len(low)))
+        self.derived_inputs = kernels.pack_weight_only(weight_ih, scale_ih, bias_ih, FloatOutput())
+        self.derived_sizes = (len(weight_ih), len(low))
+        self.derive_levels()
 
-    def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
-        weights: list[Tensor] = [self.constant(name) for name in ("weight_hh", "low_hh")]
-        return inputs[0].shape[:2].numel() * sum(weight.numel() for weight in weights)
+    def biases(self) -> list[Tensor]:
+        return super().biases()[1:]
 
-    def run(self, a: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
+        kernels.check_recurrent(x, h0, c0, self.constant("weight_ih").shape[1], self.derived_sizes[1], torch.float32)
+        columns, rows, packed = self.constant("columns"), self.derived_sizes[0], self.derived_inputs
+        if plain(x):
+            a = weight_only_linear_now(x * columns, rows, (packed.data_ptr(), packed.numel(), active_isa()))
+        else:
+            a = kernels.weight_only_linear(x * columns.to(x.device), packed, rows)
         return _states(self, a, h0, c0)
+
+    def emit(self, emitter: Emitter, y: Any, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
+        if x.shape[1] == 0:
+            return
+        packed, isa = self.derived_inputs, active_isa()
+        scaled, a = (
+            emitter.new(torch.empty((*x.shape[:2], size), device="meta"))
+            for size in (x.shape[2], self.derived_sizes[0])
+        )
+        columns = emitter.tensor(self.constant("columns")).viewed(lambda t: t.expand(x.shape))
+        emitter.call("float_mul", (scaled, x, columns), isa)
+        operands = (emitter.rows(a), emitter.rows(scaled))
+        emitter.call("weight_only_linear", operands, emitter.constant(packed), packed.numel(), isa)
+        self._emit_steps(emitter, *y, a, h0, c0)
 
 
 def _states(layer: Int8RecurrentStates, x: Tensor, h0: Tensor | None, c0: Tensor | None) -> Any:
