@@ -37,16 +37,13 @@ constexpr bool kIsDynamic = true;
 template <>
 constexpr bool kIsDynamic<NoTerms> = false;
 
-// What is added to the products of a panel.
-enum class Plus { bias, what_is_there, nothing };
-
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
 // alone has several chains of sums, since each dot product waits for the one before in its chain. Not inlined:
 // constants of what is around it would take the registers of accumulators.
 template <class M, int Gates, int Rows, class Terms>
 __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows],
                                         const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel,
-                                        Plus plus = Plus::bias) {
+                                        bool biased = true) {
   constexpr bool kDynamic = kIsDynamic<Terms>;
   constexpr int kChains = Rows > 1 ? 1 : M::kRows * M::kVectors >= 4 * Gates ? 4 : 2;
   constexpr int64_t kVector = 4 * M::kCount;
@@ -93,8 +90,7 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
       auto value = M::to_float(sum);
       if constexpr (kDynamic) value = M::mul(value, M::set(terms[m].scale));
       value = M::mul(value, M::load_f32(multiplier));
-      if (plus == Plus::bias) value = M::add(value, M::load_f32(bias));
-      if (plus == Plus::what_is_there) value = M::add(value, M::load_f32(to[m] + g * M::kCount));
+      if (biased) value = M::add(value, M::load_f32(bias));
       M::store_f32(to[m] + g * M::kCount, value);
     });
   });
@@ -199,10 +195,10 @@ struct Sequence {
     }
   }
 
-  // body(Index<count>{}, first) for tiles of [0, count) rows.
-  template <class Body>
+  // body(Index<count>{}, first) for tiles of [0, count) rows, of so many gates.
+  template <int Gates, class Body>
   static void tiles(int64_t count, const Body& body) {
-    constexpr int kMost = kTileRows<M, kGates>;
+    constexpr int kMost = kTileRows<M, Gates>;
     int64_t row = 0;
     for (; row + kMost <= count; row += kMost) body(Index<kMost>{}, row);
     if constexpr (kMost > 2) {
@@ -226,10 +222,10 @@ struct Sequence {
   void multiply_inputs(int64_t first, int64_t steps) const {
     if (!w.inputs) return;
     quantize_inputs(first, steps);
-    const int64_t bytes = w.panel_bytes(w.inputs);
+    const int64_t bytes = w.input_panel_bytes();
     for (int64_t panel = 0; panel < w.panels(); ++panel) {
       const uint8_t* weights = w.input_panels() + panel * bytes;
-      tiles(steps * rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
+      tiles<kGates>(steps * rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
         constexpr int kRows = count;
         const uint8_t* from[kRows];
         float* to[kRows];
@@ -252,26 +248,30 @@ struct Sequence {
   // The b of a panel's units for a tile of rows.
   struct Products {
     int64_t panel = 0, row = 0, count = 0;
-    alignas(64) float b[kTileRows<M, kGates>][kGateFloats];
+    alignas(64) float b[kTileRows<M, kGates>][kGateFloats + kLanes];
   };
 
   // The states that they make at step `i`, the number `step` of its block.
   void become_states(const Products& made, int64_t i, int64_t step) const {
     const auto output = M::output(p.output);
     const auto inverse = M::set(one_by_scale);
-    const bool given = Dynamic && !w.inputs, two_parts = given && w.two_bytes;
+    const bool given = Dynamic && !w.inputs, two_bytes = Dynamic && w.two_bytes;
     const int64_t unit = made.panel * kLanes, gap = given ? w.hidden : kLanes, left = given ? w.hidden - unit : kLanes;
     for (int64_t m = 0; m < made.count; ++m) {
       const int64_t row = made.row + m, at = row * units + unit;
       const float* inputs_at = inputs_of(step, made.panel, row);
       if (given) inputs_at = reinterpret_cast<const float*>(x_of(i, row)) + unit;
-      const auto input = [&](int64_t g) FXQUANT_UNROLLED {
+      const auto a_of = [&](int64_t g) FXQUANT_UNROLLED {
         return left < kLanes ? M::load_f32(inputs_at + g * gap, left) : M::load_f32(inputs_at + g * gap);
       };
+      const auto b_of = [&](int64_t g) FXQUANT_UNROLLED { return M::load_f32(made.b[m] + g * kLanes); };
+      // What low bytes give lies behind all gates.
       const auto a = [&](int64_t g) FXQUANT_UNROLLED {
-        return two_parts && g == candidate_of(Kind) ? M::add(input(g), input(kGates)) : input(g);
+        return given && two_bytes && g == candidate_of(Kind) ? M::add(a_of(g), a_of(kGates)) : a_of(g);
       };
-      const auto b = [&](int64_t g) FXQUANT_UNROLLED { return M::load_f32(made.b[m] + g * kLanes); };
+      const auto b = [&](int64_t g) FXQUANT_UNROLLED {
+        return two_bytes && g == candidate_of(Kind) ? M::add(b_of(g), b_of(kGates)) : b_of(g);
+      };
       const auto s = next_state<M, Kind>(a, b, state + at);
       if constexpr (Dynamic) {
         M::store_f32(real + at, s);
@@ -284,14 +284,15 @@ struct Sequence {
   // Step `i`, the number `step` of its block. Panels are read to and fro: the one that a step ends with is still in L1
   // for the next. A tile's products become states behind those of the next tile: nothing waits for them then, and
   // weights keep arriving from L2, whose rate is the limit.
+  template <int Gates>
   void advance(int64_t i, int64_t step) {
-    const int64_t bytes = w.panel_bytes(w.hidden);
+    const int64_t bytes = w.hidden_panel_bytes();
     Products products[2];
     Products *now = products, *before = products + 1;
     for (int64_t n = 0; n < w.panels(); ++n) {
       const int64_t panel = i % 2 ? w.panels() - 1 - n : n;
       const uint8_t* weights = w.hidden_panels() + panel * bytes;
-      tiles(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
+      tiles<Gates>(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
         constexpr int kRows = count;
         const uint8_t* from[kRows];
         float* to[kRows];
@@ -301,12 +302,7 @@ struct Sequence {
           to[m] = now->b[m];
           if constexpr (Dynamic) terms[m] = h_terms[row + m];
         });
-        multiply<M, kGates, kRows>(to, from, terms, w.hidden, weights, w.biased ? Plus::bias : Plus::nothing);
-        if (Dynamic && w.two_bytes) {
-          unroll<kRows>([&](auto m) FXQUANT_UNROLLED { to[m] += candidate_of(Kind) * kLanes; });
-          const uint8_t* low = w.low_panels() + panel * w.gate_bytes(w.hidden);
-          multiply<M, 1, kRows>(to, from, terms, w.hidden, low, Plus::what_is_there);
-        }
+        multiply<M, Gates, kRows>(to, from, terms, w.hidden, weights, w.biased != 0);
         now->panel = panel;
         now->row = row;
         now->count = kRows;
@@ -348,12 +344,19 @@ struct Sequence {
 template <class M, Recurrence Kind, bool Dynamic>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
+  constexpr int kGates = static_cast<int>(gates_of(Kind));
   Sequence<M, Kind, Dynamic> sequence(p, o, begin, end, block_steps, scratch);
   sequence.start();
   for (int64_t first = 0; first < p.steps; first += block_steps) {
     const int64_t steps = first + block_steps < p.steps ? block_steps : p.steps - first;
     sequence.multiply_inputs(first, steps);
-    for (int64_t step = 0; step < steps; ++step) sequence.advance(first + step, step);
+    for (int64_t step = 0; step < steps; ++step) {
+      if (Dynamic && p.weights->two_bytes) {
+        sequence.template advance<kGates + (Dynamic ? 1 : 0)>(first + step, step);
+      } else {
+        sequence.template advance<kGates>(first + step, step);
+      }
+    }
   }
   sequence.finish();
 }

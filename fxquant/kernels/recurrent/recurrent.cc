@@ -44,30 +44,30 @@ RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, bool 
   h.hidden = hidden;
   h.lanes = recurrent_kernels(isa).lanes;
   h.two_bytes = two_bytes;
-  h.size = 64 + h.input_bytes() + h.hidden_bytes() + h.low_bytes();
+  h.size = 64 + h.input_bytes() + h.hidden_bytes();
   return h;
 }
 
-// The bytes `weights` of gates [first, first + gates). Of the candidate gate each is `worth` as much as its number
-// says.
-void pack_panels(const RecurrentHeader& h, const GateWeights& w, const int8_t* weights, int64_t first, int64_t gates,
-                 float worth, uint8_t* panels) {
-  const int64_t vector = 4 * h.lanes;
+// The gates of a product, and behind them the low bytes of the candidate gate, if there are any.
+void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels) {
+  const int64_t gates = h.gates() + (w.low ? 1 : 0), candidate = candidate_of(h.kind), vector = 4 * h.lanes;
   for (int64_t n = 0; n < gates * h.hidden; ++n) {
-    const int64_t gate = n / h.hidden, unit = n % h.hidden, output = first * h.hidden + n;
+    const int64_t gate = n / h.hidden, unit = n % h.hidden;
+    const bool is_low = gate == h.gates();
+    const int64_t output = is_low ? candidate * h.hidden + unit : n;
+    const int8_t* weights = is_low ? w.low + unit * w.depth : w.weight + n * w.depth;
     uint8_t* panel = panels + unit / h.lanes * gates * h.gate_bytes(w.depth);
     uint8_t* slot = panel + gate * vector + unit % h.lanes * 4;
     int32_t sum = 0;
     for (int64_t k = 0; k < w.depth; ++k) {
-      const int8_t weight = weights[n * w.depth + k];
-      slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weight);
-      sum += weight;
+      slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weights[k]);
+      sum += weights[k];
     }
     const int32_t term = h.dynamic ? sum : -w.zero_point * sum;
     std::memcpy(slot, &term, 4);
-    const float multiplier = (first + gate == candidate_of(h.kind) ? worth : 1.0F) * w.multiplier[output];
+    const float multiplier = (w.low && gate == candidate ? 256.0F : 1.0F) * w.multiplier[output];
     std::memcpy(slot + gates * vector, &multiplier, 4);
-    std::memcpy(slot + 2 * gates * vector, w.bias + output, 4);
+    if (!is_low) std::memcpy(slot + 2 * gates * vector, w.bias + output, 4);
   }
 }
 
@@ -98,11 +98,8 @@ void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, c
   header.checksum = header_checksum(header);
   std::memset(packed, 0, static_cast<size_t>(header.size));
   std::memcpy(packed, &header, sizeof header);
-  const int64_t hidden_panels = 64 + header.input_bytes();
-  const int64_t gates = header.gates(), low_panels = hidden_panels + header.hidden_bytes();
-  if (input.depth) pack_panels(header, input, input.weight, 0, gates, 1.0F, packed + 64);
-  pack_panels(header, recurrent, recurrent.weight, 0, gates, recurrent.low ? 256.0F : 1.0F, packed + hidden_panels);
-  if (recurrent.low) pack_panels(header, recurrent, recurrent.low, candidate_of(kind), 1, 1.0F, packed + low_panels);
+  if (input.depth) pack_panels(header, input, packed + 64);
+  pack_panels(header, recurrent, packed + 64 + header.input_bytes());
 }
 
 const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa) {

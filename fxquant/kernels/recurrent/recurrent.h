@@ -23,8 +23,7 @@
 //
 // The a of many steps are one product, made a block of steps at a time; those of b are made step by step, and become
 // states while they are in registers: a panel of packed weights holds all gates of as many units as a vector has lanes.
-//   packed: header | panels of w_ih, if there are inputs | panels of w_hh, or of its high bytes | of its low
-//           bytes, G = 1
+//   packed: header | panels of w_ih, if there are inputs | panels of w_hh, low bytes as one gate more
 //   panel:  -zero_point * sum(w), of dynamic ones sum(w), int32 [G][lanes] | multiplier float [G][lanes] | bias float
 //   [G][lanes]
 //           | weights int8 [ceil(K / 4)][G][lanes][4]
@@ -65,16 +64,16 @@ struct RecurrentHeader {
   int16_t two_bytes, biased;  // biased: b has biases that are not 0
 
   int64_t gates() const { return gates_of(kind); }
+  int64_t hidden_gates() const { return gates() + (two_bytes ? 1 : 0); }
   int64_t panels() const { return (hidden + lanes - 1) / lanes; }
   int64_t gate_bytes(int64_t depth) const { return lanes * (12 + (depth + 3) / 4 * 4); }  // in a panel
-  int64_t panel_bytes(int64_t depth) const { return gates() * gate_bytes(depth); }
-  int64_t input_bytes() const { return inputs ? panels() * panel_bytes(inputs) : 0; }
-  int64_t hidden_bytes() const { return panels() * panel_bytes(hidden); }
-  int64_t low_bytes() const { return two_bytes ? panels() * gate_bytes(hidden) : 0; }
-  int64_t x_length() const { return inputs ? inputs : (gates() + (two_bytes ? 1 : 0)) * hidden; }
+  int64_t input_panel_bytes() const { return gates() * gate_bytes(inputs); }
+  int64_t hidden_panel_bytes() const { return hidden_gates() * gate_bytes(hidden); }
+  int64_t input_bytes() const { return inputs ? panels() * input_panel_bytes() : 0; }
+  int64_t hidden_bytes() const { return panels() * hidden_panel_bytes(); }
+  int64_t x_length() const { return inputs ? inputs : hidden_gates() * hidden; }
   const uint8_t* input_panels() const { return reinterpret_cast<const uint8_t*>(this) + 64; }
   const uint8_t* hidden_panels() const { return input_panels() + input_bytes(); }
-  const uint8_t* low_panels() const { return hidden_panels() + hidden_bytes(); }
 };
 static_assert(sizeof(RecurrentHeader) <= 64, "panels begin behind 64 bytes");
 
