@@ -225,20 +225,15 @@ class Recurrent(nn.Module, Options):
         layers = tuple(self._modules.values())
         if (self.dropout and self.training) or any(m._forward_hooks or m._forward_pre_hooks for m in layers if m):
             return None
-        regions, key = self._regions, (states, layers)
+        regions: dict[Any, Int8Region | None] = vars(self).setdefault("made_regions", {})
+        key = (states, layers)
         if key not in regions:
             names = [suffix[1:] for suffix in suffixes_of(self)]
             regions[key] = region_of(self, names, 1 + self.bidirectional, states)
         return regions[key]
 
-    @property
-    def _regions(self) -> dict[Any, Int8Region | None]:
-        """Those made so far, which hold the very layers."""
-        made: dict[Any, Int8Region | None] = vars(self).setdefault("made_regions", {})
-        return made
-
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves them out: a copy has layers of its own."""
+        """Leaves out the programs' graphs: a copy has layers of its own."""
         return {name: value for name, value in vars(self).items() if name != "made_regions"}
 
     def extra_repr(self) -> str:

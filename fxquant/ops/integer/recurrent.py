@@ -133,6 +133,12 @@ def int8_recurrent_states(
     return _all_steps(kind, a, h, state, reverse, product, codes)
 
 
+def _initial(kind: str, size: tuple[int, int], h0: Tensor | None, c0: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of a dynamic one: h, and the state that the first step goes on with."""
+    h = torch.zeros(size) if h0 is None else h0
+    return h, h if kind == "gru" else torch.zeros(size) if c0 is None else c0
+
+
 def _all_steps(
     kind: str,
     a: Tensor,
@@ -192,10 +198,8 @@ def dynamic_recurrent_states(
 
     Constants as of int8_recurrent_states; h0 and c0 float32 [B, H]. Scales are found by row, whatever `dynamic` says.
     """
-    batch = x.shape[1]
     dynamic = dynamic._replace(by_row=True)
-    h = torch.zeros(batch, weight_hh.shape[1]) if h0 is None else h0
-    state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
+    h, state = _initial(kind, (x.shape[1], weight_hh.shape[1]), h0, c0)
     a = dynamic_product(x, weight_ih, multiplier_ih, bias_ih, dynamic)
 
     def product(h: Tensor) -> Tensor:
@@ -265,8 +269,7 @@ def two_byte_steps(
 ) -> tuple[Tensor, Tensor]:
     """Of `a` [T, B, G * H + H], all inputs' products: the last H are those of low bytes."""
     dynamic = dynamic._replace(by_row=True)
-    h = torch.zeros(a.shape[1], weight_hh.shape[1]) if h0 is None else h0
-    state = h if kind == "gru" else torch.zeros(h.shape) if c0 is None else c0
+    h, state = _initial(kind, (a.shape[1], weight_hh.shape[1]), h0, c0)
     rows = candidate_rows(kind, weight_hh)
     worth = multiplier_hh.clone()
     worth[rows] *= 256.0

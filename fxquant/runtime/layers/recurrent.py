@@ -134,6 +134,10 @@ class DynamicTwoByteRecurrentStates(DynamicRecurrentStates):
     def biases(self) -> list[Tensor]:
         return super().biases()[1:]
 
+    def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
+        low: Tensor = self.constant("low_hh")
+        return super().multiply_adds(y, *inputs) + inputs[0].shape[:2].numel() * low.numel()
+
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
         kernels.check_recurrent(x, h0, c0, self.constant("weight_ih").shape[1], self.derived_sizes[1], torch.float32)
         columns, rows, packed = self.constant("columns"), self.derived_sizes[0], self.derived_inputs
