@@ -4,8 +4,8 @@
 of the recurrent layers that annotate_dynamic chose whose qconfig has 16-bit weights. Their products are too fine for 8
 bits: of their weights, or of inputs that differ a thousandfold.
 
-Inputs stay float32: their products, one for all steps, cost little beside the steps. States, which lie within -1..1,
-have 8 bits. Weights of both have 16 bits in the candidate gate, and 8 in the others, which sigmoids flatten.
+Inputs, and weights of inputs and of states, have 16 bits in the candidate gate, and 8 in the others, which sigmoids
+flatten. States, which lie within -1..1, have 8 bits.
 
     w x = (w / c) (c x), c[k] the power of 2 below the largest |w[n, k]|
 
@@ -63,16 +63,15 @@ def two_bytes(
     bias, step_bias = gate_biases(kind, *biases, len(weight_ih))
     rows, columns = candidate_rows(kind, weight_ih), _columns(weight_ih.detach().float())
     ih, hh = (Bytes.of(weight, rows, observer) for weight in (weight_ih / columns, weight_hh))
-    worth = ih.scale.clone()
-    worth[rows] *= 256.0
     return {
         "columns": columns,
-        "weight_ih": torch.cat((ih.codes, ih.low)),
-        "scale_ih": torch.cat((worth, ih.scale[rows]))[:, None],
-        "bias_ih": bias,
+        "weight_ih": ih.codes,
+        "low_ih": ih.low,
         "weight_hh": hh.codes,
         "low_hh": hh.low,
+        "bias_ih": bias,
         "bias_hh": step_bias,
+        "multiplier_ih": ih.scale,
         "multiplier_hh": hh.scale,
     }
 

@@ -32,26 +32,25 @@ def pack_recurrent(
     multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     *,
-    low_hh: Tensor | None = None,
+    low: tuple[Tensor, Tensor] | None = None,
     x_zero_point: int = 0,
     h_zero_point: int = 0,
     dynamic: bool = False,
 ) -> Tensor:
     """Packs int8 [G * H, I] and [G * H, H], and float32 [G * H], for the active ISA: a 1-D uint8 tensor.
 
-    `dynamic`: for `dynamic_recurrent`, which has no use for zero points, and takes the products of inputs in place of
-    inputs if I = 0. `low_hh` int8 [H, H], of such: low bytes of the candidate gate, whose high ones are in `weight_hh`;
-    given products have H more at their end then, to be added to the candidate gate's.
+    `dynamic`: for `dynamic_recurrent`, which has no use for zero points. `low`, of such: int8 [H, I] and [H, H], low
+    bytes of the candidate gate, whose high ones are in the weights.
     Raises InputError for another kind, dtype or shape, and for a reduction too long for int32.
     """
     if kind not in GATES:
         raise InputError(f"there is no recurrence {kind!r}; there are {', '.join(GATES)}")
     hidden = weight_hh.shape[-1]
-    for weight in (weight_ih, weight_hh):
-        _check_weight(kind, weight, hidden, may_be_empty=dynamic and weight is weight_ih)
-    if low_hh is not None and (low_hh.dtype is not torch.int8 or low_hh.shape != (hidden, hidden)):
-        wanted = f"int8 {[hidden, hidden]}"
-        raise InputError(f"low bytes of a candidate gate are {wanted}, not {low_hh.dtype} {list(low_hh.shape)}")
+    weights, lows = (weight_ih, weight_hh), low or ()
+    for weight in weights:
+        _check_weight(kind, weight, hidden)
+    for weight, part in zip(weights, lows, strict=False):
+        _check_low(part, [hidden, weight.shape[1]], dynamic)
     rows = weight_ih.shape[:1]
     vectors = (multiplier_ih, bias_ih, multiplier_hh, bias_hh)
     for each in vectors:
@@ -61,14 +60,13 @@ def pack_recurrent(
     if not (0 <= x_zero_point <= 255 and 0 <= h_zero_point <= 255):
         raise InputError(f"zero points must lie in 0..255, not {x_zero_point} and {h_zero_point}")
     dimensions = (_KINDS.index(kind), weight_ih.shape[1], hidden, active_isa())
-    packed = packed_memory(_kernels.recurrent_packed_size(*dimensions, low_hh is not None))
-    kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:])]
+    packed = packed_memory(_kernels.recurrent_packed_size(*dimensions, low is not None))
+    kept = [each.contiguous() for each in (weight_ih, *vectors[:2], weight_hh, *vectors[2:], *lows)]
     addresses = [each.data_ptr() for each in kept]
-    low = None if low_hh is None else low_hh.contiguous()
-    _kernels.recurrent_pack(
-        *(packed.data_ptr(), *dimensions, *addresses[:3], x_zero_point, *addresses[3:], h_zero_point),
-        *(0 if low is None else low.data_ptr(), dynamic),
-    )
+    low_ih, low_hh = addresses[6:] or (0, 0)
+    input_weights = (*addresses[:3], x_zero_point, low_ih)
+    recurrent_weights = (*addresses[3:6], h_zero_point, low_hh)
+    _kernels.recurrent_pack(packed.data_ptr(), *dimensions, *input_weights, *recurrent_weights, dynamic)
     return packed
 
 
@@ -84,15 +82,22 @@ def bytes_of(weight: Tensor) -> tuple[Tensor, Tensor]:
     return high.to(torch.int8), (weight - 256 * high).to(torch.int8)
 
 
-def _check_weight(kind: str, weight: Tensor, hidden: int, may_be_empty: bool) -> None:
-    empty = weight.numel() == 0 and not may_be_empty
-    if weight.dtype is not torch.int8 or weight.dim() != 2 or weight.device.type != "cpu" or empty:
+def _check_weight(kind: str, weight: Tensor, hidden: int) -> None:
+    matrix = weight.dim() == 2 and weight.numel() > 0
+    if weight.dtype is not torch.int8 or not matrix or weight.device.type != "cpu":
         raise InputError(f"weights are int8 matrices on the CPU, not {weight.dtype} of {list(weight.shape)}")
     if weight.shape[1] > LONGEST_REDUCTION:
         raise InputError(f"a reduction over {weight.shape[1]} elements could overflow int32")
     rows = GATES[kind] * hidden
     if weight.shape[0] != rows:
         raise InputError(f"an {kind} of {hidden} units has weights of {rows} rows, not {weight.shape[0]}")
+
+
+def _check_low(low: Tensor, shape: list[int], dynamic: bool) -> None:
+    if not dynamic:
+        raise InputError("static recurrences have weights of one byte: pack those of two with dynamic=True")
+    if low.dtype is not torch.int8 or list(low.shape) != shape:
+        raise InputError(f"low bytes of a candidate gate are int8 {shape}, not {low.dtype} {list(low.shape)}")
 
 
 def _outputs(x: Tensor, hidden: int) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ Step recurrent_step(const View& y, const View& x, const View& h0, const View& c0
   p.weights = &recurrent_header(pointer<const uint8_t>(packed), size, static_cast<Isa>(isa));
   if (dynamic != (p.weights->dynamic != 0)) throw std::invalid_argument("the weights were packed for another layer");
   p.y_row = row_stride(y, 3, p.weights->hidden);
-  p.x_row = row_stride(x, 3, p.weights->x_length());
+  p.x_row = row_stride(x, 3, p.weights->inputs);
   p.steps = y.shape[0];
   p.batch = y.shape[1];
   p.y_step = y.strides[0];
@@ -55,7 +55,7 @@ Step recurrent_step(const View& y, const View& x, const View& h0, const View& c0
 }
 
 GateWeights gate_weights(int64_t depth, uintptr_t weight, uintptr_t multiplier, uintptr_t bias, int zero_point,
-                         uintptr_t low = 0) {
+                         uintptr_t low) {
   return {depth,      pointer<const int8_t>(weight), pointer<const float>(multiplier), pointer<const float>(bias),
           zero_point, pointer<const int8_t>(low)};
 }
@@ -68,10 +68,10 @@ void bind_recurrent(nb::module_& m, ProgramClass& program) {
   });
   m.def("recurrent_pack",
         [](uintptr_t packed, int kind, int64_t inputs, int64_t hidden, int isa, uintptr_t weight_ih,
-           uintptr_t multiplier_ih, uintptr_t bias_ih, int x_zero_point, uintptr_t weight_hh, uintptr_t multiplier_hh,
-           uintptr_t bias_hh, int h_zero_point, uintptr_t low_hh, bool dynamic) {
+           uintptr_t multiplier_ih, uintptr_t bias_ih, int x_zero_point, uintptr_t low_ih, uintptr_t weight_hh,
+           uintptr_t multiplier_hh, uintptr_t bias_hh, int h_zero_point, uintptr_t low_hh, bool dynamic) {
           pack_recurrent(static_cast<Recurrence>(kind), hidden,
-                         gate_weights(inputs, weight_ih, multiplier_ih, bias_ih, x_zero_point),
+                         gate_weights(inputs, weight_ih, multiplier_ih, bias_ih, x_zero_point, low_ih),
                          gate_weights(hidden, weight_hh, multiplier_hh, bias_hh, h_zero_point, low_hh), dynamic,
                          static_cast<Isa>(isa), pointer<uint8_t>(packed));
         });

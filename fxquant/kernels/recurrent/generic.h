@@ -38,12 +38,12 @@ template <>
 constexpr bool kIsDynamic<NoTerms> = false;
 
 // a or b of recurrent.h: all gates of a panel's units, for each of `rows`, to where `to` says, [gate][lane]. One row
-// alone has several chains of sums, since each dot product waits for the one before in its chain. Not inlined:
-// constants of what is around it would take the registers of accumulators.
+// alone has several chains of sums, since each dot product waits for the one before in its chain. `backward`: weights
+// are read from the end on. Not inlined: constants of what is around it would take the registers of accumulators.
 template <class M, int Gates, int Rows, class Terms>
 __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t* const (&rows)[Rows],
-                                        const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel,
-                                        bool biased = true) {
+                                        const Terms (&terms)[Rows], int64_t depth, const uint8_t* panel, bool biased,
+                                        bool backward = false) {
   constexpr bool kDynamic = kIsDynamic<Terms>;
   constexpr int kChains = Rows > 1 ? 1 : M::kRows * M::kVectors >= 4 * Gates ? 4 : 2;
   constexpr int64_t kVector = 4 * M::kCount;
@@ -56,30 +56,30 @@ __attribute__((noinline)) void multiply(float* const (&to)[Rows], const uint8_t*
       unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { acc[c + 1][m][g] = M::splat_i32(0); });
     });
   });
-  const uint8_t* weights = panel + 3 * Gates * kVector;
-  const auto step = [&](auto chain, const auto& load) FXQUANT_UNROLLED {
+  const int64_t whole = depth / 4, ahead = backward ? -1 : 1;
+  const auto step = [&](auto chain, int64_t k, const auto& load) FXQUANT_UNROLLED {
+    const uint8_t* weights = panel + (3 + k) * Gates * kVector;
     typename M::Weights w[Gates];
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED { w[g] = M::weights(weights + g * kVector); });
     unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
-      const auto x = M::broadcast(load(rows[m]));
+      const auto x = M::broadcast(load(rows[m] + 4 * k));
       unroll<Gates>([&](auto g) FXQUANT_UNROLLED { acc[chain][m][g] = M::dot(acc[chain][m][g], x, w[g]); });
     });
-    weights += Gates * kVector;
   };
-  const int64_t whole = depth / 4 * 4;
-  int64_t k = 0;
-  for (; k + 4 * kChains <= whole; k += 4 * kChains) {
-    unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
-      step(c, [&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k + 4 * c); });
+  const auto four = [](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row); };
+  if (4 * whole < depth) {
+    step(Index<0>{}, whole, [&](const uint8_t* row) FXQUANT_UNROLLED {
+      return static_cast<uint32_t>(load_bytes(row, depth - 4 * whole));
     });
   }
-  for (; k < whole; k += 4) {
-    step(Index<0>{}, [&](const uint8_t* row) FXQUANT_UNROLLED { return load_as<uint32_t>(row + k); });
+  int64_t k = backward ? whole - 1 : 0, left = whole;
+  for (; left >= kChains; left -= kChains) {
+    unroll<kChains>([&](auto c) FXQUANT_UNROLLED {
+      step(c, k, four);
+      k += ahead;
+    });
   }
-  if (k < depth) {
-    step(Index<0>{},
-         [&](const uint8_t* row) FXQUANT_UNROLLED { return static_cast<uint32_t>(load_bytes(row + k, depth - k)); });
-  }
+  for (; left > 0; --left, k += ahead) step(Index<0>{}, k, four);
   panel = unread(panel);
   unroll<Rows>([&](auto m) FXQUANT_UNROLLED {
     unroll<Gates>([&](auto g) FXQUANT_UNROLLED {
@@ -118,46 +118,42 @@ FXQUANT_UNROLLED inline typename M::F32 next_state(const A& a, const B& b, float
   return s;
 }
 
+// Static ones are of integers, dynamic ones of floats, whose candidate gate may have weights of two bytes.
+enum class Form { integers, dynamic, two_bytes };
+
 // Rows [begin, end) of a batch, with their part of the scratch: the codes of h before and after a step, c or s, and the
 // a of a block of steps, [step][panel][row][gate][lane]; of a dynamic one also s[t] and, for codes of h and for those
-// of the x of a block, their terms.
-template <class M, Recurrence Kind, bool Dynamic>
-struct Sequence {
-  static constexpr int kGates = static_cast<int>(gates_of(Kind));
-  static constexpr int64_t kLanes = M::kCount, kGateFloats = kGates * kLanes;
-  using Value = std::conditional_t<Dynamic, float, uint8_t>;
-  using Terms = std::conditional_t<Dynamic, RowTerms, NoTerms>;
+// of the x of a block and what they leave, their terms.
+template <class M, Recurrence Kind, Form kForm>
+struct Sequence : RecurrentScratch {
+  static constexpr bool kDynamic = kForm != Form::integers, kTwoBytes = kForm == Form::two_bytes;
+  static constexpr int kGates = static_cast<int>(gates_of(Kind)), kCandidate = static_cast<int>(candidate_of(Kind));
+  // Of a panel; of a, with products of rests.
+  static constexpr int kWeightGates = kGates + (kTwoBytes ? 1 : 0), kInputGates = kWeightGates + (kTwoBytes ? 1 : 0);
+  static constexpr int64_t kLanes = M::kCount;
+  using Value = std::conditional_t<kDynamic, float, uint8_t>;
+  using Terms = std::conditional_t<kDynamic, RowTerms, NoTerms>;
 
   const Recurrent& p;
   const RecurrentOperands& o;
   const RecurrentHeader& w;
-  int64_t begin, rows, units, x_stride;
-  uint8_t *h, *next, *x_codes;
-  float *state, *inputs, *real;
+  int64_t begin, rows;
   float one_by_scale;
-  RowTerms *h_terms, *x_terms;
 
   Sequence(const Recurrent& params, const RecurrentOperands& operands, int64_t first, int64_t last, int64_t steps,
            uint8_t* scratch)
-      : p(params), o(operands), w(*params.weights), begin(first), rows(last - first) {
-    one_by_scale = static_cast<float>(1.0 / static_cast<double>(p.h_scale));
-    const RecurrentScratch s(w, rows, steps, scratch);
-    units = s.units;
-    x_stride = s.x_stride;
-    h = s.h;
-    next = s.next;
-    x_codes = s.x_codes;
-    state = s.state;
-    inputs = s.inputs;
-    real = s.real;
-    h_terms = s.h_terms;
-    x_terms = s.x_terms;
-  }
+      : RecurrentScratch(*params.weights, last - first, steps, scratch),
+        p(params),
+        o(operands),
+        w(*params.weights),
+        begin(first),
+        rows(last - first),
+        one_by_scale(static_cast<float>(1.0 / static_cast<double>(p.h_scale))) {}
 
   Levels levels() const { return {p.output.quant_min, p.output.quant_max}; }
   int64_t time(int64_t i) const { return p.reverse ? p.steps - 1 - i : i; }
   float* inputs_of(int64_t step, int64_t panel, int64_t row) const {
-    return inputs + ((step * w.panels() + panel) * rows + row) * kGateFloats;
+    return inputs + ((step * w.panels() + panel) * rows + row) * kInputGates * kLanes;
   }
   const Value* x_of(int64_t step, int64_t row) const {
     return static_cast<const Value*>(o.x) + time(step) * p.x_step + (begin + row) * p.x_row;
@@ -175,7 +171,7 @@ struct Sequence {
       const auto* h0 = o.h0 ? static_cast<const Value*>(o.h0) + (begin + row) * p.h0_row : nullptr;
       float* before = state + row * units;
       std::memset(before, 0, static_cast<size_t>(units) * sizeof(float));
-      if constexpr (Dynamic) {
+      if constexpr (kDynamic) {
         float* s = real + row * units;
         std::memset(s, 0, static_cast<size_t>(units) * sizeof(float));
         if (h0) std::memcpy(s, h0, static_cast<size_t>(w.hidden) * sizeof(float));
@@ -209,38 +205,64 @@ struct Sequence {
     }
   }
 
+  // What the `terms` of `codes` leave of x, in codes of its own.
+  RowTerms quantize_rest(uint8_t* to, const float* x, const uint8_t* codes, const RowTerms& terms) const {
+    const auto zero_point = M::set(static_cast<float>(terms.zero_point)), scale = M::set(terms.scale);
+    for (int64_t k = 0; k < w.inputs; k += kLanes) {
+      const int64_t left = std::min(w.inputs - k, kLanes);
+      const auto known = M::mul(M::sub(M::load_u8(codes + k, left), zero_point), scale);
+      M::store_f32(rest + k, M::sub(M::load_f32(x + k, left), known));
+    }
+    const RowTerms of_rest = rest_terms_of(terms);
+    dynamic_quantize<M>(to, rest, w.inputs, of_rest, Levels());
+    return of_rest;
+  }
+
   // The codes of steps [first, first + steps) of x.
   void quantize_inputs(int64_t first, int64_t steps) const {
-    if constexpr (Dynamic) {
-      for (int64_t i = 0; i < steps * rows; ++i) {
-        x_terms[i] = quantize(x_codes + i * x_stride, x_of(first + i / rows, i % rows), w.inputs);
-      }
+    for (int64_t i = 0; i < steps * rows; ++i) {
+      const float* x = x_of(first + i / rows, i % rows);
+      uint8_t* codes = x_codes + i * x_stride;
+      x_terms[i] = quantize(codes, x, w.inputs);
+      if constexpr (kTwoBytes) rest_terms[i] = quantize_rest(rest_codes + i * x_stride, x, codes, x_terms[i]);
     }
   }
 
-  // The a of steps [first, first + steps), unless they are x.
+  // The a of steps [first, first + steps).
   void multiply_inputs(int64_t first, int64_t steps) const {
-    if (!w.inputs) return;
-    quantize_inputs(first, steps);
-    const int64_t bytes = w.input_panel_bytes();
+    const int64_t count = steps * rows;
+    if constexpr (kDynamic) quantize_inputs(first, steps);
+    const auto codes_of = [&](int64_t row) FXQUANT_UNROLLED {
+      if constexpr (kDynamic) {
+        return x_codes + row * x_stride;
+      } else {
+        return x_of(first + row / rows, row % rows);
+      }
+    };
+    multiply_block<kWeightGates>(count, w.input_panels(), 0, codes_of, x_terms, true);
+    if constexpr (kTwoBytes) {
+      const auto rest_of = [&](int64_t row) FXQUANT_UNROLLED { return rest_codes + row * x_stride; };
+      multiply_block<1>(count, w.rest_panels(), kWeightGates, rest_of, rest_terms, false);
+    }
+  }
+
+  // So many gates of the a of a block of `count` rows, from `gate` on.
+  template <int Gates, class CodesOf>
+  void multiply_block(int64_t count, const uint8_t* panels, int64_t gate, const CodesOf& codes_of,
+                      const RowTerms* block_terms, bool biased) const {
+    const int64_t bytes = Gates * w.gate_bytes(w.inputs);
     for (int64_t panel = 0; panel < w.panels(); ++panel) {
-      const uint8_t* weights = w.input_panels() + panel * bytes;
-      tiles<kGates>(steps * rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
-        constexpr int kRows = count;
+      tiles<Gates>(count, [&](auto tile, int64_t row) FXQUANT_UNROLLED {
+        constexpr int kRows = tile;
         const uint8_t* from[kRows];
         float* to[kRows];
         Terms terms[kRows];
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
-          const int64_t step = (row + m) / rows, r = (row + m) % rows;
-          if constexpr (Dynamic) {
-            from[m] = x_codes + (row + m) * x_stride;
-            terms[m] = x_terms[row + m];
-          } else {
-            from[m] = x_of(first + step, r);
-          }
-          to[m] = inputs_of(step, panel, r);
+          from[m] = codes_of(row + m);
+          to[m] = inputs_of((row + m) / rows, panel, (row + m) % rows) + gate * kLanes;
+          if constexpr (kDynamic) terms[m] = block_terms[row + m];
         });
-        multiply<M, kGates, kRows>(to, from, terms, w.inputs, weights);
+        multiply<M, Gates, kRows>(to, from, terms, w.inputs, panels + panel * bytes, biased);
       });
     }
   }
@@ -248,32 +270,27 @@ struct Sequence {
   // The b of a panel's units for a tile of rows.
   struct Products {
     int64_t panel = 0, row = 0, count = 0;
-    alignas(64) float b[kTileRows<M, kGates>][kGateFloats + kLanes];
+    alignas(64) float b[kTileRows<M, kWeightGates>][kWeightGates * kLanes];
   };
 
   // The states that they make at step `i`, the number `step` of its block.
-  void become_states(const Products& made, int64_t i, int64_t step) const {
+  void become_states(const Products& made, int64_t step) const {
     const auto output = M::output(p.output);
     const auto inverse = M::set(one_by_scale);
-    const bool given = Dynamic && !w.inputs, two_bytes = Dynamic && w.two_bytes;
-    const int64_t unit = made.panel * kLanes, gap = given ? w.hidden : kLanes, left = given ? w.hidden - unit : kLanes;
     for (int64_t m = 0; m < made.count; ++m) {
-      const int64_t row = made.row + m, at = row * units + unit;
-      const float* inputs_at = inputs_of(step, made.panel, row);
-      if (given) inputs_at = reinterpret_cast<const float*>(x_of(i, row)) + unit;
-      const auto a_of = [&](int64_t g) FXQUANT_UNROLLED {
-        return left < kLanes ? M::load_f32(inputs_at + g * gap, left) : M::load_f32(inputs_at + g * gap);
-      };
-      const auto b_of = [&](int64_t g) FXQUANT_UNROLLED { return M::load_f32(made.b[m] + g * kLanes); };
-      // What low bytes give lies behind all gates.
+      const int64_t row = made.row + m, at = row * units + made.panel * kLanes;
+      const float *inputs_at = inputs_of(step, made.panel, row), *b_at = made.b[m];
+      const auto load = [](const float* from, int64_t g) FXQUANT_UNROLLED { return M::load_f32(from + g * kLanes); };
+      // What low bytes and rests give lies behind all gates.
       const auto a = [&](int64_t g) FXQUANT_UNROLLED {
-        return given && two_bytes && g == candidate_of(Kind) ? M::add(a_of(g), a_of(kGates)) : a_of(g);
+        if (!kTwoBytes || g != kCandidate) return load(inputs_at, g);
+        return M::add(M::add(load(inputs_at, g), load(inputs_at, kGates)), load(inputs_at, kGates + 1));
       };
       const auto b = [&](int64_t g) FXQUANT_UNROLLED {
-        return two_bytes && g == candidate_of(Kind) ? M::add(b_of(g), b_of(kGates)) : b_of(g);
+        return !kTwoBytes || g != kCandidate ? load(b_at, g) : M::add(load(b_at, g), load(b_at, kGates));
       };
       const auto s = next_state<M, Kind>(a, b, state + at);
-      if constexpr (Dynamic) {
+      if constexpr (kDynamic) {
         M::store_f32(real + at, s);
       } else {
         M::store_u8(next + at, kLanes, M::mul(s, inverse), output);
@@ -281,18 +298,18 @@ struct Sequence {
     }
   }
 
-  // Step `i`, the number `step` of its block. Panels are read to and fro: the one that a step ends with is still in L1
+  // Step `i`, the number `step` of its block. Weights are read to and fro: those that a step ends with are still in L1
   // for the next. A tile's products become states behind those of the next tile: nothing waits for them then, and
   // weights keep arriving from L2, whose rate is the limit.
-  template <int Gates>
   void advance(int64_t i, int64_t step) {
     const int64_t bytes = w.hidden_panel_bytes();
+    const bool backward = i % 2 != 0;
     Products products[2];
     Products *now = products, *before = products + 1;
     for (int64_t n = 0; n < w.panels(); ++n) {
-      const int64_t panel = i % 2 ? w.panels() - 1 - n : n;
+      const int64_t panel = backward ? w.panels() - 1 - n : n;
       const uint8_t* weights = w.hidden_panels() + panel * bytes;
-      tiles<Gates>(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
+      tiles<kWeightGates>(rows, [&](auto count, int64_t row) FXQUANT_UNROLLED {
         constexpr int kRows = count;
         const uint8_t* from[kRows];
         float* to[kRows];
@@ -300,17 +317,17 @@ struct Sequence {
         unroll<kRows>([&](auto m) FXQUANT_UNROLLED {
           from[m] = h + (row + m) * units;
           to[m] = now->b[m];
-          if constexpr (Dynamic) terms[m] = h_terms[row + m];
+          if constexpr (kDynamic) terms[m] = h_terms[row + m];
         });
-        multiply<M, Gates, kRows>(to, from, terms, w.hidden, weights, w.biased != 0);
+        multiply<M, kWeightGates, kRows>(to, from, terms, w.hidden, weights, w.biased != 0, backward);
         now->panel = panel;
         now->row = row;
         now->count = kRows;
-        become_states(*before, i, step);
+        become_states(*before, step);
         std::swap(now, before);
       });
     }
-    become_states(*before, i, step);
+    become_states(*before, step);
     finish_step(time(i));
   }
 
@@ -318,7 +335,7 @@ struct Sequence {
   void finish_step(int64_t t) {
     for (int64_t row = 0; row < rows; ++row) {
       Value* y = static_cast<Value*>(o.y) + t * p.y_step + (begin + row) * p.y_row;
-      if constexpr (Dynamic) {
+      if constexpr (kDynamic) {
         const float* s = real + row * units;
         h_terms[row] = quantize(h + row * units, s, w.hidden);
         std::memcpy(y, s, static_cast<size_t>(w.hidden) * sizeof(float));
@@ -326,7 +343,7 @@ struct Sequence {
         std::memcpy(y, next + row * units, static_cast<size_t>(w.hidden));
       }
     }
-    if constexpr (!Dynamic) {
+    if constexpr (!kDynamic) {
       uint8_t* before = h;
       h = next;
       next = before;
@@ -341,22 +358,15 @@ struct Sequence {
   }
 };
 
-template <class M, Recurrence Kind, bool Dynamic>
+template <class M, Recurrence Kind, Form kForm>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
-  constexpr int kGates = static_cast<int>(gates_of(Kind));
-  Sequence<M, Kind, Dynamic> sequence(p, o, begin, end, block_steps, scratch);
+  Sequence<M, Kind, kForm> sequence(p, o, begin, end, block_steps, scratch);
   sequence.start();
   for (int64_t first = 0; first < p.steps; first += block_steps) {
-    const int64_t steps = first + block_steps < p.steps ? block_steps : p.steps - first;
+    const int64_t steps = std::min(block_steps, p.steps - first);
     sequence.multiply_inputs(first, steps);
-    for (int64_t step = 0; step < steps; ++step) {
-      if (Dynamic && p.weights->two_bytes) {
-        sequence.template advance<kGates + (Dynamic ? 1 : 0)>(first + step, step);
-      } else {
-        sequence.template advance<kGates>(first + step, step);
-      }
-    }
+    for (int64_t step = 0; step < steps; ++step) sequence.advance(first + step, step);
   }
   sequence.finish();
 }
@@ -364,7 +374,10 @@ void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin,
 template <class M, Recurrence Kind>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
-  const auto run = p.weights->dynamic ? run_sequence<M, Kind, true> : run_sequence<M, Kind, false>;
+  const RecurrentHeader& w = *p.weights;
+  const auto run = w.two_bytes ? run_sequence<M, Kind, Form::two_bytes>
+                   : w.dynamic ? run_sequence<M, Kind, Form::dynamic>
+                               : run_sequence<M, Kind, Form::integers>;
   run(p, o, begin, end, block_steps, scratch);
 }
 

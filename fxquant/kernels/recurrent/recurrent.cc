@@ -44,37 +44,52 @@ RecurrentHeader header_of(Recurrence kind, int64_t inputs, int64_t hidden, bool 
   h.hidden = hidden;
   h.lanes = recurrent_kernels(isa).lanes;
   h.two_bytes = two_bytes;
-  h.size = 64 + h.input_bytes() + h.hidden_bytes();
+  h.size = h.bytes();
   return h;
 }
 
-// The gates of a product, and behind them the low bytes of the candidate gate, if there are any.
-void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels) {
-  const int64_t gates = h.gates() + (w.low ? 1 : 0), candidate = candidate_of(h.kind), vector = 4 * h.lanes;
-  for (int64_t n = 0; n < gates * h.hidden; ++n) {
-    const int64_t gate = n / h.hidden, unit = n % h.hidden;
-    const bool is_low = gate == h.gates();
-    const int64_t output = is_low ? candidate * h.hidden + unit : n;
-    const int8_t* weights = is_low ? w.low + unit * w.depth : w.weight + n * w.depth;
-    uint8_t* panel = panels + unit / h.lanes * gates * h.gate_bytes(w.depth);
-    uint8_t* slot = panel + gate * vector + unit % h.lanes * 4;
+// Gate `to` of the `gates` that panels have: the `hidden` outputs of w from `first` on, of w.low if `low`. Their
+// multipliers are `worth` times those of w.
+struct PackedGate {
+  int64_t to, gates, first;
+  float worth;
+  bool low = false, biased = true;
+};
+
+void pack_gate(const RecurrentHeader& h, const GateWeights& w, const PackedGate& gate, uint8_t* panels) {
+  const int64_t vector = 4 * h.lanes, row = gate.gates * vector;
+  for (int64_t unit = 0; unit < h.hidden; ++unit) {
+    const int64_t output = gate.first + unit;
+    const int8_t* weights = gate.low ? w.low + unit * w.depth : w.weight + output * w.depth;
+    uint8_t* slot =
+        panels + unit / h.lanes * gate.gates * h.gate_bytes(w.depth) + gate.to * vector + unit % h.lanes * 4;
     int32_t sum = 0;
     for (int64_t k = 0; k < w.depth; ++k) {
-      slot[(3 + k / 4) * gates * vector + k % 4] = static_cast<uint8_t>(weights[k]);
+      slot[(3 + k / 4) * row + k % 4] = static_cast<uint8_t>(weights[k]);
       sum += weights[k];
     }
     const int32_t term = h.dynamic ? sum : -w.zero_point * sum;
+    const float multiplier = gate.worth * w.multiplier[output];
     std::memcpy(slot, &term, 4);
-    const float multiplier = (w.low && gate == candidate ? 256.0F : 1.0F) * w.multiplier[output];
-    std::memcpy(slot + gates * vector, &multiplier, 4);
-    if (!is_low) std::memcpy(slot + 2 * gates * vector, w.bias + output, 4);
+    std::memcpy(slot + row, &multiplier, 4);
+    if (gate.biased) std::memcpy(slot + 2 * row, w.bias + output, 4);
   }
+}
+
+// All gates of a product, and behind them the low bytes of the candidate gate, if there are any.
+void pack_panels(const RecurrentHeader& h, const GateWeights& w, uint8_t* panels) {
+  const int64_t candidate = candidate_of(h.kind);
+  for (int64_t g = 0; g < h.gates(); ++g) {
+    const float worth = w.low && g == candidate ? 256.0F : 1.0F;
+    pack_gate(h, w, {g, h.weight_gates(), g * h.hidden, worth}, panels);
+  }
+  if (w.low) pack_gate(h, w, {h.gates(), h.weight_gates(), candidate * h.hidden, 1.0F, true, false}, panels);
 }
 
 int64_t block_rows(int64_t batch, int64_t blocks) { return (batch + blocks - 1) / blocks; }
 
 int64_t block_steps(const RecurrentHeader& w, int64_t steps, int64_t rows) {
-  const int64_t a_step = rows * w.panels() * w.lanes * w.gates() * 4;
+  const int64_t a_step = rows * w.panels() * w.lanes * w.input_gates() * 4;
   return std::clamp<int64_t>(kBlockBytes / std::max<int64_t>(a_step, 1), 1, std::max<int64_t>(steps, 1));
 }
 
@@ -98,8 +113,12 @@ void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, c
   header.checksum = header_checksum(header);
   std::memset(packed, 0, static_cast<size_t>(header.size));
   std::memcpy(packed, &header, sizeof header);
-  if (input.depth) pack_panels(header, input, packed + 64);
-  pack_panels(header, recurrent, packed + 64 + header.input_bytes());
+  uint8_t* panels = packed + 64;
+  pack_panels(header, input, panels);
+  panels += header.panels() * header.input_panel_bytes();
+  if (input.low) pack_gate(header, input, {0, 1, candidate_of(kind) * hidden, 256.0F, false, false}, panels);
+  panels += header.panels() * header.rest_panel_bytes();
+  pack_panels(header, recurrent, panels);
 }
 
 const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa isa) {
@@ -108,6 +127,11 @@ const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa
   if (!whole || header->size != size) throw std::invalid_argument("these are no packed recurrent weights");
   if (header->isa != isa) throw std::invalid_argument("the weights are packed for another instruction set");
   return *header;
+}
+
+RowTerms rest_terms_of(const RowTerms& x) {
+  const float scale = x.scale / 255.0F;
+  return {128, scale < 0x1p-126F ? 0x1p-126F : scale};
 }
 
 int64_t recurrent_blocks(const RecurrentHeader& w, int64_t steps, int64_t batch, int threads) {

@@ -11,19 +11,22 @@
 //   rnn_relu   s[t] = max(a + b, 0)
 //   h[t] = round_and_saturate(s[t] * (1 / h_scale))                                           (base/requantize.h)
 // Dynamic ones have for each row and step its own zero points of x[t] and of h[t-1], and scales, by which the floats of
-// sums are multiplied first (dynamic/dynamic.h), and h[t] = s[t]. Those without inputs are given a[t] in place of x[t].
-// In those with weights of two bytes the candidate gate (g of lstm, n of gru, that of rnn) has w_hh = 256 * high + low,
-// since it alone becomes a part of the state itself. They add, with the multiplier of w_hh,
+// sums are multiplied first (dynamic/dynamic.h), and h[t] = s[t].
+// In those with weights of two bytes the candidate gate (g of lstm, n of gru, that of rnn) has w = 256 * high + low,
+// since it alone becomes a part of the state itself:
 //   b[n] = float(sum over k of (h[t-1, k] - h_zero_point) * high[n, k]) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
 //   b[n] = b[n] + float(sum over k of (h[t-1, k] - h_zero_point) * low[n, k]) * scale * multiplier_hh[n]
-// and if they are given a[t], that has H more at its end, which are added to those of the candidate gate.
+// and so a[n], which reads x[t] in two bytes as well: what its codes leave, x[t, k] - (code[k] - x_zero_point) * scale,
+// is quantized to r[k], around 128 and at a scale of r_scale = max(scale / 255, 2^-126), and
+//   a[n] = a[n] + float(sum over k of (r[k] - 128) * high[n, k]) * r_scale * (256 * multiplier_ih[n])
 // Sums are exact in int32; all else is float, each operation rounded on its own, with
 //   sigmoid(v) = 1 / (1 + 2^(max(v, -40) * -log2(e)))                                         (base/exponential.h)
 //   tanh(v)    = 2 / (1 + 2^(max(v, -20) * -2 * log2(e))) - 1
 //
 // The a of many steps are one product, made a block of steps at a time; those of b are made step by step, and become
 // states while they are in registers: a panel of packed weights holds all gates of as many units as a vector has lanes.
-//   packed: header | panels of w_ih, if there are inputs | panels of w_hh, low bytes as one gate more
+//   packed: header | panels of w_ih | panels of what multiplies rests | panels of w_hh
+//   where low bytes are a gate more of w_ih and w_hh, and rests are multiplied by the high bytes of one gate
 //   panel:  -zero_point * sum(w), of dynamic ones sum(w), int32 [G][lanes] | multiplier float [G][lanes] | bias float
 //   [G][lanes]
 //           | weights int8 [ceil(K / 4)][G][lanes][4]
@@ -33,6 +36,7 @@
 
 #include "base/isa.h"
 #include "base/requantize.h"
+#include "gemm/gemm.h"
 
 namespace fxquant {
 
@@ -64,21 +68,22 @@ struct RecurrentHeader {
   int16_t two_bytes, biased;  // biased: b has biases that are not 0
 
   int64_t gates() const { return gates_of(kind); }
-  int64_t hidden_gates() const { return gates() + (two_bytes ? 1 : 0); }
+  int64_t weight_gates() const { return gates() + (two_bytes ? 1 : 0); }        // of a panel
+  int64_t input_gates() const { return weight_gates() + (two_bytes ? 1 : 0); }  // of a, the products of rests included
   int64_t panels() const { return (hidden + lanes - 1) / lanes; }
   int64_t gate_bytes(int64_t depth) const { return lanes * (12 + (depth + 3) / 4 * 4); }  // in a panel
-  int64_t input_panel_bytes() const { return gates() * gate_bytes(inputs); }
-  int64_t hidden_panel_bytes() const { return hidden_gates() * gate_bytes(hidden); }
-  int64_t input_bytes() const { return inputs ? panels() * input_panel_bytes() : 0; }
-  int64_t hidden_bytes() const { return panels() * hidden_panel_bytes(); }
-  int64_t x_length() const { return inputs ? inputs : hidden_gates() * hidden; }
+  int64_t input_panel_bytes() const { return weight_gates() * gate_bytes(inputs); }
+  int64_t rest_panel_bytes() const { return two_bytes ? gate_bytes(inputs) : 0; }
+  int64_t hidden_panel_bytes() const { return weight_gates() * gate_bytes(hidden); }
+  int64_t bytes() const { return 64 + panels() * (input_panel_bytes() + rest_panel_bytes() + hidden_panel_bytes()); }
   const uint8_t* input_panels() const { return reinterpret_cast<const uint8_t*>(this) + 64; }
-  const uint8_t* hidden_panels() const { return input_panels() + input_bytes(); }
+  const uint8_t* rest_panels() const { return input_panels() + panels() * input_panel_bytes(); }
+  const uint8_t* hidden_panels() const { return rest_panels() + panels() * rest_panel_bytes(); }
 };
 static_assert(sizeof(RecurrentHeader) <= 64, "panels begin behind 64 bytes");
 
 int64_t recurrent_packed_size(Recurrence kind, int64_t inputs, int64_t hidden, bool two_bytes, Isa isa);
-// Of a dynamic one the weights' zero points mean nothing, and `input` may be of depth 0.
+// Of a dynamic one the weights' zero points mean nothing, and either both have low bytes or neither has.
 void pack_recurrent(Recurrence kind, int64_t hidden, const GateWeights& input, const GateWeights& recurrent,
                     bool dynamic, Isa isa, uint8_t* packed);
 
@@ -104,6 +109,9 @@ struct RecurrentOperands {
   const float* c0;
   float* last;
 };
+
+// Of the codes of what codes of terms `x` leave.
+RowTerms rest_terms_of(const RowTerms& x);
 
 struct RecurrentKernels {
   int64_t lanes;

@@ -94,14 +94,32 @@ inline void reference_recurrent(const Recurrent& p, Recurrence kind, int64_t hid
   }
 }
 
-// The codes of a row, and what they stand for.
-inline RowTerms reference_codes(const float* row, int64_t count, const Levels& levels, std::vector<uint8_t>& codes) {
-  const RowTerms terms = reference_terms(row, 1, 0, count, levels);
+inline void reference_codes(const float* row, int64_t count, const RowTerms& terms, const Levels& levels,
+                            std::vector<uint8_t>& codes) {
   codes.resize(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) {
     const Requantize output = {terms.zero_point, levels.quant_min, levels.quant_max};
     codes[static_cast<size_t>(k)] = round_and_saturate(row[k] * (1.0F / terms.scale), output);
   }
+}
+
+// The codes of a row, and what they stand for.
+inline RowTerms reference_codes(const float* row, int64_t count, const Levels& levels, std::vector<uint8_t>& codes) {
+  const RowTerms terms = reference_terms(row, 1, 0, count, levels);
+  reference_codes(row, count, terms, levels, codes);
+  return terms;
+}
+
+// The same of what `x_codes` leave of a row.
+inline RowTerms reference_rest(const float* row, int64_t count, const std::vector<uint8_t>& x_codes,
+                               const RowTerms& x_terms, std::vector<uint8_t>& codes) {
+  std::vector<float> rest(row, row + count);
+  for (size_t k = 0; k < rest.size(); ++k) {
+    const float known = static_cast<float>(x_codes[k] - x_terms.zero_point) * x_terms.scale;
+    rest[k] -= known;
+  }
+  const RowTerms terms = rest_terms_of(x_terms);
+  reference_codes(rest.data(), count, terms, Levels(), codes);
   return terms;
 }
 
@@ -110,7 +128,7 @@ inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int
                                         const GateWeights& recurrent, const RecurrentOperands& o) {
   const int64_t gates = gates_of(kind);
   const Levels levels = {p.output.quant_min, p.output.quant_max};
-  std::vector<uint8_t> x_codes, h_codes;
+  std::vector<uint8_t> x_codes, rest_codes, h_codes;
   for (int64_t row = 0; row < p.batch; ++row) {
     std::vector<float> h(static_cast<size_t>(hidden), 0.0F), state(h), next(h);
     for (int64_t u = 0; u < hidden; ++u) {
@@ -122,15 +140,21 @@ inline void reference_dynamic_recurrent(const Recurrent& p, Recurrence kind, int
       const int64_t t = p.reverse ? p.steps - 1 - i : i;
       const auto* x = static_cast<const float*>(o.x) + t * p.x_step + row * p.x_row;
       const RowTerms x_terms = reference_codes(x, input.depth, levels, x_codes);
+      const RowTerms rest_terms = reference_rest(x, input.depth, x_codes, x_terms, rest_codes);
       const RowTerms h_terms = reference_codes(h.data(), hidden, levels, h_codes);
       for (int64_t u = 0; u < hidden; ++u) {
         float a[4], b[4];
         for (int64_t g = 0; g < gates; ++g) {
           const int64_t n = g * hidden + u;
-          const int8_t* low = recurrent.low && g == candidate_of(kind) ? recurrent.low + u * hidden : nullptr;
-          a[g] = input.depth ? reference_gate(input, n, nullptr, x_codes.data(), x_terms) : x[n];
-          if (!input.depth && low) a[g] += x[gates * hidden + u];
-          b[g] = reference_gate(recurrent, n, low, h_codes.data(), h_terms);
+          const bool two_bytes = input.low && g == candidate_of(kind);
+          a[g] = reference_gate(input, n, two_bytes ? input.low + u * input.depth : nullptr, x_codes.data(), x_terms);
+          if (two_bytes) {
+            const int8_t* high = input.weight + n * input.depth;
+            const float rest = reference_sum(high, input.depth, rest_codes.data(), rest_terms);
+            a[g] += rest * (256.0F * input.multiplier[n]);
+          }
+          b[g] =
+              reference_gate(recurrent, n, two_bytes ? recurrent.low + u * hidden : nullptr, h_codes.data(), h_terms);
         }
         next[u] = reference_unit(kind, a, b, state[u]);
         static_cast<float*>(o.y)[t * p.y_step + row * p.y_row + u] = next[u];

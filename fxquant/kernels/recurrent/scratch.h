@@ -1,6 +1,5 @@
 // What a thread keeps while it runs a recurrence, and where: for `rows` rows of a batch and blocks of `steps` steps.
 #pragma once
-#include "gemm/gemm.h"
 #include "recurrent/recurrent.h"
 
 namespace fxquant {
@@ -8,9 +7,9 @@ namespace {  // included by files of different ISAs: the linker must not merge w
 
 struct RecurrentScratch {
   int64_t units, x_stride = 0;  // of a row of h, and of x: whole vectors of any ISA
-  uint8_t *h, *next, *x_codes = nullptr;
-  float *state, *inputs, *real = nullptr;
-  RowTerms *h_terms = nullptr, *x_terms = nullptr;
+  uint8_t *h, *next, *x_codes = nullptr, *rest_codes = nullptr;
+  float *state, *inputs, *real = nullptr, *rest = nullptr;
+  RowTerms *h_terms = nullptr, *x_terms = nullptr, *rest_terms = nullptr;
   int64_t bytes;
 
   RecurrentScratch(const RecurrentHeader& w, int64_t rows, int64_t steps, uint8_t* memory)
@@ -23,13 +22,18 @@ struct RecurrentScratch {
     take(h, rows * units);
     take(next, rows * units);
     take(state, rows * units);
-    take(inputs, w.inputs ? steps * rows * w.panels() * w.lanes * w.gates() : 0);
+    take(inputs, steps * rows * w.panels() * w.lanes * w.input_gates());
     if (w.dynamic) {
       x_stride = (w.inputs + 15) / 16 * 16;
       take(real, rows * units);
       take(h_terms, rows);
       take(x_terms, steps * rows);
       take(x_codes, steps * rows * x_stride);
+    }
+    if (w.two_bytes) {
+      take(rest, x_stride);
+      take(rest_terms, steps * rows);
+      take(rest_codes, steps * rows * x_stride);
     }
     bytes = (at - memory + 63) / 64 * 64;
   }

@@ -12,25 +12,34 @@ int64_t any_size(Random& random) {
 
 // One product's parameters, in buffers of their own.
 struct Gates {
-  Guarded<uint8_t> weight;
+  Guarded<uint8_t> weight, low;
   Guarded<float> multiplier, bias;
-  int64_t depth;
+  int64_t hidden, depth, candidate;
   int32_t zero_point;
 
-  Gates(Random& random, int64_t rows, int64_t k, int32_t zero)
-      : weight(static_cast<size_t>(rows * k)),
-        multiplier(static_cast<size_t>(rows)),
-        bias(static_cast<size_t>(rows)),
+  Gates(Random& random, Recurrence kind, int64_t units, int64_t k, int32_t zero)
+      : weight(static_cast<size_t>(gates_of(kind) * units * k)),
+        low(static_cast<size_t>(units * k)),
+        multiplier(static_cast<size_t>(gates_of(kind) * units)),
+        bias(multiplier.size()),
+        hidden(units),
         depth(k),
+        candidate(candidate_of(kind)),
         zero_point(zero) {
     fill_random(random, weight);
+    fill_random(random, low);
     for (size_t n = 0; n < bias.size(); ++n) {
       multiplier[n] = random.real(1e-6F, 4e-4F);
       bias[n] = random.real(-2.0F, 2.0F);
     }
   }
-  GateWeights view() {
-    return {depth, reinterpret_cast<const int8_t*>(weight.data()), multiplier.data(), bias.data(), zero_point};
+  GateWeights view(bool two_bytes = false) {
+    GateWeights w{depth, reinterpret_cast<const int8_t*>(weight.data()), multiplier.data(), bias.data(), zero_point};
+    if (two_bytes) {
+      w.low = reinterpret_cast<const int8_t*>(low.data());
+      for (int64_t u = 0; u < hidden; ++u) multiplier[static_cast<size_t>(candidate * hidden + u)] /= 256.0F;
+    }
+    return w;
   }
 };
 
@@ -42,9 +51,8 @@ void fill_random(Random& random, Guarded<float>& buffer) {
 template <class Value>
 void check_recurrent(Random& random, Recurrence kind) {
   constexpr bool kDynamic = std::is_same_v<Value, float>;
-  const bool given_a = kDynamic && random.integer(0, 3) == 0, two_bytes = kDynamic && random.integer(0, 2) == 0;
-  const int64_t hidden = any_size(random), gap = random.integer(0, 5), depth = given_a ? 0 : any_size(random);
-  const int64_t inputs = given_a ? (gates_of(kind) + (two_bytes ? 1 : 0)) * hidden : depth;
+  const bool two_bytes = kDynamic && random.integer(0, 2) == 0;
+  const int64_t hidden = any_size(random), gap = random.integer(0, 5), inputs = any_size(random);
   Recurrent p;
   p.steps = random.integer(1, 6);
   p.batch = random.integer(1, 15);
@@ -64,18 +72,10 @@ void check_recurrent(Random& random, Recurrence kind) {
   fill_random(random, x);
   fill_random(random, h0);
   fill_random(random, c0);
-  Gates input(random, gates_of(kind) * hidden, depth, random_zero_point(random));
-  Gates recurrence(random, gates_of(kind) * hidden, hidden, p.output.zero_point);
-  Guarded<uint8_t> low(static_cast<size_t>(hidden * hidden));
-  fill_random(random, low);
+  Gates input(random, kind, hidden, inputs, random_zero_point(random));
+  Gates recurrence(random, kind, hidden, hidden, p.output.zero_point);
   if (random.integer(0, 1) == 0) recurrence.bias.fill(0.0F);
-  GateWeights recurrent_weights = recurrence.view();
-  if (two_bytes) {
-    for (int64_t u = 0; u < hidden; ++u) {
-      recurrence.multiplier[static_cast<size_t>(candidate_of(kind) * hidden + u)] /= 256.0F;
-    }
-    recurrent_weights.low = reinterpret_cast<const int8_t*>(low.data());
-  }
+  const GateWeights input_weights = input.view(two_bytes), recurrent_weights = recurrence.view(two_bytes);
   const bool states = random.integer(0, 1) == 1;
   const RecurrentOperands given{nullptr, x.data(), states ? h0.data() : nullptr, states ? c0.data() : nullptr, nullptr};
   expected.fill(static_cast<Value>(0xA5));
@@ -84,12 +84,12 @@ void check_recurrent(Random& random, Recurrence kind) {
   operands.y = expected.data();
   operands.last = expected_last.data();
   const auto reference = kDynamic ? reference_dynamic_recurrent : reference_recurrent;
-  reference(p, kind, hidden, input.view(), recurrent_weights, operands);
+  reference(p, kind, hidden, input_weights, recurrent_weights, operands);
   operands.y = y.data();
   operands.last = last.data();
   check_every_isa(y, expected, [&](Isa isa, int threads) {
-    Guarded<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(kind, depth, hidden, two_bytes, isa)));
-    pack_recurrent(kind, hidden, input.view(), recurrent_weights, kDynamic, isa, packed.data());
+    Guarded<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(kind, inputs, hidden, two_bytes, isa)));
+    pack_recurrent(kind, hidden, input_weights, recurrent_weights, kDynamic, isa, packed.data());
     p.weights = &recurrent_header(packed.data(), static_cast<int64_t>(packed.size()), isa);
     p.blocks = p.batch < threads ? p.batch : threads;
     Guarded<uint8_t> scratch(static_cast<size_t>(recurrent_scratch(*p.weights, p.steps, p.batch, p.blocks)));
@@ -114,7 +114,7 @@ TEST(Recurrent, EqualsReference) {
 
 TEST(Recurrent, RefusesWhatWasNotPackedForIt) {
   Random random(1);
-  Gates input(random, 4, 3, 5), recurrence(random, 4, 1, 6);
+  Gates input(random, Recurrence::lstm, 1, 3, 5), recurrence(random, Recurrence::lstm, 1, 1, 6);
   std::vector<uint8_t> packed(static_cast<size_t>(recurrent_packed_size(Recurrence::lstm, 3, 1, false, Isa::scalar)));
   pack_recurrent(Recurrence::lstm, 1, input.view(), recurrence.view(), false, Isa::scalar, packed.data());
   const auto size = static_cast<int64_t>(packed.size());

@@ -29,8 +29,12 @@ The candidate gate (g of lstm, n of gru, that of rnn) may have weights of two by
     b[n] = float(sum of high) * scale * (256 * multiplier_hh[n]) + bias_hh[n]
     b[n] += float(sum of low) * scale * multiplier_hh[n]
 
-since it alone becomes a part of the state; what the others lose, a sigmoid of at most a quarter of tanh's slope halves
-twice.
+and so a. Then a reads x[t] in two bytes as well: what codes leave of it, at most half a step, has codes around 128 at a
+scale of its own, the 255th part, and
+
+    a[n] += float(sum of (rest - 128) * high) * rest_scale * (256 * multiplier_ih[n])
+
+It alone becomes a part of the state; what the others lose, a sigmoid of at most a quarter of tanh's slope halves twice.
 """
 
 from __future__ import annotations
@@ -41,10 +45,10 @@ import torch
 from torch import Tensor
 
 from fxquant.ops.integer.exponential import EXPONENTIAL_FINE, LOG2_E, power_of_2
-from fxquant.ops.integer.linear import dynamic_product, weight_only_linear
+from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
 from fxquant.ops.recurrent import CANDIDATE, GATES
-from fxquant.qparams import Dynamic, FloatOutput, Requantize, dynamic_quantize, round_and_saturate
+from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -233,11 +237,12 @@ def dynamic_two_byte_recurrent_states(
     x: Tensor,
     columns: Tensor,
     weight_ih: Tensor,
-    scale_ih: Tensor,
+    low_ih: Tensor,
+    weight_hh: Tensor,
+    low_hh: Tensor,
     bias_ih: Tensor,
-    weight_hh: Tensor,
-    low_hh: Tensor,
     bias_hh: Tensor | None,
+    multiplier_ih: Tensor,
     multiplier_hh: Tensor,
     kind: str,
     reverse: bool,
@@ -245,43 +250,38 @@ def dynamic_two_byte_recurrent_states(
     h0: Tensor | None = None,
     c0: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The same with inputs that stay float, and weights of two bytes in the candidate gate.
+    """The same with inputs, and weights of the candidate gate, of two bytes.
 
-    columns [I], what each input is multiplied by; weight_ih int8 [G * H + H, I] and scale_ih [G * H + H, 1], the low
-    bytes of the candidate gate at their end; bias_ih [G * H]; weight_hh int8 [G * H, H] and low_hh int8 [H, H].
+    columns [I], what each input is multiplied by; low_ih int8 [H, I] and low_hh int8 [H, H].
     """
-    bias = torch.nn.functional.pad(bias_ih, (0, len(low_hh)))
-    a = weight_only_linear(x * columns, weight_ih, scale_ih, bias, FloatOutput())
-    return two_byte_steps(a, weight_hh, low_hh, bias_hh, multiplier_hh, kind, reverse, dynamic, h0, c0)
-
-
-def two_byte_steps(
-    a: Tensor,
-    weight_hh: Tensor,
-    low_hh: Tensor,
-    bias_hh: Tensor | None,
-    multiplier_hh: Tensor,
-    kind: str,
-    reverse: bool,
-    dynamic: Dynamic,
-    h0: Tensor | None = None,
-    c0: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Of `a` [T, B, G * H + H], all inputs' products: the last H are those of low bytes."""
     dynamic = dynamic._replace(by_row=True)
-    h, state = _initial(kind, (a.shape[1], weight_hh.shape[1]), h0, c0)
     rows = candidate_rows(kind, weight_hh)
-    worth = multiplier_hh.clone()
-    worth[rows] *= 256.0
-    more = a[..., len(weight_hh) :]
-    a = a[..., : len(weight_hh)].clone()
-    a[..., rows] += more
+    h, state = _initial(kind, (x.shape[1], weight_hh.shape[1]), h0, c0)
+    scaled = x * columns
+    a = _two_byte_product(scaled, weight_ih, low_ih, multiplier_ih, bias_ih, rows, dynamic)
+    codes, scale = _rest(scaled, dynamic)
+    high = (codes - 128.0) @ weight_ih[rows].double().t()
+    a[..., rows] += high.float() * scale * (256.0 * multiplier_ih[rows])
 
     def product(h: Tensor) -> Tensor:
-        codes, scale, zero_point = dynamic_quantize(h, dynamic)
-        high, low = ((codes.double() - zero_point) @ part.double().t() for part in (weight_hh, low_hh))
-        b = high.float() * scale * worth + (0.0 if bias_hh is None else bias_hh)
-        b[..., rows] += low.float() * scale * multiplier_hh[rows]
-        return b
+        return _two_byte_product(h, weight_hh, low_hh, multiplier_hh, bias_hh, rows, dynamic)
 
     return _all_steps(kind, a, h, state, reverse, product, lambda s: s)
+
+
+def _two_byte_product(
+    x: Tensor, weight: Tensor, low: Tensor, multiplier: Tensor, bias: Tensor | None, rows: slice, dynamic: Dynamic
+) -> Tensor:
+    """[..., K] times [N, K], whose `rows` have low bytes: b above, [..., N]."""
+    worth = multiplier.clone()
+    worth[rows] *= 256.0
+    product = dynamic_product(x, weight, worth, 0.0 if bias is None else bias, dynamic)
+    product[..., rows] += dynamic_product(x, low, multiplier[rows], 0.0, dynamic)
+    return product
+
+
+def _rest(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor]:
+    """What the codes of `x` leave of it: codes around 128, float64 of its shape, and their scale."""
+    codes, scale, zero_point = dynamic_quantize(x, dynamic)
+    step = (scale / 255.0).clamp(min=2.0**-126)
+    return round_and_saturate((x - (codes.float() - zero_point) * scale) * (1.0 / step), 128, 0, 255).double(), step

@@ -6,13 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fxquant import kernels, ops
 from fxquant.kernels import _kernels
 from fxquant.kernels.recurrent import dynamic_recurrent_now
-from fxquant.kernels.weight_only import weight_only_linear_now
-from fxquant.qparams import FloatOutput
 from fxquant.runtime.constants import check_scale
 from fxquant.runtime.emitter import Emitter
 from fxquant.runtime.layer import Layer, computes
@@ -95,18 +92,19 @@ class DynamicRecurrentStates(Int8RecurrentStates):
 
     def derive(self) -> None:
         weights = self._weights()
-        self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, dynamic=True)
+        self.derived_packed = kernels.pack_recurrent(self.constant("kind"), *weights, low=self._low(), dynamic=True)
         self.derived_sizes = (weights[0].shape[1], weights[1].shape[1])
-        self.derive_levels()
-
-    def derive_levels(self) -> None:
-        """What kernels are told beside weights."""
         dynamic, reverse = self.constant("dynamic"), self.constant("reverse")
         self.derived_settings = (reverse, dynamic.quant_min, dynamic.quant_max)
         self.derived_emitted = (reverse, 1.0, 0, dynamic.quant_min, dynamic.quant_max, True)
 
+    def _low(self) -> tuple[Tensor, Tensor] | None:
+        return None
+
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        return _states(self, x, h0, c0)
+        kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
+        call = dynamic_recurrent_now if plain(x, h0, c0) else kernels.dynamic_recurrent
+        return call(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
 
 
 @computes(ops.dynamic_recurrent)
@@ -116,53 +114,24 @@ class DynamicRecurrent(Int8Recurrent, DynamicRecurrentStates):
 
 @computes(ops.dynamic_two_byte_recurrent_states)
 class DynamicTwoByteRecurrentStates(DynamicRecurrentStates):
-    """The same with inputs that stay float, and weights of two bytes in the candidate gate."""
+    """The same with inputs, and weights of the candidate gate, of two bytes."""
 
-    def derive(self) -> None:
-        weight, low = self.constant("weight_hh"), self.constant("low_hh")
-        multiplier, (bias,) = self.constant("multiplier_hh"), self.biases()
-        none = weight.new_empty(len(weight), 0)
-        self.derived_packed = kernels.pack_recurrent(
-            *(self.constant("kind"), none, weight, bias, bias, multiplier, multiplier), low_hh=low, dynamic=True
-        )
-        weight_ih, scale_ih, bias_ih = (self.constant(f"{name}_ih") for name in ("weight", "scale", "bias"))
-        bias_ih = functional.pad(bias_ih, (0, len(low)))
-        self.derived_inputs = kernels.pack_weight_only(weight_ih, scale_ih, bias_ih, FloatOutput())
-        self.derived_sizes = (len(weight_ih), len(low))
-        self.derive_levels()
-
-    def biases(self) -> list[Tensor]:
-        return super().biases()[1:]
+    def _low(self) -> tuple[Tensor, Tensor] | None:
+        return self.constant("low_ih"), self.constant("low_hh")
 
     def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
-        low: Tensor = self.constant("low_hh")
-        return super().multiply_adds(y, *inputs) + inputs[0].shape[:2].numel() * low.numel()
+        low_ih, low_hh = self.constant("low_ih"), self.constant("low_hh")
+        more: int = 2 * low_ih.numel() + low_hh.numel()  # those of rests are as many as those of low bytes
+        return super().multiply_adds(y, *inputs) + inputs[0].shape[:2].numel() * more
 
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        kernels.check_recurrent(x, h0, c0, self.constant("weight_ih").shape[1], self.derived_sizes[1], torch.float32)
-        columns, rows, packed = self.constant("columns"), self.derived_sizes[0], self.derived_inputs
-        if plain(x):
-            a = weight_only_linear_now(x * columns, rows, (packed.data_ptr(), packed.numel(), active_isa()))
-        else:
-            a = kernels.weight_only_linear(x * columns.to(x.device), packed, rows)
-        return _states(self, a, h0, c0)
+        kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
+        return super().run(x * self.constant("columns").to(x.device), h0, c0)
 
     def emit(self, emitter: Emitter, y: Any, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
         if x.shape[1] == 0:
             return
-        packed, isa = self.derived_inputs, active_isa()
-        scaled, a = (
-            emitter.new(torch.empty((*x.shape[:2], size), device="meta"))
-            for size in (x.shape[2], self.derived_sizes[0])
-        )
+        scaled = emitter.new(torch.empty(x.shape, device="meta"))
         columns = emitter.tensor(self.constant("columns")).viewed(lambda t: t.expand(x.shape))
-        emitter.call("float_mul", (scaled, x, columns), isa)
-        operands = (emitter.rows(a), emitter.rows(scaled))
-        emitter.call("weight_only_linear", operands, emitter.constant(packed), packed.numel(), isa)
-        self._emit_steps(emitter, *y, a, h0, c0)
-
-
-def _states(layer: Int8RecurrentStates, x: Tensor, h0: Tensor | None, c0: Tensor | None) -> Any:
-    kernels.check_recurrent(x, h0, c0, *layer.derived_sizes, torch.float32)
-    call = dynamic_recurrent_now if plain(x, h0, c0) else kernels.dynamic_recurrent
-    return call(x, layer.derived_packed, h0, c0, layer.derived_sizes[1], *layer.derived_settings)
+        emitter.call("float_mul", (scaled, x, columns), active_isa())
+        super().emit(emitter, y, scaled, h0, c0)
