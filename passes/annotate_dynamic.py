@@ -46,9 +46,11 @@ def decide_dynamic(gm: GraphModule, node: Node, row: Op, match: Match, dynamic: 
     """Notes that `node` runs dynamically, or why no kernel takes it."""
     weighted, two_bytes = row.weight is not None, row.call is ops.recurrent and wants_two_bytes(match)
     axes = (0, 1) if row.name in TRANSPOSED else (0,)
-    limit, checked = (two_bytes_limit(match), in_8_bits(match)) if two_bytes else (None, match)
-    if weighted:
-        limit = limit or dynamic_limit(checked, axes, groups=row.call is ops.linear)
+    checked = in_8_bits(match) if two_bytes else match
+    if row.call is ops.recurrent:
+        limit = recurrent_limit(match)
+    elif weighted:
+        limit = dynamic_limit(match, axes, groups=row.call is ops.linear)
     else:
         limit = activation_limit(match) or symmetric_limit(dynamic)
     limit = limit or call_limit(gm, node, row, checked) or backend_limit(gm, node, has_weight=weighted)
@@ -70,6 +72,13 @@ def wants_two_bytes(match: Match) -> bool:
     """Whether a qconfig wants weights of 16 bits."""
     assert match.qconfig is not None
     return match.qconfig.weight is not None and made_by(match.qconfig.weight, match.source).dtype is torch.int16
+
+
+def recurrent_limit(match: Match) -> str | None:
+    """`dynamic_limit` of recurrent layers, whose weights may have 16 bits."""
+    if wants_two_bytes(match):
+        return two_bytes_limit(match) or dynamic_limit(in_8_bits(match))
+    return dynamic_limit(match)
 
 
 def two_bytes_limit(match: Match) -> str | None:

@@ -24,13 +24,16 @@ from fxquant import (
     default_quint8_weight_qconfig,
     default_weight_only_qconfig,
     explain,
+    float16_dynamic_qconfig,
     get_default_qat_qconfig_mapping,
     get_default_qconfig,
     get_default_qconfig_mapping,
     ops,
     per_channel_dynamic_qconfig,
+    per_channel_dynamic_qconfig_16bit,
     prepare_fx,
     prepare_qat_fx,
+    quantize_dynamic,
 )
 from fxquant.analysis.explain import Explanation
 from fxquant.dynamic.recurrent import LSTM, Recurrent
@@ -273,6 +276,19 @@ def test_projections_meet_int8_weights(options: dict[str, Any]) -> None:
     assert_same(fresh(x), converted(x))
 
 
+@pytest.mark.parametrize("qconfig", [per_channel_dynamic_qconfig, per_channel_dynamic_qconfig_16bit])
+def test_states_that_come_as_one_argument(qconfig: QConfig, tmp_path: Path) -> None:
+    module, x = nn.LSTM(20, 32, 2).eval(), torch.randn(7, 3, 20)
+    states = (torch.randn(2, 3, 32), torch.randn(2, 3, 32))
+    model = Read(module, lambda m, x, states: m(x, states)).eval()
+    converted = quantized(model, x, states, mapping=QConfigMapping().set_global(qconfig))
+    assert dynamic_rows(converted) == ["LSTM"]
+    y, (h, c) = quantize_dynamic(module, {nn.LSTM: qconfig})(x, states)
+    assert_same(converted(x, states), (y, (h, c)))
+    fxquant.save(converted, tmp_path / "model.fxq")
+    assert_same(fxquant.load(tmp_path / "model.fxq")(x, states), (y, (h, c)))
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
 def test_the_layer_of_projections_is_its_op(reverse: bool, given: bool) -> None:
@@ -297,6 +313,11 @@ def test_sequences_that_stay_float_say_why() -> None:
     assert "PackedSequence" in reason(nn.LSTM(20, 32), default.set_object_type(nn.LSTM, None))
     weights = QConfig(get_default_qconfig().activation, default_quint8_weight_qconfig.weight)
     assert "torch.uint8 weights" in reason(nn.GRU(20, 32), default.set_object_type(nn.GRU, weights))
+    fine, half = (
+        QConfigMapping().set_global(each) for each in (per_channel_dynamic_qconfig_16bit, float16_dynamic_qconfig)
+    )
+    assert "projections has no form with weights of 16 bits" in reason(nn.LSTM(20, 32, proj_size=8), fine)
+    assert "with float16 weights it has no projections, no packed sequence" in reason(nn.LSTM(20, 32), half)
     model = Packed(nn.LSTM(20, 32)).train()
     model(*inputs)
     prepared = prepare_qat_fx(model, get_default_qat_qconfig_mapping(), inputs)

@@ -27,8 +27,10 @@ from fxquant.dynamic.weight import (
 )
 from fxquant.errors import ConfigError, InputError
 from fxquant.ops.integer.recurrent import gate_biases
+from fxquant.passes.annotate_sequences import projected_limit  # type: ignore[import-untyped]
 from fxquant.passes.fold_two_bytes import two_bytes  # type: ignore[import-untyped]
 from fxquant.qconfig import QConfig, default_dynamic_qconfig
+from fxquant.qconfig_mapping import Match
 from fxquant.qparams import FLOAT16, quantize
 from fxquant.runtime.layers.projected import DynamicProjectedStates
 from fxquant.runtime.layers.recurrent import DynamicRecurrentStates, DynamicTwoByteRecurrentStates
@@ -86,8 +88,9 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
         raise ConfigError("a layer with projections cannot stay float in a module whose other layers do not")
     if qconfig is None:
         return FloatLayer(kind, weights, reverse)
-    if projection and _has_two_bytes(qconfig):
-        raise ConfigError(PROJECTED_LIMIT)
+    reason = _projected_limit(qconfig) if projection else None
+    if reason is not None:
+        raise ConfigError(reason)
     if is_float16(qconfig):
         return FloatLayer(kind, weights, reverse, torch.float16)
     constants: dict[str, Any] = {"reverse": reverse, "dynamic": levels_of(qconfig)}
@@ -104,17 +107,14 @@ def _layer(kind: str, weights: list[Any], reverse: bool, qconfig: QConfig | None
     return DynamicRecurrentStates({"kind": kind, **constants})
 
 
-PROJECTED_LIMIT = "a layer with projections has no form with weights of 16 bits"
-
-
 def limit(module: Any, qconfig: QConfig) -> str | None:
     """Why `module` stays float whatever the qconfigs of its layers, or None."""
-    return PROJECTED_LIMIT if getattr(module, "proj_size", 0) and _has_two_bytes(qconfig) else None
+    return _projected_limit(qconfig) if getattr(module, "proj_size", 0) else None
 
 
-def _has_two_bytes(qconfig: QConfig) -> bool:
-    """Whether weights become int16 or float16."""
-    return is_16bit(qconfig) or is_float16(qconfig)
+def _projected_limit(qconfig: QConfig) -> str | None:
+    reason: str | None = projected_limit(Match(qconfig, "quantize_dynamic"))
+    return reason
 
 
 class Recurrent(nn.Module, Options):

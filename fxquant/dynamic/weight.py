@@ -14,8 +14,7 @@ from fxquant.graph.limits import made_by
 from fxquant.passes.annotate_dynamic import (  # type: ignore[import-untyped]
     dynamic_limit,
     dynamic_of,
-    in_8_bits,
-    two_bytes_limit,
+    recurrent_limit,
     wants_two_bytes,
 )
 from fxquant.passes.annotate_weight_only import wants_float16_weights  # type: ignore[import-untyped]
@@ -64,11 +63,14 @@ def refusal(qconfig: QConfig, groups: bool = False) -> str | None:
 
     `groups`: its weights may have a scale for each group of inputs.
     """
-    activation = made_by(qconfig.activation, "quantize_dynamic")
-    if not activation.is_dynamic:
-        return "its qconfig is not dynamic; take default_dynamic_qconfig or per_channel_dynamic_qconfig"
-    reason: str | None = dynamic_limit(Match(qconfig, "quantize_dynamic"), groups=groups)
+    reason: str | None = _static_limit(qconfig) or dynamic_limit(Match(qconfig, "quantize_dynamic"), groups=groups)
     return reason
+
+
+def _static_limit(qconfig: QConfig) -> str | None:
+    if made_by(qconfig.activation, "quantize_dynamic").is_dynamic:
+        return None
+    return "its qconfig is not dynamic; take default_dynamic_qconfig or per_channel_dynamic_qconfig"
 
 
 def is_16bit(qconfig: QConfig) -> bool:
@@ -87,10 +89,8 @@ def recurrent_refusal(qconfig: QConfig) -> str | None:
     """`refusal` of recurrent layers, whose weights may also be int16 or float16."""
     if is_float16(qconfig):
         return None
-    if not is_16bit(qconfig):
-        return refusal(qconfig)
-    limit: str | None = two_bytes_limit(Match(qconfig, "quantize_dynamic"))
-    return limit or refusal(in_8_bits(Match(qconfig, "quantize_dynamic")).qconfig)
+    reason: str | None = _static_limit(qconfig) or recurrent_limit(Match(qconfig, "quantize_dynamic"))
+    return reason
 
 
 def checked_qconfig(module: nn.Module, default: QConfig, refusal: Callable[[QConfig], str | None] = refusal) -> QConfig:
