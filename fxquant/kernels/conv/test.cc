@@ -147,12 +147,18 @@ TEST(Conv, ThreadsSplitPanels) {
   expect_reference(p, random);
 }
 
-TEST(Conv, OnePixelTimesSeveralPanelsAtOnce) {
+TEST(Conv, FewPixelsTimesSeveralPanelsAtOnce) {
   Random random(13);
   for (const int64_t groups : {1, 2, 3}) {
     for (const int64_t channels : {16, 21, 64}) {
-      expect_reference(problem(channels * groups, 3, 200 * groups, 3, 1, 0, groups), random);
-      expect_reference(problem(channels * groups, 1, 128 * groups, 1, 1, 0, groups), random);
+      for (const int64_t kernel : {1, 3}) {
+        Problem p = problem(channels * groups, kernel, (kernel == 1 ? 128 : 200) * groups, kernel, 1, 0, groups);
+        expect_reference(p, random);
+        p.h += random.integer(0, 1);
+        p.w += random.integer(0, 2);
+        choose_surroundings(p, random);
+        expect_reference(p, random);
+      }
     }
   }
 }

@@ -90,7 +90,9 @@ TEST(DynamicLinear, RandomShapesThreadsAndLevels) {
     const Levels levels = {static_cast<int32_t>(random.integer(0, 20)), static_cast<int32_t>(random.integer(100, 255))};
     expect_reference(s, i % 2, random, static_cast<int>(random.integer(1, 2)), levels);
   }
-  for (const int64_t n : {128, 160, 200, 640}) expect_reference({1, n, n - 30}, true, random, 2);
+  for (const int64_t rows : {1, 2, 3, 4}) {
+    for (const int64_t n : {128, 160, 200, 640}) expect_reference({rows, n, n - 30}, true, random, 2);
+  }
   expect_reference({500, 70, 64}, true, random, 2);
   expect_reference({13, 640, 512}, false, random, 2);
 }

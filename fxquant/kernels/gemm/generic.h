@@ -147,7 +147,7 @@ class Run {
         together_(panels_together()),
         upcoming_(own_panels(), share_of_next(), rows() * (part.panel_end - part.panel_begin)) {}
 
-  // Panels that fit in L1 together are swept by each block of rows, and so are those of a single row; larger ones in
+  // Panels that fit in L1 together are swept by each block of rows, and so are those of few rows; larger ones in
   // pairs, each pair by all rows, so that whole cache lines are written and every weight is read from afar once.
   void operator()() {
     for (int64_t panel = part_.panel_begin; panel < part_.panel_end; panel += together_) {
@@ -158,7 +158,8 @@ class Run {
 
  private:
   static constexpr int64_t kCachedWeights = 24 * 1024, kTogether = 32;
-  static constexpr int kAbreast = 4;  // panels that a single row is multiplied by at once
+  // Panels that few rows are multiplied by at once: three at most, whose sums leave registers for all else.
+  static constexpr int kAbreast = 4, kFewRows = Machine::kRows * Machine::kVectors >= 28 ? 3 : 1;
   // A block's inputs stay in L2 from one panel to the next, which tiles read fast enough. Blocks are no smaller, since
   // a call for a block and a panel costs as much as some tiles, and its first and last tile overlap with no other.
   static constexpr int64_t kCachedRows = 160 * 1024, kTilesOfBlock = 16;
@@ -166,7 +167,7 @@ class Run {
   int64_t rows() const { return part_.row_end - part_.row_begin; }
   int64_t panels_together() const {
     const int64_t all = part_.panel_end - part_.panel_begin;
-    if (rows() == 1) return all < kTogether ? all : kTogether;
+    if (rows() <= kFewRows) return all < kTogether ? all : kTogether;
     return all * panels_.bytes <= kCachedWeights && all <= kTogether ? all : 2;
   }
   const uint8_t* panel_data(int64_t index) const {
@@ -230,7 +231,7 @@ class Run {
     for (int64_t i = 0; i < count;) {
       if constexpr (Machine::kAdds) {
         if (i + kAbreast <= count && abreast(rows, panels[i], panels[i + kAbreast - 1])) {
-          multiply_row<Machine, kAbreast, Machine::kVectors>(rows, p_.taps, panels + i, panels_.bytes);
+          multiply_abreast(rows, panels + i);
           i += kAbreast;
           continue;
         }
@@ -239,10 +240,23 @@ class Run {
     }
   }
 
-  // Whether it is a single row, read in whole steps, and panels that only the columns tell apart.
+  void multiply_abreast(const RowRun& rows, const Panel* panels) const {
+    const auto multiply = [&](auto count) {
+      multiply_few<Machine, count, kAbreast, Machine::kVectors>(rows, p_.taps, panels, panels_.bytes);
+    };
+    if constexpr (kFewRows == 3) {
+      if (rows.count == 3) return multiply(Index<3>{});
+      if (rows.count == 2) return multiply(Index<2>{});
+    }
+    multiply(Index<1>{});
+  }
+
+  // Whether they are few rows, one as far behind the other, read in whole steps, and panels that only the columns tell
+  // apart.
   bool abreast(const RowRun& rows, const Panel& first, const Panel& last) const {
-    return rows.count == 1 && header_.bounded && first.a_offset == last.a_offset && last.vectors == Machine::kVectors &&
-           !last.half && rows_before_end(rows, last.a_offset) == 1;
+    return rows.count <= kFewRows && (rows.count == 1 || rows.a_gap == 0) && header_.bounded &&
+           first.a_offset == last.a_offset && last.vectors == Machine::kVectors && !last.half &&
+           rows_before_end(rows, last.a_offset) == rows.count;
   }
 
   void multiply_panel(const RowRun& rows, const Panel& panel) {

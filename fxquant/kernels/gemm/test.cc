@@ -97,13 +97,14 @@ TEST(Linear, ThreadsSplitRowsOrPanels) {
   expect_reference(wide, 13, 0, true, false, 2, random);
 }
 
-TEST(Linear, OneRowTimesSeveralPanelsAtOnce) {
+TEST(Linear, FewRowsTimesSeveralPanelsAtOnce) {
   Random random(16);
   for (int i = 0; i < 60; ++i) {
     const int64_t n = random.integer(1, 40) * 16 + (i % 3 == 0 ? random.integer(0, 15) : 0);
     TestLayer c(random.integer(1, 200), n, random);
-    expect_reference(c, 1, 0, random.integer(0, 1), random.integer(0, 1), 1 + i % 2, random);
-    expect_float_reference(c, 1, 0, 1 + i % 2, random);
+    const int64_t rows = 1 + i % 4, gap = random.integer(0, 1) * 16;
+    expect_reference(c, rows, gap, random.integer(0, 1), random.integer(0, 1), 1 + i % 2, random);
+    expect_float_reference(c, rows, gap, 1 + i % 2, random);
   }
 }
 

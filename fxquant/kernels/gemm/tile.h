@@ -253,26 +253,30 @@ FXQUANT_INLINE void accumulate_spread(typename Machine::Acc (&acc)[Rows][1], con
   }
 }
 
-// The same for a single row and `Panels` panels, `panel_bytes` apart: memory brings several streams faster than one. Of
-// few panels the accumulators would wait for their own last products: each of kChains has every kChains-th step. A
+// The same for few rows and `Panels` panels, `panel_bytes` apart: memory brings several streams faster than one. Of
+// few sums the accumulators would wait for their own last products: each of kChains has every kChains-th step. A
 // stream ends at each page for a CPU that reads ahead by itself, so a part of its lines is fetched from far ahead.
-template <class Machine, int Panels, int Vectors>
-FXQUANT_INLINE void accumulate_row(typename Machine::Acc (*acc)[1][Vectors], const InputRows& a, const Taps& taps,
+template <class Machine, int Rows, int Panels, int Vectors>
+FXQUANT_INLINE void accumulate_few(typename Machine::Acc (*acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                    const uint8_t* weights, int64_t panel_bytes) {
   constexpr int kSteps = 4, kChains = kSteps / Panels, kFar = 4096;
-  typename Machine::Acc chain[kChains][Panels][Vectors];
-  const auto each = [](const auto& body) FXQUANT_UNROLLED {
+  typename Machine::Acc chain[kChains][Panels][Rows][Vectors];
+  const auto vectors = [](const auto& body) FXQUANT_UNROLLED {
     unroll<Panels>([&](auto p) FXQUANT_UNROLLED { unroll<Vectors>([&](auto v) FXQUANT_UNROLLED { body(p, v); }); });
   };
-  each([&](auto p, auto v) FXQUANT_UNROLLED {
-    chain[0][p][v] = acc[p][0][v];
-    unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { chain[c + 1][p][v] = Machine::zero(); });
+  const auto sums = [&](const auto& body) FXQUANT_UNROLLED {
+    vectors([&](auto p, auto v) FXQUANT_UNROLLED { unroll<Rows>([&](auto m) FXQUANT_UNROLLED { body(p, m, v); }); });
+  };
+  sums([&](auto p, auto m, auto v) FXQUANT_UNROLLED {
+    chain[0][p][m][v] = acc[p][m][v];
+    unroll<kChains - 1>([&](auto c) FXQUANT_UNROLLED { chain[c + 1][p][m][v] = Machine::zero(); });
   });
   const auto step = [&](auto c, const uint8_t* row) FXQUANT_UNROLLED {
-    const auto x = Machine::broadcast(load_step(row));
-    each([&](auto p, auto v) FXQUANT_UNROLLED {
+    typename Machine::Activations x[Rows];
+    unroll<Rows>([&](auto m) FXQUANT_UNROLLED { x[m] = Machine::broadcast(load_step(row + m * a.step)); });
+    vectors([&](auto p, auto v) FXQUANT_UNROLLED {
       const auto b = Machine::weights(weights + p * panel_bytes + v * Machine::kStepBytes);
-      chain[c][p][v] = Machine::dot(chain[c][p][v], x, b);
+      unroll<Rows>([&](auto m) FXQUANT_UNROLLED { chain[c][p][m][v] = Machine::dot(chain[c][p][m][v], x[m], b); });
     });
     weights += Vectors * Machine::kStepBytes;
   };
@@ -287,10 +291,10 @@ FXQUANT_INLINE void accumulate_row(typename Machine::Acc (*acc)[1][Vectors], con
       for (; left > 0; --left, row += 4) step(Index<0>{}, row);
     }
   }
-  each([&](auto p, auto v) FXQUANT_UNROLLED {
-    unroll<kChains - 1>([&](auto c)
-                            FXQUANT_UNROLLED { chain[0][p][v] = Machine::add(chain[0][p][v], chain[c + 1][p][v]); });
-    acc[p][0][v] = chain[0][p][v];
+  sums([&](auto p, auto m, auto v) FXQUANT_UNROLLED {
+    unroll<kChains - 1>(
+        [&](auto c) FXQUANT_UNROLLED { chain[0][p][m][v] = Machine::add(chain[0][p][m][v], chain[c + 1][p][m][v]); });
+    acc[p][m][v] = chain[0][p][m][v];
   });
 }
 
@@ -301,7 +305,7 @@ struct Accumulate {
   static FXQUANT_INLINE void run(typename Machine::Acc (&acc)[Rows][Vectors], const InputRows& a, const Taps& taps,
                                  const uint8_t* weights, Ahead ahead) {
     if constexpr (Rows == 1 && !Careful && Machine::kAdds) {
-      accumulate_row<Machine, 1, Vectors>(&acc, a, taps, weights, 0);
+      accumulate_few<Machine, 1, 1, Vectors>(&acc, a, taps, weights, 0);
     } else {
       accumulate<Machine, Rows, Vectors, Careful>(acc, a, taps, weights, ahead);
     }
@@ -477,18 +481,18 @@ void multiply_tiles(RowRun rows, const Taps& taps, const Panel& panel, Ahead ahe
   }
 }
 
-// A single row, times `Panels` panels of a group, `panel_bytes` apart.
-template <class Machine, int Panels, int Vectors>
-void multiply_row(const RowRun& row, const Taps& taps, const Panel* panels, int64_t panel_bytes) {
-  typename Machine::Acc acc[Panels][1][Vectors];
-  for (int p = 0; p < Panels; ++p) begin_tile<Machine, true>(acc[p], row, 0, panels[p]);
-  const InputRows a = {row.a + panels[0].a_offset, row.a_step};
-  accumulate_row<Machine, Panels, Vectors>(acc, a, taps, panels[0].weights, panel_bytes);
+// The first Rows rows, times `Panels` panels of a group, `panel_bytes` apart.
+template <class Machine, int Rows, int Panels, int Vectors>
+void multiply_few(const RowRun& rows, const Taps& taps, const Panel* panels, int64_t panel_bytes) {
+  typename Machine::Acc acc[Panels][Rows][Vectors];
+  for (int p = 0; p < Panels; ++p) begin_tile<Machine, true>(acc[p], rows, 0, panels[p]);
+  const InputRows a = {rows.a + panels[0].a_offset, rows.a_step};
+  accumulate_few<Machine, Rows, Panels, Vectors>(acc, a, taps, panels[0].weights, panel_bytes);
   for (int p = 0; p < Panels; ++p) {
     if (panels[p].float_bias) {
-      finish_floats<Machine, 1, Vectors>(acc[p], row, panels[p]);
+      finish_floats<Machine, Rows, Vectors>(acc[p], rows, panels[p]);
     } else {
-      store_tile<Machine, 1, Vectors>(acc[p], row, panels[p]);
+      store_tile<Machine, Rows, Vectors>(acc[p], rows, panels[p]);
     }
   }
 }

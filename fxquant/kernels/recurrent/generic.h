@@ -119,14 +119,14 @@ FXQUANT_UNROLLED inline typename M::F32 next_state(const A& a, const B& b, float
 }
 
 // Static ones are of integers, dynamic ones of floats, whose candidate gate may have weights of two bytes.
-enum class Form { integers, dynamic, two_bytes };
+enum class RecurrentForm { integers, dynamic, two_bytes };
 
 // Rows [begin, end) of a batch, with their part of the scratch: the codes of h before and after a step, c or s, and the
 // a of a block of steps, [step][panel][row][gate][lane]; of a dynamic one also s[t] and, for codes of h and for those
 // of the x of a block and what they leave, their terms.
-template <class M, Recurrence Kind, Form kForm>
+template <class M, Recurrence Kind, RecurrentForm Form>
 struct Sequence : RecurrentScratch {
-  static constexpr bool kDynamic = kForm != Form::integers, kTwoBytes = kForm == Form::two_bytes;
+  static constexpr bool kDynamic = Form != RecurrentForm::integers, kTwoBytes = Form == RecurrentForm::two_bytes;
   static constexpr int kGates = static_cast<int>(gates_of(Kind)), kCandidate = static_cast<int>(candidate_of(Kind));
   // Of a panel; of a, with products of rests.
   static constexpr int kWeightGates = kGates + (kTwoBytes ? 1 : 0), kInputGates = kWeightGates + (kTwoBytes ? 1 : 0);
@@ -358,10 +358,10 @@ struct Sequence : RecurrentScratch {
   }
 };
 
-template <class M, Recurrence Kind, Form kForm>
+template <class M, Recurrence Kind, RecurrentForm Form>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
-  Sequence<M, Kind, kForm> sequence(p, o, begin, end, block_steps, scratch);
+  Sequence<M, Kind, Form> sequence(p, o, begin, end, block_steps, scratch);
   sequence.start();
   for (int64_t first = 0; first < p.steps; first += block_steps) {
     const int64_t steps = std::min(block_steps, p.steps - first);
@@ -375,9 +375,9 @@ template <class M, Recurrence Kind>
 void run_sequence(const Recurrent& p, const RecurrentOperands& o, int64_t begin, int64_t end, int64_t block_steps,
                   uint8_t* scratch) {
   const RecurrentHeader& w = *p.weights;
-  const auto run = w.two_bytes ? run_sequence<M, Kind, Form::two_bytes>
-                   : w.dynamic ? run_sequence<M, Kind, Form::dynamic>
-                               : run_sequence<M, Kind, Form::integers>;
+  const auto run = w.two_bytes ? run_sequence<M, Kind, RecurrentForm::two_bytes>
+                   : w.dynamic ? run_sequence<M, Kind, RecurrentForm::dynamic>
+                               : run_sequence<M, Kind, RecurrentForm::integers>;
   run(p, o, begin, end, block_steps, scratch);
 }
 
