@@ -42,6 +42,8 @@ class QParams(NamedTuple):
     axis: int | None = None
 
 
+# Of zeros, for instance: the reciprocal of less would be infinite.
+SMALLEST_SCALE = 2.0**-126
 # float16, as if it were integers: rounded by the cast, of numbers that its largest one bounds.
 FLOAT16 = QParams(1.0, 0, -65504, 65504, torch.float16)
 
@@ -125,7 +127,7 @@ def dynamic_qparams(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor]:
     """
     rows = x.double() if dynamic.by_row else x.double().reshape(-1)
     low, high = rows.amin(-1, True).clamp(max=0.0), rows.amax(-1, True).clamp(min=0.0)
-    scale = ((high - low) / (dynamic.quant_max - dynamic.quant_min)).clamp(min=2.0**-126)
+    scale = ((high - low) / (dynamic.quant_max - dynamic.quant_min)).clamp(min=SMALLEST_SCALE)
     zero_point = torch.round(dynamic.quant_min - low / scale).clamp(dynamic.quant_min, dynamic.quant_max)
     finite = rows.isfinite().all(-1, True)
     zero_point = torch.where(finite, zero_point, torch.full_like(zero_point, dynamic.quant_min)).int()
@@ -158,12 +160,12 @@ def integer_bias(bias: Tensor, scale: Tensor) -> Tensor:
 
 def narrowest_step(bias: Tensor) -> Tensor:
     """The smallest scale at which each bias is surely an int32."""
-    return (bias.abs() / _LARGEST_BIAS).clamp(min=2.0**-126)
+    return (bias.abs() / _LARGEST_BIAS).clamp(min=SMALLEST_SCALE)
 
 
 def symmetric_codes(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Symmetric codes of `x` around 128, uint8, and their scale, one over `dims`; NaN of no numbers."""
-    scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=2.0**-126) if x.numel() else x.new_ones(())
+    scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=SMALLEST_SCALE) if x.numel() else x.new_ones(())
     scale = torch.where(scale.isfinite(), scale, torch.nan)
     return round_and_saturate(x * (1.0 / scale), 128, 1, 255).to(torch.uint8), scale
 

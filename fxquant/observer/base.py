@@ -134,8 +134,8 @@ class UniformQuantizationObserverBase(ObserverBase):
     """Base of the observers that find a range in data.
 
     Args:
-        dtype: what to quantize to: torch.uint8, torch.int8 or a wider integer (torch.quint8 and torch.qint8 are
-            taken as names for the first two).
+        dtype: what to quantize to: torch.uint8, torch.int8 or a wider integer (torch's quantized dtypes, while it has
+            them, are taken as names for these).
         qscheme: a QScheme, its name, or torch's per_tensor_affine and the like.
         reduce_range: use half of the integers only.
         quant_min, quant_max: the integers to use; all of `dtype` by default.

@@ -21,7 +21,7 @@ from fxquant.onnx_export.builder import Builder, registering
 from fxquant.onnx_export.floats import conv_attributes
 from fxquant.onnx_export.layers import LAYER_EXPORTS, bounded, inputs_first, output_scale, scale_of
 from fxquant.onnx_export.transformers import averaged, masked, quantized, transposed
-from fxquant.qparams import Dynamic, narrowest_step
+from fxquant.qparams import SMALLEST_SCALE, Dynamic, narrowest_step
 from fxquant.runtime.layer import Layer
 
 _exports = registering(LAYER_EXPORTS)
@@ -142,7 +142,7 @@ def _qparams(b: Builder, x: str, axes: Sequence[int], dynamic: Dynamic) -> tuple
     low, high = ends
     least, most = (b.constant(np.float64(end)) for end in (dynamic.quant_min, dynamic.quant_max))
     steps = b.constant(np.float64(dynamic.quant_max - dynamic.quant_min))
-    scale = b.add("Max", b.add("Div", b.add("Sub", high, low), steps), b.constant(np.float64(2.0**-126)))
+    scale = b.add("Max", b.add("Div", b.add("Sub", high, low), steps), b.constant(np.float64(SMALLEST_SCALE)))
     zero_point = b.add("Round", b.add("Sub", least, b.add("Div", low, scale)))
     found = (scale, b.add("Clip", zero_point, least, most))
     scale, zero_point = (b.add("Cast", each, to=b.onnx.TensorProto.FLOAT) for each in found)
@@ -158,7 +158,7 @@ def _clipped(b: Builder, x: str, zero_point: str, dynamic: Dynamic) -> str:
 def _symmetric(b: Builder, x: str, axes: Sequence[int]) -> Codes:
     """Codes in -127..127, float32, with one scale over `axes`; the zero point is 0."""
     most = b.add("ReduceMax", b.add("Abs", x), b.integers(axes), keepdims=1)
-    scale = b.add("Max", b.add("Div", most, b.constant(np.float32(127))), b.constant(np.float32(2.0**-126)))
+    scale = b.add("Max", b.add("Div", most, b.constant(np.float32(127))), b.constant(np.float32(SMALLEST_SCALE)))
     units = b.add("Mul", x, b.add("Div", b.constant(np.float32(1)), scale))
     bounds = (b.constant(np.float32(end)) for end in (-127, 127))
     return Codes(b.add("Clip", b.add("Round", units), *bounds), scale, "")

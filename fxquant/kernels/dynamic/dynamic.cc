@@ -87,7 +87,7 @@ Range joined(const Range* ranges, int64_t count) {
 RowTerms row_terms(const Range& range, const Levels& levels) {
   if (std::isnan(range.low)) return {levels.quant_min, range.low};
   const double low = range.low, width = static_cast<double>(range.high) - low;
-  const double s = std::max(width / (levels.quant_max - levels.quant_min), 0x1p-126);
+  const double s = std::max(width / (levels.quant_max - levels.quant_min), static_cast<double>(kSmallestScale));
   const double z = nearest(levels.quant_min - low / s);
   return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
 }

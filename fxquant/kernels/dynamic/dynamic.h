@@ -17,6 +17,9 @@
 
 namespace fxquant {
 
+// The smallest scale, of zeros for instance: the reciprocal of less would be infinite.
+constexpr float kSmallestScale = 0x1p-126F;
+
 // The codes that inputs may become.
 struct Levels {
   int32_t quant_min = 0, quant_max = 255;

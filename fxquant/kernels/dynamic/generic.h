@@ -75,7 +75,7 @@ void dynamic_quantize(uint8_t* q, const float* x, int64_t count, const RowTerms&
 template <class L>
 FXQUANT_UNROLLED inline typename L::F32 integer_bias(typename L::F32 bias, typename L::F32 sums_step) {
   const typename L::F32 size = L::greater(bias, L::sub(L::set(0.0F), bias));
-  const typename L::F32 widest = L::greater(L::mul(size, L::set(0x1p-30F)), L::set(0x1p-126F));
+  const typename L::F32 widest = L::greater(L::mul(size, L::set(0x1p-30F)), L::set(kSmallestScale));
   const typename L::F32 step = L::greater(sums_step, widest);
   return L::mul(L::nearest(L::div(bias, step)), step);
 }

@@ -19,14 +19,18 @@ inline RowTerms reference_terms(const float* x, int64_t rows, int64_t stride, in
       high = std::max(high, value);
     }
   }
-  const double s = std::max((high - low) / (levels.quant_max - levels.quant_min), std::ldexp(1.0, -126));
+  const double s = std::max((high - low) / (levels.quant_max - levels.quant_min), static_cast<double>(kSmallestScale));
   const double z = std::nearbyint(levels.quant_min - low / s);
   return {std::clamp(static_cast<int32_t>(z), levels.quant_min, levels.quant_max), static_cast<float>(s)};
 }
 
+inline uint8_t reference_code(float x, const RowTerms& terms, const Levels& levels) {
+  return round_and_saturate(x * (1.0F / terms.scale), {terms.zero_point, levels.quant_min, levels.quant_max});
+}
+
 // `bias` as an int32 of as many steps, `step` being that of the sums.
 inline float reference_integer_bias(float bias, float step) {
-  step = std::max({step, std::fabs(bias) * 0x1p-30F, 0x1p-126F});
+  step = std::max({step, std::fabs(bias) * 0x1p-30F, kSmallestScale});
   return std::rint(bias / step) * step;
 }
 
@@ -38,11 +42,7 @@ inline void reference_dynamic_linear(const LayerWeights& layer, const DynamicLin
   for (int64_t m = 0; m < p.rows; ++m) {
     const float* row = x + m * p.x_stride;
     const RowTerms terms = p.by_row ? reference_terms(row, 1, 0, depth, p.levels) : all;
-    const float inverse = 1.0F / terms.scale;
-    for (int64_t k = 0; k < depth; ++k) {
-      q[static_cast<size_t>(k)] =
-          round_and_saturate(row[k] * inverse, {terms.zero_point, p.levels.quant_min, p.levels.quant_max});
-    }
+    for (int64_t k = 0; k < depth; ++k) q[static_cast<size_t>(k)] = reference_code(row[k], terms, p.levels);
     for (int64_t n = 0; n < layer.out_channels; ++n) {
       int32_t acc = 0;
       for (int64_t k = 0; k < depth; ++k) {

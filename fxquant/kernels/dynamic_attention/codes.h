@@ -13,7 +13,7 @@ constexpr Levels kSymmetric = {1, 255};
 inline float scale_of(float least) {
   const float scale = -least / 127.0F;
   if (!is_finite(scale)) return __builtin_nanf("");
-  return scale < 0x1p-126F ? 0x1p-126F : scale;
+  return scale < kSmallestScale ? kSmallestScale : scale;
 }
 
 // Rows of float32 whose elements lie side by side, or are gathered into `gathered`, one at a time.

@@ -9,6 +9,7 @@
 
 #include "base/exponential.h"
 #include "base/lanes_scalar.h"
+#include "dynamic/dynamic.h"
 #include "dynamic_attention/dynamic_attention.h"
 #include "matmul/dither.h"
 
@@ -22,7 +23,7 @@ float reference_scale(int64_t count, const Element& x) {
     if (!std::isfinite(x(i))) return std::numeric_limits<float>::quiet_NaN();
     most = std::max(most, std::abs(x(i)));
   }
-  return std::max(most / 127.0F, 0x1p-126F);
+  return std::max(most / 127.0F, kSmallestScale);
 }
 
 inline int32_t reference_code(float x, float scale) {

@@ -17,7 +17,7 @@ inline void reference_dynamic_matmul(const DynamicMatmul& p, const DynamicMatmul
       const float scale = reference_scale(p.depth, [&](int64_t k) { return b(k, n); });
       int32_t acc = 0;
       for (int64_t k = 0; k < p.depth; ++k) {
-        const int32_t code = round_and_saturate(row[k] * (1.0F / terms.scale), {terms.zero_point, 0, 255});
+        const int32_t code = reference_code(row[k], terms, {});
         acc += (code - terms.zero_point) * reference_code(b(k, n), scale);
       }
       o.y[m * p.y_row + n] = static_cast<float>(acc) * terms.scale * (scale * p.scale);

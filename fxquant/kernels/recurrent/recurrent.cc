@@ -6,6 +6,7 @@
 
 #include "base/packed.h"
 #include "base/parallel.h"
+#include "dynamic/dynamic.h"
 #include "recurrent/scratch.h"
 
 namespace fxquant {
@@ -131,7 +132,7 @@ const RecurrentHeader& recurrent_header(const uint8_t* packed, int64_t size, Isa
 
 RowTerms rest_terms_of(const RowTerms& x) {
   const float scale = x.scale / 255.0F;
-  return {128, scale < 0x1p-126F ? 0x1p-126F : scale};
+  return {128, scale < kSmallestScale ? kSmallestScale : scale};
 }
 
 int64_t recurrent_blocks(const RecurrentHeader& w, int64_t steps, int64_t batch, int threads) {

@@ -97,10 +97,7 @@ inline void reference_recurrent(const Recurrent& p, Recurrence kind, int64_t hid
 inline void reference_codes(const float* row, int64_t count, const RowTerms& terms, const Levels& levels,
                             std::vector<uint8_t>& codes) {
   codes.resize(static_cast<size_t>(count));
-  for (int64_t k = 0; k < count; ++k) {
-    const Requantize output = {terms.zero_point, levels.quant_min, levels.quant_max};
-    codes[static_cast<size_t>(k)] = round_and_saturate(row[k] * (1.0F / terms.scale), output);
-  }
+  for (int64_t k = 0; k < count; ++k) codes[static_cast<size_t>(k)] = reference_code(row[k], terms, levels);
 }
 
 // The codes of a row, and what they stand for.

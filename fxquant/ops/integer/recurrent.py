@@ -48,7 +48,7 @@ from fxquant.ops.integer.exponential import EXPONENTIAL_FINE, LOG2_E, power_of_2
 from fxquant.ops.integer.linear import dynamic_product
 from fxquant.ops.op import Output, op
 from fxquant.ops.recurrent import CANDIDATE, GATES
-from fxquant.qparams import Dynamic, Requantize, dynamic_quantize, round_and_saturate
+from fxquant.qparams import SMALLEST_SCALE, Dynamic, Requantize, dynamic_quantize, round_and_saturate
 
 
 def sigmoid(v: Tensor) -> Tensor:
@@ -283,5 +283,5 @@ def _two_byte_product(
 def _rest(x: Tensor, dynamic: Dynamic) -> tuple[Tensor, Tensor]:
     """What the codes of `x` leave of it: codes around 128, float64 of its shape, and their scale."""
     codes, scale, zero_point = dynamic_quantize(x, dynamic)
-    step = (scale / 255.0).clamp(min=2.0**-126)
+    step = (scale / 255.0).clamp(min=SMALLEST_SCALE)
     return round_and_saturate((x - (codes.float() - zero_point) * scale) * (1.0 / step), 128, 0, 255).double(), step

@@ -101,10 +101,14 @@ class DynamicRecurrentStates(Int8RecurrentStates):
     def _low(self) -> tuple[Tensor, Tensor] | None:
         return None
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        """What its products read of `x`."""
+        return x
+
     def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
         kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
         call = dynamic_recurrent_now if plain(x, h0, c0) else kernels.dynamic_recurrent
-        return call(x, self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
+        return call(self._scaled(x), self.derived_packed, h0, c0, self.derived_sizes[1], *self.derived_settings)
 
 
 @computes(ops.dynamic_recurrent)
@@ -119,18 +123,16 @@ class DynamicTwoByteRecurrentStates(DynamicRecurrentStates):
     def _low(self) -> tuple[Tensor, Tensor] | None:
         return self.constant("low_ih"), self.constant("low_hh")
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        scaled: Tensor = x * self.constant("columns").to(x.device)
+        return scaled
+
     def multiply_adds(self, y: Any, *inputs: Tensor) -> int:
         low_ih, low_hh = self.constant("low_ih"), self.constant("low_hh")
         more: int = 2 * low_ih.numel() + low_hh.numel()  # those of rests are as many as those of low bytes
         return super().multiply_adds(y, *inputs) + inputs[0].shape[:2].numel() * more
 
-    def run(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        kernels.check_recurrent(x, h0, c0, *self.derived_sizes, torch.float32)
-        return super().run(x * self.constant("columns").to(x.device), h0, c0)
-
     def emit(self, emitter: Emitter, y: Any, x: Value, h0: Value | None = None, c0: Value | None = None) -> None:
-        if x.shape[1] == 0:
-            return
         scaled = emitter.new(torch.empty(x.shape, device="meta"))
         columns = emitter.tensor(self.constant("columns")).viewed(lambda t: t.expand(x.shape))
         emitter.call("float_mul", (scaled, x, columns), active_isa())
